@@ -1,0 +1,41 @@
+package schemas
+
+// TenantBuckets is the number of buckets tenants are spread over. It is part
+// of the stored data (partition keys of events.enriched and of the ClickHouse
+// tables): changing it means rewriting both.
+const TenantBuckets = 16
+
+// TenantBucket is the bucket of a tenant, 0 to TenantBuckets-1: 64-bit FNV-1a
+// of the company id, folded, modulo TenantBuckets.
+func TenantBucket(companyID string) uint8 {
+	return uint8(fnv1a(companyID) % TenantBuckets)
+}
+
+// EventPartition is the partition of an event on events.collected and
+// events.enriched when the topic has partitions partitions. Partitions must be
+// a multiple of TenantBuckets: a partition then holds one bucket only, and all
+// events of a visit share a partition.
+func EventPartition(companyID string, visitKey []byte, partitions int) int {
+	spread := partitions / TenantBuckets
+	bucket := int(TenantBucket(companyID))
+	if spread <= 1 {
+		return bucket
+	}
+	return bucket*spread + int(fnv1a(visitKey)%uint64(spread))
+}
+
+const (
+	fnvOffset = 14695981039346656037
+	fnvPrime  = 1099511628211
+)
+
+// fnv1a is FNV-1a without the allocation of hash/fnv, folded to its upper half:
+// the low bits of plain FNV-1a depend on the low bits of the input only.
+func fnv1a[T string | []byte](s T) uint64 {
+	h := uint64(fnvOffset)
+	for i := range len(s) {
+		h ^= uint64(s[i])
+		h *= fnvPrime
+	}
+	return h ^ h>>32
+}
