@@ -1,0 +1,118 @@
+# `make up` and `make test` do everything on a fresh machine; `make help` lists
+# the rest.
+
+GO      ?= go
+BIN     := $(CURDIR)/bin
+DATA    ?= $(or $(METIVA_DATA),$(CURDIR)/var)
+CACHE   := $(or $(METIVA_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/metiva)
+BUF     := $(CURDIR)/.ci/tools/buf
+LINT    := $(CACHE)/ci-tools/golangci-lint
+MAINS   := collector enrich sink core metiva
+
+export METIVA_CACHE := $(CACHE)
+# The toolchain of the machine is used as it is, and packages of registries
+# only: no build stamps from a version control system that may be missing.
+export GOFLAGS ?= -buildvcs=false
+
+.DEFAULT_GOAL := help
+
+##@ Run
+
+.PHONY: up
+up: engines build ## Start everything with a demo agency and a demo website, until Ctrl-C
+	@$(BIN)/metiva up --data $(DATA)
+
+.PHONY: demo
+demo: engines build ## Drive a set of visits through a fresh stack, print the companies and the ledger
+	@$(BIN)/metiva demo
+
+##@ Test
+
+.PHONY: test
+test: engines chromium ## Run all tests, on the embedded engines
+	$(GO) test -timeout 10m ./...
+
+.PHONY: race
+race: engines chromium ## Run the tests of the packages with goroutines under the race detector
+	$(GO) test -race -timeout 15m ./collector/... ./consent/... ./enrich/... ./sink/... ./pkg/...
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (default 5s)
+	@.ci/tools/fuzz $(or $(FUZZTIME),5s)
+
+.PHONY: kafka-conformance
+kafka-conformance: ## Run the Kafka conformance suite against real Apache Kafka
+	.ci/kafka-apache/run
+
+.PHONY: bench
+bench: engines ## Run the benchmarks once each
+	$(GO) test -run '^$$' -bench . -benchtime 1x ./...
+
+##@ Check
+
+.PHONY: check
+check: fmt-check vet lint schemas-check generate-check ## Formatting, vet, lint, contract and generated code
+
+.PHONY: fmt
+fmt: ## Format the Go code
+	gofmt -w $$(git ls-files '*.go')
+
+.PHONY: fmt-check
+fmt-check:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "not formatted:"; echo "$$out"; exit 1; }
+
+.PHONY: vet
+vet:
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: $(LINT) ## Run golangci-lint
+	$(LINT) run ./...
+
+$(LINT): .ci/tools/go.mod
+	@echo "building golangci-lint, about two minutes the first time"
+	@mkdir -p $(@D)
+	cd .ci/tools && $(GO) build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: schemas-check
+schemas-check: ## Lint the contract and compare it with the last released one
+	cd schemas && $(BUF) lint
+	cd schemas && $(BUF) breaking --against baseline.binpb
+
+.PHONY: schemas-baseline
+schemas-baseline: ## Make today's contract the released one (after a release, never to silence a break)
+	cd schemas && $(BUF) build -o baseline.binpb
+
+.PHONY: generate-check
+generate-check: generate ## Fail when generated code is not what the sources say
+	@git diff --exit-code -- $$(git ls-files '*.pb.go' 'collector/snippet/*.js') || { echo "run make generate and commit"; exit 1; }
+
+##@ Build
+
+.PHONY: build
+build: ## Build the binaries into bin/
+	@mkdir -p $(BIN)
+	$(GO) build -trimpath -o $(BIN)/ $(MAINS:%=./cmd/%)
+
+.PHONY: generate
+generate: ## Generate Go from the contract and bundle the snippet
+	cd schemas && $(BUF) generate
+	$(GO) generate ./...
+
+.PHONY: engines
+engines: ## Install the embedded engines and the company data into the cache
+	@.ci/tools/engines
+
+.PHONY: chromium
+chromium: ## Install a Chromium for the browser tests where there is none
+	@.ci/tools/chromium
+
+.PHONY: clean
+clean: ## Remove the binaries and the data directory
+	rm -rf $(BIN) $(DATA)
+
+##@ Help
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,6 @@
+// Package enrich wires the enrich process: keys, Kafka, the company databases,
+// and its configuration.
+//
+// Enters: events.collected, control.keys, control.withdrawals,
+// control.erasures. Leaves: events.enriched, events.dead.
+package enrich

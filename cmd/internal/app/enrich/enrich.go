@@ -1,0 +1,125 @@
+package enrich
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/metiva-io/metiva/cmd/internal/app"
+	"github.com/metiva-io/metiva/cmd/internal/config"
+	stage "github.com/metiva-io/metiva/enrich"
+	"github.com/metiva-io/metiva/enrich/company"
+	"github.com/metiva-io/metiva/enrich/geo"
+	"github.com/metiva-io/metiva/pkg/kafka"
+	"github.com/metiva-io/metiva/pkg/lifecycle"
+	"github.com/metiva-io/metiva/pkg/seal"
+)
+
+// Names of the databases in METIVA_GEO_DIR.
+const (
+	asnFile     = "asn.mmdb"
+	countryFile = "country.mmdb"
+)
+
+// Config is the configuration of the enrich process.
+type Config struct {
+	Process config.Process
+	Kafka   config.Kafka
+	Keys    config.Keys
+	GeoDir  string
+	Enrich  stage.Config
+}
+
+// Bind adds every setting of the process.
+func (c *Config) Bind(s *config.Set) {
+	c.Process.Bind(s)
+	c.Kafka.Bind(s)
+	c.Keys.Bind(s)
+	s.String(&c.GeoDir, config.Option{Flag: "geo-dir", Env: "METIVA_GEO_DIR", Help: "Directory with asn.mmdb and, for countries, country.mmdb (metiva geo build makes both)."})
+	s.Int(&c.Enrich.BatchRecordsMax, config.Option{Flag: "batch-records-max", Env: "METIVA_ENRICH_BATCH_RECORDS_MAX", Default: "1000", Help: "Records of one batch."})
+	s.Duration(&c.Enrich.BatchWaitMax, config.Option{Flag: "batch-wait-max", Env: "METIVA_ENRICH_BATCH_WAIT_MAX", Default: "20ms", Help: "How long a batch waits for more records after its first."})
+}
+
+// files names the databases; the country database is optional.
+func (c *Config) files() geo.Files {
+	files := geo.Files{ASN: filepath.Join(c.GeoDir, asnFile)}
+	if country := filepath.Join(c.GeoDir, countryFile); fileExists(country) {
+		files.Country = country
+	}
+	return files
+}
+
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// Validate joins every fault.
+func (c *Config) Validate() error {
+	faults := []error{
+		c.Process.Validate(), c.Kafka.Validate(&c.Process),
+		app.CheckKeys(&c.Keys, &c.Process, seal.PurposeResolverPrivate), c.Enrich.Validate(),
+	}
+	switch {
+	case c.GeoDir == "":
+		faults = append(faults, errors.New("METIVA_GEO_DIR is missing: set the directory with "+asnFile))
+	case !fileExists(filepath.Join(c.GeoDir, asnFile)):
+		faults = append(faults, fmt.Errorf("METIVA_GEO_DIR has no %s: make one with metiva geo build, or put a database of that layout there", asnFile))
+	}
+	return errors.Join(faults...)
+}
+
+// Run is the enrich process.
+func Run(ctx context.Context, sys app.System) error {
+	var cfg Config
+	set := config.NewSet("enrich")
+	cfg.Bind(set)
+	if err := app.Configure(sys, set, &cfg.Process, cfg.Validate); err != nil {
+		return err
+	}
+	resolver, err := app.CheckKey(&cfg.Keys, &cfg.Process, seal.PurposeResolverPrivate)
+	if err != nil {
+		return err
+	}
+	key, err := resolver.PrivateKey()
+	if err != nil {
+		return err
+	}
+	chain, err := company.NewChain(company.Config{})
+	if err != nil {
+		return err
+	}
+	databases, err := geo.OpenDatabases(cfg.files())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = databases.Close() }()
+	w := app.Watch(sys, &cfg.Process, "enrich", "kafka", "control_tables")
+	client, err := kafka.NewClient(cfg.Kafka.Client("enrich"), w.Log, w.Registry)
+	if err != nil {
+		return err
+	}
+	worker, err := stage.New(cfg.Enrich, stage.Deps{
+		Kafka: client, Opener: seal.NewOpener(key), Databases: databases, Chain: chain,
+		Log: w.Log, Registerer: w.Registry, Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	return w.Run(ctx, lifecycle.Stage{Name: "worker", Run: func(ctx context.Context) error {
+		if err := w.Until(ctx, "kafka", client.Ping); err != nil {
+			return err
+		}
+		go func() {
+			select {
+			case <-worker.Ready():
+				w.Ready.Set("control_tables", nil)
+			case <-ctx.Done():
+			}
+		}()
+		return worker.Run(ctx)
+	}})
+}

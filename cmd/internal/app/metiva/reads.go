@@ -1,0 +1,122 @@
+package metiva
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/metiva-io/metiva/pkg/clickhouse"
+	"github.com/metiva-io/metiva/pkg/core/analytics"
+	"github.com/metiva-io/metiva/pkg/tenant"
+	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/metivav1"
+)
+
+// withClickHouse opens the ClickHouse of the flags, or of the stack running in
+// the data directory.
+func (f storeFlags) withClickHouse(do func(*clickhouse.Conn) error) error {
+	a, err := f.stores()
+	if err != nil {
+		return err
+	}
+	conn, err := clickhouse.Open(clickhouse.Config{URL: a.ClickHouseURL})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	return do(conn)
+}
+
+func printCompanies(t terminal, companies []analytics.Company) {
+	if len(companies) == 0 {
+		t.printf("  none\n")
+		return
+	}
+	t.table("  company | domain | visits | pages | confidence | named by | last seen", func(row func(...any)) {
+		for _, c := range companies {
+			row("  "+c.Name, c.Domain, c.Visits, c.Pages, fmt.Sprintf("%.2f", c.Confidence), c.Reason, c.LastSeen.Local().Format(time.DateTime))
+		}
+	})
+}
+
+func printCoverage(t terminal, coverage []analytics.VerdictCount) {
+	t.table("  reason | visits | events", func(row func(...any)) {
+		for _, v := range coverage {
+			if v.Verdict != schemas.Label(metivav1.Verdict_VERDICT_COMPANY) {
+				row("  "+v.Verdict, v.Visits, v.Events)
+			}
+		}
+	})
+}
+
+type companiesCommand struct {
+	storeFlags
+	Company string        `required:"" help:"Tenant (cmp_…)."`
+	Since   time.Duration `default:"720h" help:"How far back to look."`
+}
+
+// Run lists the visiting companies, and why the others are not shown.
+func (c *companiesCommand) Run(ctx context.Context, t terminal) error {
+	claim, err := tenant.OperatorClaim(c.Company, operator())
+	if err != nil {
+		return err
+	}
+	return c.withClickHouse(func(conn *clickhouse.Conn) error {
+		reader, err := analytics.NewReader(conn, claim)
+		if err != nil {
+			return err
+		}
+		period := analytics.Period{From: time.Now().Add(-c.Since), To: time.Now().Add(time.Hour)}
+		companies, err := reader.Companies(ctx, period, companiesMax)
+		if err != nil {
+			return err
+		}
+		coverage, err := reader.Coverage(ctx, period)
+		if err != nil {
+			return err
+		}
+		printCompanies(t, companies)
+		t.printf("\nNot shown, by reason\n")
+		printCoverage(t, coverage)
+		return nil
+	})
+}
+
+type ledgerCommand struct {
+	storeFlags
+	Tenant string        `help:"One tenant (cmp_…); all when left out."`
+	Since  time.Duration `default:"24h" help:"How far back to look."`
+}
+
+// Run prints the ledger as JSON and fails when it does not balance.
+func (c *ledgerCommand) Run(ctx context.Context, t terminal) error {
+	return c.withClickHouse(func(conn *clickhouse.Conn) error {
+		ledger, err := analytics.NewOperator(conn).Ledger(ctx, time.Now().Add(-c.Since))
+		if err != nil {
+			return err
+		}
+		encoder := json.NewEncoder(t.out)
+		encoder.SetIndent("", "  ")
+		if c.Tenant == "" {
+			if err := encoder.Encode(ledger); err != nil {
+				return fmt.Errorf("printing the ledger: %w", err)
+			}
+			if !ledger.Total.Balanced {
+				return errUnbalanced
+			}
+			return nil
+		}
+		totals, known := ledger.Tenants[c.Tenant]
+		if !known {
+			return fmt.Errorf("the ledger has nothing of tenant %q in this period", c.Tenant)
+		}
+		if err := encoder.Encode(totals); err != nil {
+			return fmt.Errorf("printing the ledger: %w", err)
+		}
+		if !totals.Balanced {
+			return errUnbalanced
+		}
+		return nil
+	})
+}

@@ -1,0 +1,80 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/metiva-io/metiva/cmd/internal/app"
+	"github.com/metiva-io/metiva/cmd/internal/config"
+	"github.com/metiva-io/metiva/pkg/clickhouse"
+	"github.com/metiva-io/metiva/pkg/kafka"
+	"github.com/metiva-io/metiva/pkg/lifecycle"
+	stage "github.com/metiva-io/metiva/sink"
+	store "github.com/metiva-io/metiva/sink/clickhouse"
+)
+
+// Config is the configuration of the sink process.
+type Config struct {
+	Process    config.Process
+	Kafka      config.Kafka
+	ClickHouse config.ClickHouse
+	Sink       stage.Config
+}
+
+// Bind adds every setting of the process.
+func (c *Config) Bind(s *config.Set) {
+	c.Process.Bind(s)
+	c.Kafka.Bind(s)
+	c.ClickHouse.Bind(s)
+	s.Int(&c.Sink.BatchRowsMax, config.Option{Flag: "batch-rows-max", Env: "METIVA_SINK_BATCH_ROWS_MAX", Default: "20000", Help: "Rows at which a batch is written."})
+	s.Int(&c.Sink.BatchBytesMax, config.Option{Flag: "batch-bytes-max", Env: "METIVA_SINK_BATCH_BYTES_MAX", Default: "16777216", Help: "Bytes at which a batch is written."})
+	s.Duration(&c.Sink.BatchAgeMax, config.Option{Flag: "batch-age-max", Env: "METIVA_SINK_BATCH_AGE_MAX", Default: "500ms", Help: "Age at which a batch is written; how fresh pages are at low traffic."})
+}
+
+// Validate joins every fault.
+func (c *Config) Validate() error {
+	return errors.Join(c.Process.Validate(), c.Kafka.Validate(&c.Process), c.ClickHouse.Validate(&c.Process), c.Sink.Validate())
+}
+
+// Run is the sink process.
+func Run(ctx context.Context, sys app.System) error {
+	var cfg Config
+	set := config.NewSet("sink")
+	cfg.Bind(set)
+	if err := app.Configure(sys, set, &cfg.Process, cfg.Validate); err != nil {
+		return err
+	}
+	w := app.Watch(sys, &cfg.Process, "sink", "kafka", "clickhouse")
+	client, err := kafka.NewClient(cfg.Kafka.Client("sink"), w.Log, w.Registry)
+	if err != nil {
+		return err
+	}
+	consumer, err := client.NewConsumer(kafka.ConsumerConfig{Group: stage.Group, Topics: stage.Topics()})
+	if err != nil {
+		return err
+	}
+	producer, err := client.NewProducer(kafka.ProducerConfig{})
+	if err != nil {
+		return err
+	}
+	conn, err := clickhouse.Open(clickhouse.Config{URL: cfg.ClickHouse.URL})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	worker, err := stage.New(cfg.Sink, stage.Deps{
+		Consumer: consumer, Dead: producer, Store: store.New(conn), Log: w.Log, Metrics: w.Registry, Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	return w.Run(ctx,
+		lifecycle.Stage{Name: "worker", Run: func(ctx context.Context) error {
+			if err := errors.Join(w.Until(ctx, "kafka", client.Ping), w.Until(ctx, "clickhouse", conn.Ping)); err != nil {
+				return err
+			}
+			return worker.Run(ctx)
+		}},
+		lifecycle.Stage{Name: "producer", Run: producer.Run})
+}

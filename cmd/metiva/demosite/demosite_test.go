@@ -1,0 +1,84 @@
+package demosite_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/metiva-io/metiva/cmd/metiva/demosite"
+)
+
+const collectorURL = "http://127.0.0.1:18080"
+
+func get(t *testing.T, path string) (*http.Response, string) {
+	t.Helper()
+	h := demosite.Handler(demosite.Config{CollectorURL: collectorURL + "/", SiteKey: "pk_abc"})
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+	res := rec.Result()
+	t.Cleanup(func() { _ = res.Body.Close() })
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, string(body)
+}
+
+func TestPages(t *testing.T) {
+	t.Parallel()
+	outside := regexp.MustCompile(`(?:src|href)="(?:https?:)?//[^"]*"`)
+	for _, path := range []string{"/", "/prijzen", "/planten", "/planten/monstera", "/over-ons"} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			res, body := get(t, path)
+			if res.StatusCode != http.StatusOK {
+				t.Fatalf("status %d", res.StatusCode)
+			}
+			tag := `<script async src="` + collectorURL + `/v1/s.js" data-site="pk_abc"></script>`
+			if n := strings.Count(body, tag); n != 1 {
+				t.Errorf("the snippet stands on the page %d times, want once", n)
+			}
+			for _, link := range outside.FindAllString(body, -1) {
+				if !strings.Contains(link, collectorURL) {
+					t.Errorf("the page loads or links to something outside: %s", link)
+				}
+			}
+			if strings.Contains(body, "style=") || strings.Contains(body, "<style") || strings.Contains(body, "onclick") {
+				t.Error("inline style or script: the page's own policy forbids it")
+			}
+			if got := res.Header.Get("Content-Security-Policy"); !strings.Contains(got, "connect-src "+collectorURL+";") {
+				t.Errorf("policy does not let the snippet send: %q", got)
+			}
+			if len(res.Cookies()) != 0 {
+				t.Error("the page sets a cookie")
+			}
+		})
+	}
+}
+
+func TestAssetsAndUnknownPaths(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]int{
+		"/assets/site.css": http.StatusOK, "/assets/wand.svg": http.StatusOK, "/assets/blad.svg": http.StatusOK,
+		"/assets/planten.js": http.StatusOK, "/planten/distel": http.StatusNotFound, "/nergens": http.StatusNotFound,
+	} {
+		if res, _ := get(t, path); res.StatusCode != want {
+			t.Errorf("%s: status %d, want %d", path, res.StatusCode, want)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{"", "127.0.0.1:8080", "javascript:alert(1)", "http://a; script-src *"} {
+		if (demosite.Config{CollectorURL: bad, SiteKey: "pk_abc"}).Validate() == nil {
+			t.Errorf("collector URL %q passes", bad)
+		}
+	}
+	if err := (demosite.Config{CollectorURL: collectorURL, SiteKey: "pk_abc"}).Validate(); err != nil {
+		t.Error(err)
+	}
+}

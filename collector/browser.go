@@ -1,0 +1,48 @@
+package collector
+
+import "bytes"
+
+// browserFamily tells visitors behind one network apart a little. It goes into
+// the visit key only; the user agent itself is sealed.
+type browserFamily byte
+
+const (
+	familyNone browserFamily = iota
+	familyOther
+	familyEdge
+	familyOpera
+	familySamsung
+	familyVivaldi
+	familyFirefox
+	familyChrome
+	familySafari
+)
+
+// familyMarks is in the order of looking: browsers name those they imitate too,
+// and imitate those below them.
+var familyMarks = [...]struct {
+	mark   string
+	family browserFamily
+}{
+	{"Edg", familyEdge}, // Edg/, EdgA/, EdgiOS/, Edge/
+	{"OPR/", familyOpera},
+	{"SamsungBrowser/", familySamsung},
+	{"Vivaldi/", familyVivaldi},
+	{"Firefox/", familyFirefox},
+	{"FxiOS/", familyFirefox},
+	{"CriOS/", familyChrome},
+	{"Chrome/", familyChrome},
+	{"Safari/", familySafari},
+}
+
+func familyOf(userAgent []byte) browserFamily {
+	if len(userAgent) == 0 {
+		return familyNone
+	}
+	for i := range familyMarks {
+		if bytes.Contains(userAgent, []byte(familyMarks[i].mark)) {
+			return familyMarks[i].family
+		}
+	}
+	return familyOther
+}

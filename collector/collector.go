@@ -1,0 +1,267 @@
+package collector
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/metiva-io/metiva/consent"
+	"github.com/metiva-io/metiva/pkg/seal"
+	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/metivav1"
+)
+
+// Names under which the collector reports to Deps.Readiness.
+const (
+	ReadyTables   = "control_tables"
+	ReadyKafka    = "kafka"
+	ReadyListener = "listener"
+)
+
+// ReadinessNames lists them.
+func ReadinessNames() []string { return []string{ReadyTables, ReadyKafka, ReadyListener} }
+
+// Deps is what a collector works with.
+type Deps struct {
+	Producer Producer
+	// Ping asks Kafka for a sign of life, for readiness only.
+	Ping func(ctx context.Context) error
+	// ResolverKey is what data keys are wrapped to.
+	ResolverKey seal.PublicKey
+	// EdgeKey opens visit salts.
+	EdgeKey seal.PrivateKey
+	Tokens  *consent.Tokens
+	// Snippet is the script served at /v1/s.js.
+	Snippet []byte
+	// Readiness takes reports under ReadinessNames.
+	Readiness interface{ Set(name string, err error) }
+	Log       *slog.Logger
+	Registry  prometheus.Registerer
+	Now       func() time.Time
+}
+
+func (d Deps) validate() error {
+	var faults []error
+	for what, missing := range map[string]bool{
+		"producer": d.Producer == nil, "ping": d.Ping == nil, "resolver key": d.ResolverKey.IsZero(), "edge key": d.EdgeKey.IsZero(),
+		"consent tokens": d.Tokens == nil, "snippet": len(d.Snippet) == 0, "readiness": d.Readiness == nil,
+		"log": d.Log == nil, "registry": d.Registry == nil, "clock": d.Now == nil,
+	} {
+		if missing {
+			faults = append(faults, fmt.Errorf("collector: the %s is missing", what))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Collector takes events in. Feed it with the Apply methods, tell it when the
+// tables have caught up, and run it.
+type Collector struct {
+	cfg      Config
+	deps     Deps
+	log      *slog.Logger
+	now      func() time.Time
+	writerID string
+
+	sites       *sites
+	salts       *salts
+	withdrawals *consent.Withdrawals
+	sealer      *seal.Sealer
+	ledger      *ledger
+	metrics     *metrics
+	script      script
+
+	caughtUp atomic.Bool
+	inFlight atomic.Int64
+	requests sync.Pool // of *request
+
+	// panicLogged is when a panic was last logged, in Unix seconds.
+	panicLogged atomic.Int64
+}
+
+var (
+	errStopping = errors.New("stopping")
+	errStarting = errors.New("reading control topics")
+)
+
+// New checks the configuration and builds a collector. It does not listen yet.
+func New(cfg Config, deps Deps) (*Collector, error) {
+	if err := errors.Join(cfg.Validate(), deps.validate()); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	var suffix [4]byte
+	_, _ = rand.Read(suffix[:]) // crypto/rand never returns an error
+	c := &Collector{
+		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now,
+		writerID:    cfg.Name + "-" + hex.EncodeToString(suffix[:]),
+		sites:       newSites(),
+		salts:       newSalts(deps.EdgeKey, deps.Now),
+		withdrawals: consent.NewWithdrawals(),
+		script:      newScript(deps.Snippet),
+	}
+	c.requests.New = func() any { return newRequest(c) }
+	c.ledger = newLedger(c.writerID, deps.Producer, deps.Now)
+	var err error
+	if c.metrics, err = newMetrics(deps.Registry, c.sites.count); err != nil {
+		return nil, fmt.Errorf("registering collector metrics: %w", err)
+	}
+	if c.sealer, err = seal.NewSealer(deps.ResolverKey, c.writerID, c.publishKey, deps.Now); err != nil {
+		return nil, err
+	}
+	deps.Readiness.Set(ReadyTables, errStarting)
+	return c, nil
+}
+
+// WriterID names this run of the collector in its records.
+func (c *Collector) WriterID() string { return c.writerID }
+
+// publishKey makes a wrapped data key durable on control.keys.
+func (c *Collector) publishKey(ctx context.Context, rec *metivav1.DataKey) error {
+	value, err := schemas.Encode(nil, &metivav1.KeyRecord{Kind: &metivav1.KeyRecord_DataKey{DataKey: rec}})
+	if err != nil {
+		return err
+	}
+	return c.deps.Producer.ProduceSync(ctx, schemas.TopicControlKeys, 0, seal.DataKeyRecordKey(rec.GetKeyId()), value)
+}
+
+// ApplySite takes one record of control.sites.
+func (c *Collector) ApplySite(key, value []byte) error {
+	c.applied(schemas.TopicControlSites, c.sites.apply(key, value))
+	return nil
+}
+
+// ApplyKey takes one record of control.keys.
+func (c *Collector) ApplyKey(key, value []byte) error {
+	c.applied(schemas.TopicControlKeys, c.salts.apply(key, value))
+	return nil
+}
+
+// ApplyWithdrawal takes one record of control.withdrawals.
+func (c *Collector) ApplyWithdrawal(key, value []byte) error {
+	c.applied(schemas.TopicControlWithdrawals, c.withdrawals.Apply(key, value))
+	return nil
+}
+
+// applied counts a record that could not be applied. One bad record must not
+// end the table that feeds all the others; the error holds no record values.
+func (c *Collector) applied(topic string, err error) {
+	if err != nil {
+		c.metrics.invalidControl.WithLabelValues(topic).Inc()
+		c.log.Error("control record ignored", "topic", topic, "error", err)
+	}
+}
+
+// CaughtUp opens the door: every control topic has been read to its end once.
+// Until then events are answered "retry", since a site may just not be read yet.
+func (c *Collector) CaughtUp() {
+	c.caughtUp.Store(true)
+	c.deps.Readiness.Set(ReadyTables, nil)
+}
+
+// pingInterval is how often Kafka is asked for a sign of life.
+const pingInterval = 5 * time.Second
+
+// Run serves ln until ctx ends: then it is not ready, accepts nothing more,
+// finishes the open requests, publishes the last counts and returns. It closes
+// ln. The producer must keep running until Run has returned.
+func (c *Collector) Run(ctx context.Context, ln net.Listener) error {
+	server := c.newServer()
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ln) }()
+
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { c.watchKafka(background) })
+	wg.Go(func() { c.housekeep(background) })
+	c.deps.Readiness.Set(ReadyListener, nil)
+
+	var err error
+	select {
+	case <-ctx.Done():
+		c.deps.Readiness.Set(ReadyListener, errStopping)
+		err = c.drain(server, ln)
+		<-served
+	case err = <-served:
+		c.deps.Readiness.Set(ReadyListener, errStopping)
+		err = fmt.Errorf("serving events: %w", errors.Join(err, errListenerClosed))
+	}
+	stop()
+	wg.Wait()
+	return errors.Join(err, c.publishLast(context.WithoutCancel(ctx)))
+}
+
+var errListenerClosed = errors.New("the listener ended by itself")
+
+// watchKafka reports whether Kafka answers.
+func (c *Collector) watchKafka(ctx context.Context) {
+	ticker := time.NewTicker(pingInterval)
+	defer ticker.Stop()
+	for {
+		pingCtx, cancel := context.WithTimeout(ctx, pingInterval)
+		err := c.deps.Ping(pingCtx)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		c.deps.Readiness.Set(ReadyKafka, err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// housekeep publishes counts and forgets yesterday's keys and salts.
+func (c *Collector) housekeep(ctx context.Context) {
+	ticker := time.NewTicker(c.cfg.LedgerInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		c.publishLedger(ctx)
+		c.sealer.Forget()
+		c.salts.forget()
+	}
+}
+
+func (c *Collector) publishLedger(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.AckTimeout)
+	defer cancel()
+	unsent, err := c.ledger.publish(ctx)
+	c.metrics.ledgerUnsent.Set(float64(unsent))
+	if err != nil && !errors.Is(err, context.Canceled) {
+		c.log.Warn("ledger not published, trying again", "entries", unsent, "error", err)
+	}
+}
+
+// publishLast publishes what the ledger still holds, after the last request.
+func (c *Collector) publishLast(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.DrainTimeout)
+	defer cancel()
+	for {
+		unsent, err := c.ledger.publish(ctx)
+		c.metrics.ledgerUnsent.Set(float64(unsent))
+		if unsent == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d counts stay unpublished: %w", unsent, err)
+		case <-time.After(c.cfg.LedgerInterval / 10):
+		}
+	}
+}

@@ -1,0 +1,160 @@
+package collector
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/metiva-io/metiva/schemas"
+)
+
+// Config is what an operator may set. The zero value of a limit means its
+// default, which DefaultConfig shows.
+type Config struct {
+	// Name of this collector in records and counts. Each process start adds a
+	// random suffix: counts are cumulative per writer, and a writer that started
+	// again must not continue an old count from zero.
+	Name string
+	// TrustedNetworks are the proxies whose X-Forwarded-For is believed.
+	TrustedNetworks []netip.Prefix
+
+	// BodyBytesMax: sendBeacon gives up at 64 KiB.
+	BodyBytesMax int
+	// EventsPerRequestMax: a page that was offline for a while sends some dozens.
+	EventsPerRequestMax int
+	// HeaderBytesMax holds all headers of a request: browsers send one or two
+	// KiB, X-Forwarded-For with 32 hops another.
+	HeaderBytesMax int
+	// ReadTimeout ends a request that is sent byte by byte.
+	ReadTimeout time.Duration
+	// WriteTimeout ends an answer nobody reads.
+	WriteTimeout time.Duration
+	// IdleTimeout ends a connection without requests; longer than the 60 s of
+	// common load balancers, so that they close first.
+	IdleTimeout time.Duration
+	// ConnectionsMax bounds memory: each connection costs its buffers.
+	ConnectionsMax int
+	// InFlightEventsMax bounds events waiting for Kafka; beyond it requests are
+	// asked to come again.
+	InFlightEventsMax int
+	// AckTimeout is how long a request waits for Kafka. Past it the events are
+	// answered "retry". It outlasts a change of partition leader.
+	AckTimeout time.Duration
+	// RetryAfter is what a refused client is told to wait.
+	RetryAfter time.Duration
+	// EventAgeMax is how old an event may be when it arrives: the time a snippet
+	// keeps an event it could not send.
+	EventAgeMax time.Duration
+	// FutureSkewMax is how far an event may lie after its own sending: clocks
+	// jump when they are set.
+	FutureSkewMax time.Duration
+	// Partitions of events.collected; a multiple of schemas.TenantBuckets.
+	Partitions int
+	// LedgerInterval is how often counts are published.
+	LedgerInterval time.Duration
+	// DrainTimeout bounds the wait for open requests when stopping.
+	DrainTimeout time.Duration
+}
+
+// userAgentBytesMax is how much of a user agent is sealed.
+const userAgentBytesMax = 512
+
+// DefaultConfig returns every default.
+func DefaultConfig() Config {
+	return Config{
+		Name:                "collector",
+		BodyBytesMax:        64 << 10,
+		EventsPerRequestMax: 50,
+		HeaderBytesMax:      8 << 10,
+		ReadTimeout:         10 * time.Second,
+		WriteTimeout:        10 * time.Second,
+		IdleTimeout:         75 * time.Second,
+		ConnectionsMax:      20_000,
+		InFlightEventsMax:   50_000,
+		AckTimeout:          5 * time.Second,
+		RetryAfter:          5 * time.Second,
+		EventAgeMax:         24 * time.Hour,
+		FutureSkewMax:       5 * time.Minute,
+		Partitions:          schemas.TenantBuckets,
+		LedgerInterval:      time.Second,
+		DrainTimeout:        15 * time.Second,
+	}
+}
+
+// withDefaults fills what is zero.
+func (c Config) withDefaults() Config {
+	d := DefaultConfig()
+	for _, n := range []struct{ v, d *int }{
+		{&c.BodyBytesMax, &d.BodyBytesMax},
+		{&c.EventsPerRequestMax, &d.EventsPerRequestMax},
+		{&c.HeaderBytesMax, &d.HeaderBytesMax},
+		{&c.ConnectionsMax, &d.ConnectionsMax},
+		{&c.InFlightEventsMax, &d.InFlightEventsMax},
+		{&c.Partitions, &d.Partitions},
+	} {
+		if *n.v == 0 {
+			*n.v = *n.d
+		}
+	}
+	for _, n := range []struct{ v, d *time.Duration }{
+		{&c.ReadTimeout, &d.ReadTimeout},
+		{&c.WriteTimeout, &d.WriteTimeout},
+		{&c.IdleTimeout, &d.IdleTimeout},
+		{&c.AckTimeout, &d.AckTimeout},
+		{&c.RetryAfter, &d.RetryAfter},
+		{&c.EventAgeMax, &d.EventAgeMax},
+		{&c.FutureSkewMax, &d.FutureSkewMax},
+		{&c.LedgerInterval, &d.LedgerInterval},
+		{&c.DrainTimeout, &d.DrainTimeout},
+	} {
+		if *n.v == 0 {
+			*n.v = *n.d
+		}
+	}
+	if c.Name == "" {
+		c.Name = d.Name
+	}
+	return c
+}
+
+// Validate lists every fault of the configuration.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("collector: "+format, args...)) }
+	if len(c.Name) > 64 {
+		fault("the name has %d bytes, at most 64 are allowed", len(c.Name))
+	}
+	for _, p := range c.TrustedNetworks {
+		if !p.IsValid() {
+			fault("a trusted network is not a network")
+		} else if p.Bits() == 0 {
+			fault("the trusted network %s trusts everyone", p)
+		} else if p.Addr().Is4In6() {
+			fault("the trusted network %s matches nothing: write it as an IPv4 network", p)
+		}
+	}
+	for name, n := range map[string]int{
+		"body bytes": c.BodyBytesMax, "events per request": c.EventsPerRequestMax, "connections": c.ConnectionsMax, "events in flight": c.InFlightEventsMax,
+	} {
+		if n < 1 {
+			fault("the limit of %s must be at least 1", name)
+		}
+	}
+	if c.HeaderBytesMax < 4<<10 {
+		fault("the limit of header bytes must be at least 4096: browsers send two thousand")
+	}
+	for name, d := range map[string]time.Duration{
+		"read": c.ReadTimeout, "write": c.WriteTimeout, "idle": c.IdleTimeout, "acknowledgement": c.AckTimeout, "retry-after": c.RetryAfter,
+		"event age": c.EventAgeMax, "future skew": c.FutureSkewMax, "ledger": c.LedgerInterval, "drain": c.DrainTimeout,
+	} {
+		if d < 0 {
+			fault("the %s time must not be negative", name)
+		}
+	}
+	if c.Partitions < 1 || c.Partitions%schemas.TenantBuckets != 0 {
+		fault("the partitions of %s must be a multiple of %d", schemas.TopicEventsCollected, schemas.TenantBuckets)
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,191 @@
+package collector
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/metiva-io/metiva/collector/beacon"
+	"github.com/metiva-io/metiva/collector/mask"
+	"github.com/metiva-io/metiva/consent"
+	"github.com/metiva-io/metiva/pkg/seal"
+	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/metivav1"
+)
+
+// incoming is one event as a client sent it.
+type incoming struct {
+	id       [schemas.IDBytes]byte
+	idOK     bool
+	kind     metivav1.EventType
+	url      []byte
+	referrer []byte
+	atMs     int64
+	sentAtMs int64 // 0 when the client did not say
+	complete bool
+}
+
+func incomingOf(e *beacon.Event, sentAtMs int64) incoming {
+	in := incoming{
+		url: e.URL, referrer: e.Referrer, atMs: e.AtMs, sentAtMs: sentAtMs,
+		complete: e.Complete(), kind: eventType(e.Type),
+	}
+	in.id, in.idOK = parseID(e.ID)
+	return in
+}
+
+// eventType knows what the collector accepts so far: page views. The other types
+// say more than where a company looked, and need rules of their own.
+func eventType(name []byte) metivav1.EventType {
+	if string(name) == "page_view" {
+		return metivav1.EventType_EVENT_TYPE_PAGE_VIEW
+	}
+	return metivav1.EventType_EVENT_TYPE_UNSPECIFIED
+}
+
+// builder is the memory for building and encoding one event.
+type builder struct {
+	message   metivav1.CollectedEvent
+	campaign  metivav1.Campaign
+	id        [schemas.IDBytes]byte
+	visitKey  visitKey
+	visitorID [consent.IDBytes]byte
+	address   []byte // sealed
+	userAgent []byte // sealed
+	value     []byte
+	key       [1 + schemas.IDBytes]byte
+	referrer  []byte
+}
+
+func newBuilder() *builder {
+	return &builder{
+		address:   make([]byte, 0, schemas.SealedAddressBytesMax),
+		userAgent: make([]byte, 0, schemas.SealedUserAgentBytesMax),
+		value:     make([]byte, 0, 2048),
+	}
+}
+
+// build checks an event and puts it into r.event. The reason is why not.
+func (r *request) build(e *incoming) metivav1.Reason {
+	if !e.complete || !e.idOK || e.kind == metivav1.EventType_EVENT_TYPE_UNSPECIFIED {
+		return metivav1.Reason_REASON_MALFORMED
+	}
+	if len(e.url) > mask.URLBytesMax || len(e.referrer) > mask.URLBytesMax {
+		return metivav1.Reason_REASON_TOO_LARGE
+	}
+	if err := r.page.Reduce(e.url); err != nil {
+		return metivav1.Reason_REASON_MALFORMED
+	}
+	if !r.site.allows(r.page.Origin) {
+		return metivav1.Reason_REASON_ORIGIN_NOT_ALLOWED
+	}
+	occurredAtMs, reason := r.c.occurredAt(e, r.received)
+	if reason != metivav1.Reason_REASON_UNSPECIFIED {
+		return reason
+	}
+	return r.fill(r.decision, e, occurredAtMs)
+}
+
+// fill is the only place an event is made, and it takes a Decision: one that
+// does not allow it makes none.
+func (r *request) fill(d consent.Decision, e *incoming, occurredAtMs int64) metivav1.Reason {
+	if !d.Allows() {
+		return d.Reason()
+	}
+	b := r.event
+	b.id = e.id
+	b.visitKey = r.visitKey
+	if !r.salted {
+		b.visitKey = randomVisitKey()
+	}
+	b.message.Reset()
+	m := &b.message
+	m.EventId = b.id[:]
+	m.CompanyId, m.BrandId, m.SiteId = r.site.companyID, r.site.brandID, r.site.siteID
+	m.Type = e.kind
+	m.ReceivedAtMs = r.received.UnixMilli()
+	m.OccurredAtMs = occurredAtMs
+	m.ClientAtMs = e.atMs
+	m.Consent = d.State()
+	m.ConsentSeq = d.Sequence()
+	m.ConsentTextVersion = d.TextVersion()
+	m.VisitKey = b.visitKey[:]
+	if visitor, ok := d.VisitorID(); ok {
+		b.visitorID = visitor
+		m.VisitorId = b.visitorID[:]
+	}
+	m.Host = string(r.page.Host)
+	m.Path = string(r.page.Path)
+	b.referrer = mask.AppendReferrerHost(b.referrer[:0], e.referrer)
+	m.ReferrerHost = string(b.referrer)
+	if len(r.page.Source)+len(r.page.Medium)+len(r.page.Campaign) > 0 {
+		b.campaign.Reset()
+		b.campaign.Source, b.campaign.Medium, b.campaign.Name = string(r.page.Source), string(r.page.Medium), string(r.page.Campaign)
+		m.Campaign = &b.campaign
+	}
+	m.WriterId = r.c.writerID
+	m.RetentionDays = r.site.retentionDays
+	return metivav1.Reason_REASON_UNSPECIFIED
+}
+
+// occurredAt corrects the client's time by its own send time: how long ago it
+// happened by the client's clock, counted back from its receipt here. It never
+// lies after the receipt.
+func (c *Collector) occurredAt(e *incoming, received time.Time) (ms int64, reason metivav1.Reason) {
+	receivedMs := received.UnixMilli()
+	sentMs := e.sentAtMs
+	if sentMs == 0 {
+		sentMs = receivedMs
+	}
+	age := sentMs - e.atMs
+	switch {
+	case age > c.cfg.EventAgeMax.Milliseconds():
+		return 0, metivav1.Reason_REASON_TOO_OLD
+	case age < -c.cfg.FutureSkewMax.Milliseconds():
+		return 0, metivav1.Reason_REASON_FUTURE
+	}
+	return receivedMs - max(age, 0), metivav1.Reason_REASON_UNSPECIFIED
+}
+
+var errRecordTooLarge = errors.New("collector: record is over its limit")
+
+// sealAndEncode seals address and user agent into the event and encodes it.
+func (r *request) sealAndEncode(e *incoming) error {
+	b := r.event
+	binding := seal.Binding{CompanyID: r.site.companyID, SiteID: r.site.siteID, EventID: e.id, Field: seal.FieldAddress}
+	var err error
+	if b.address, err = r.c.sealer.SealAddress(b.address[:0], binding, r.address); err != nil {
+		return fmt.Errorf("sealing address: %w", err)
+	}
+	b.message.SealedAddress = b.address
+	b.message.SealedUserAgent = nil
+	if len(r.userAgent) > 0 {
+		binding.Field = seal.FieldUserAgent
+		if b.userAgent, err = r.c.sealer.SealBytes(b.userAgent[:0], binding, r.userAgent); err != nil {
+			return fmt.Errorf("sealing user agent: %w", err)
+		}
+		b.message.SealedUserAgent = b.userAgent
+	}
+	if b.value, err = schemas.Encode(b.value[:0], &b.message); err != nil {
+		return fmt.Errorf("encoding event: %w", err)
+	}
+	if len(b.value) > schemas.RecordBytesMax {
+		return errRecordTooLarge
+	}
+	return nil
+}
+
+// send hands the encoded event to the producer.
+func (r *request) send() (Ack, error) {
+	b := r.event
+	b.key[0] = schemas.TenantBucket(r.site.companyID)
+	copy(b.key[1:], b.visitKey[:])
+	partition := schemas.EventPartition(r.site.companyID, b.visitKey[:], r.c.cfg.Partitions)
+	return r.c.deps.Producer.Produce(schemas.TopicEventsCollected, partition, b.key[:], b.value)
+}
+
+// forget clears what belongs to the last event.
+func (b *builder) forget() {
+	b.message.Reset()
+	b.campaign.Reset()
+}

@@ -1,0 +1,107 @@
+package mask
+
+import (
+	"bytes"
+	"unicode/utf8"
+
+	"github.com/metiva-io/metiva/schemas"
+)
+
+// decoder holds the memory percent-decoding needs.
+type decoder struct{ plain []byte }
+
+// decodeRounds is how often percent-encoding is undone: redirects encode a URL
+// inside a URL, seldom deeper.
+const decodeRounds = 3
+
+// appendPath appends path with each personal segment replaced, cut at
+// schemas.PathBytesMax. An empty path is "/".
+func (d *decoder) appendPath(dst, path []byte) []byte {
+	start := len(dst)
+	path = bytes.TrimPrefix(path, []byte{'/'})
+	for more := true; more; {
+		var segment []byte
+		segment, path, more = bytes.Cut(path, []byte{'/'})
+		segment, _, _ = bytes.Cut(segment, []byte{';'})
+		dst = append(dst, '/')
+		if what := d.look(segment); what != nothing {
+			dst = append(dst, what...)
+		} else {
+			dst = append(dst, segment...)
+		}
+	}
+	return cut(dst, start+schemas.PathBytesMax)
+}
+
+// appendCampaign appends a decoded campaign value, or a placeholder, cut at
+// schemas.CampaignFieldBytesMax.
+func (d *decoder) appendCampaign(dst, value []byte) []byte {
+	if what := d.look(value); what != nothing {
+		return append(dst, what...)
+	}
+	start := len(dst)
+	d.plain = appendUnescaped(d.plain[:0], value, true)
+	if !utf8.Valid(d.plain) {
+		return dst
+	}
+	for _, c := range d.plain {
+		if c >= ' ' && c != 0x7f {
+			dst = append(dst, c)
+		}
+	}
+	return cut(dst, start+schemas.CampaignFieldBytesMax)
+}
+
+// look says what personal value the text holds, in any layer of its encoding.
+func (d *decoder) look(text []byte) finding {
+	d.plain = append(d.plain[:0], text...)
+	for range decodeRounds + 1 {
+		if what := found(d.plain); what != nothing {
+			return what
+		}
+		if bytes.IndexByte(d.plain, '%') < 0 {
+			return nothing
+		}
+		d.plain = appendUnescaped(d.plain[:0], d.plain, false)
+	}
+	return nothing
+}
+
+// appendUnescaped appends src without its percent-encoding; a percent sign that
+// encodes nothing stays. Dst may be src[:0].
+func appendUnescaped(dst, src []byte, plusIsSpace bool) []byte {
+	for i := 0; i < len(src); i++ {
+		switch {
+		case src[i] == '%' && i+2 < len(src) && isHex(src[i+1]) && isHex(src[i+2]):
+			dst = append(dst, unhex(src[i+1])<<4|unhex(src[i+2]))
+			i += 2
+		case src[i] == '+' && plusIsSpace:
+			dst = append(dst, ' ')
+		default:
+			dst = append(dst, src[i])
+		}
+	}
+	return dst
+}
+
+// cut shortens b to at most n bytes, without splitting a percent-encoding or a
+// character.
+func cut(b []byte, n int) []byte {
+	if len(b) <= n {
+		return b
+	}
+	b = b[:n]
+	for i := 1; i <= 2 && i <= len(b); i++ {
+		if b[len(b)-i] == '%' {
+			b = b[:len(b)-i]
+			break
+		}
+	}
+	for len(b) > 0 {
+		if r, size := utf8.DecodeLastRune(b); r != utf8.RuneError || size != 1 {
+			break
+		}
+		b = b[:len(b)-1]
+	}
+	return b
+}

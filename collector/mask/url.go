@@ -1,0 +1,229 @@
+package mask
+
+import (
+	"bytes"
+	"errors"
+	"unicode/utf8"
+
+	"github.com/metiva-io/metiva/schemas"
+)
+
+// URLBytesMax is the longest URL that is read.
+const URLBytesMax = 4096
+
+// ErrURL means the text is not an absolute http or https URL.
+var ErrURL = errors.New("mask: not a web address")
+
+// Page is a reduced page URL. Its slices are its own memory and valid until the
+// next Reduce.
+type Page struct {
+	Origin []byte // scheme://host[:port], lower case, without a default port
+	Host   []byte
+	Path   []byte
+
+	// utm_source, utm_medium, utm_campaign
+	Source, Medium, Campaign []byte
+
+	decoder decoder
+}
+
+// Reduce reads an absolute http or https URL.
+func (p *Page) Reduce(raw []byte) error {
+	u, ok := split(raw)
+	if !ok || !u.web() {
+		return ErrURL
+	}
+	p.Origin = u.appendOrigin(p.Origin[:0])
+	p.Host = appendLower(p.Host[:0], u.host)
+	p.Path = p.decoder.appendPath(p.Path[:0], u.path)
+	p.Source, p.Medium, p.Campaign = p.Source[:0], p.Medium[:0], p.Campaign[:0]
+	p.readCampaign(u.query)
+	return nil
+}
+
+// readCampaign takes the first of each allow-listed parameter.
+func (p *Page) readCampaign(query []byte) {
+	for len(query) > 0 {
+		var pair []byte
+		pair, query, _ = bytes.Cut(query, []byte{'&'})
+		name, value, _ := bytes.Cut(pair, []byte{'='})
+		var field *[]byte
+		switch string(name) {
+		case "utm_source":
+			field = &p.Source
+		case "utm_medium":
+			field = &p.Medium
+		case "utm_campaign":
+			field = &p.Campaign
+		default:
+			continue
+		}
+		if len(*field) == 0 {
+			*field = p.decoder.appendCampaign(*field, value)
+		}
+	}
+}
+
+// AppendOrigin appends the origin of an absolute http or https URL, or of an
+// Origin header, to dst; ok is false when there is none.
+func AppendOrigin(dst, raw []byte) (origin []byte, ok bool) {
+	u, ok := split(raw)
+	if !ok || !u.web() {
+		return dst, false
+	}
+	return u.appendOrigin(dst), true
+}
+
+// AppendReferrerHost appends the host of a referrer to dst: of a web page or an
+// Android application. It appends nothing when there is none, or when the host
+// is an address instead of a name: such a host names a machine in someone's
+// network. Labels that look like a token or a number become "masked".
+func AppendReferrerHost(dst, raw []byte) []byte {
+	u, ok := split(raw)
+	if !ok || !u.web() && !equalFold(u.scheme, "android-app") || isIPHost(u.host) {
+		return dst
+	}
+	rest := u.host
+	for first := true; len(rest) > 0; first = false {
+		var label []byte
+		label, rest, _ = bytes.Cut(rest, []byte{'.'})
+		if !first {
+			dst = append(dst, '.')
+		}
+		if found(label) != nothing {
+			dst = append(dst, "masked"...)
+			continue
+		}
+		dst = appendLower(dst, label)
+	}
+	return dst
+}
+
+// parts of an absolute URL, as they stand in it.
+type parts struct {
+	scheme, host, port, path, query []byte
+}
+
+func (u *parts) web() bool { return equalFold(u.scheme, "http") || equalFold(u.scheme, "https") }
+
+func (u *parts) appendOrigin(dst []byte) []byte {
+	dst = appendLower(dst, u.scheme)
+	dst = append(dst, "://"...)
+	dst = appendLower(dst, u.host)
+	standard := equalFold(u.scheme, "http") && string(u.port) == "80" || equalFold(u.scheme, "https") && string(u.port) == "443"
+	if len(u.port) > 0 && !standard {
+		dst = append(dst, ':')
+		dst = append(dst, u.port...)
+	}
+	return dst
+}
+
+// split cuts scheme://[user@]host[:port][/path][?query][#fragment].
+func split(raw []byte) (u parts, ok bool) {
+	if len(raw) > URLBytesMax || !utf8.Valid(raw) || hasControl(raw) {
+		return parts{}, false
+	}
+	u.scheme, raw, ok = bytes.Cut(raw, []byte("://"))
+	if !ok || len(u.scheme) == 0 || len(u.scheme) > len("android-app") {
+		return parts{}, false
+	}
+	raw, _, _ = bytes.Cut(raw, []byte{'#'})
+	end := len(raw)
+	if i := bytes.IndexAny(raw, "/?\\"); i >= 0 {
+		end = i
+	}
+	authority := raw[:end]
+	u.path, u.query, _ = bytes.Cut(raw[end:], []byte{'?'})
+	if at := bytes.LastIndexByte(authority, '@'); at >= 0 {
+		authority = authority[at+1:]
+	}
+	u.host, u.port = authority, nil
+	if colon := bytes.LastIndexByte(authority, ':'); colon >= 0 && (len(authority) == 0 || authority[len(authority)-1] != ']') {
+		u.host, u.port = authority[:colon], authority[colon+1:]
+	}
+	if !validHost(u.host) || len(u.port) > 5 {
+		return parts{}, false
+	}
+	for _, c := range u.port {
+		if !isDigit(c) {
+			return parts{}, false
+		}
+	}
+	return u, true
+}
+
+// validHost accepts a DNS name (also with underscores, which some use), an IPv4
+// address, or an IPv6 address in brackets.
+func validHost(host []byte) bool {
+	if len(host) == 0 || len(host) > schemas.HostBytesMax {
+		return false
+	}
+	if host[0] == '[' {
+		if len(host) < 4 || host[len(host)-1] != ']' {
+			return false
+		}
+		for _, c := range host[1 : len(host)-1] {
+			if !isHex(c) && c != ':' && c != '.' {
+				return false
+			}
+		}
+		return true
+	}
+	for i, c := range host {
+		switch {
+		case isAlnum(c), c == '-', c == '_':
+		case c == '.' && i > 0 && host[i-1] != '.':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// isIPHost reports whether the host is a literal address: in brackets, or its
+// last label is a number in one of the forms browsers read.
+func isIPHost(host []byte) bool {
+	if host[0] == '[' {
+		return true
+	}
+	last := bytes.TrimSuffix(host, []byte{'.'})
+	last = last[bytes.LastIndexByte(last, '.')+1:]
+	if len(last) == 0 {
+		return true
+	}
+	return isDigit(last[0])
+}
+
+func hasControl(b []byte) bool {
+	for _, c := range b {
+		if c <= ' ' || c == 0x7f {
+			return true
+		}
+	}
+	return false
+}
+
+func appendLower(dst, src []byte) []byte {
+	for _, c := range src {
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+func equalFold(b []byte, lower string) bool {
+	if len(b) != len(lower) {
+		return false
+	}
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}

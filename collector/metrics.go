@@ -1,0 +1,101 @@
+package collector
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/metivav1"
+)
+
+// metrics of the collector. No label names a tenant, a site or a visitor.
+type metrics struct {
+	accepted prometheus.Counter
+	byReason map[metivav1.Reason]prometheus.Counter
+
+	requests        *prometheus.CounterVec
+	requestSeconds  prometheus.Histogram
+	inFlight        prometheus.Gauge
+	panics          prometheus.Counter
+	saltMissing     prometheus.Counter
+	invalidControl  *prometheus.CounterVec
+	serverErrors    prometheus.Counter
+	ledgerUnsent    prometheus.Gauge
+	dataKeyFailures prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer, siteCount func() int) (*metrics, error) {
+	events := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "metiva_collector_events_total",
+		Help: "Events by outcome; accepted + dropped + retry are all events received.",
+	}, []string{"outcome", "reason"})
+	m := &metrics{
+		accepted: events.WithLabelValues(outcomeAccepted.String(), "none"),
+		byReason: map[metivav1.Reason]prometheus.Counter{},
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "metiva_collector_requests_total",
+			Help: "Requests by route and status code.",
+		}, []string{"route", "status"}),
+		requestSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "metiva_collector_request_seconds",
+			Help:    "Time from the last byte of a request with events to its answer, acknowledgement included.",
+			Buckets: []float64{.001, .0025, .005, .01, .015, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "metiva_collector_events_in_flight",
+			Help: "Events waiting for Kafka's acknowledgement.",
+		}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "metiva_collector_panics_total",
+			Help: "Events and requests whose handling panicked.",
+		}),
+		saltMissing: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "metiva_collector_visit_salt_missing_total",
+			Help: "Requests of tenants without a visit salt for the day: each event counts as its own visit.",
+		}),
+		invalidControl: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "metiva_collector_control_records_invalid_total",
+			Help: "Control records that could not be applied, by topic.",
+		}, []string{"topic"}),
+		serverErrors: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "metiva_collector_connection_errors_total",
+			Help: "Errors of the HTTP server on single connections. Their texts hold peer addresses and are not logged.",
+		}),
+		ledgerUnsent: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "metiva_collector_ledger_unsent_entries",
+			Help: "Counts not yet acknowledged on ledger.edge.",
+		}),
+		dataKeyFailures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "metiva_collector_data_key_failures_total",
+			Help: "Requests that had to be retried because no data key could be published.",
+		}),
+	}
+	for reason, label := range schemas.Labels(metivav1.Reason_REASON_UNSPECIFIED) {
+		if reason != metivav1.Reason_REASON_UNSPECIFIED {
+			m.byReason[reason] = events.WithLabelValues(outcomeOf(reason).String(), label)
+		}
+	}
+	sites := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "metiva_collector_sites",
+		Help: "Sites known from control.sites.",
+	}, func() float64 { return float64(siteCount()) })
+	for _, c := range []prometheus.Collector{
+		events, m.requests, m.requestSeconds, m.inFlight, m.panics, m.saltMissing,
+		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, sites,
+	} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// count adds n events of one outcome.
+func (m *metrics) count(reason metivav1.Reason, n int) {
+	c := m.accepted
+	if reason != metivav1.Reason_REASON_UNSPECIFIED {
+		c = m.byReason[reason]
+	}
+	if c != nil {
+		c.Add(float64(n))
+	}
+}

@@ -1,0 +1,110 @@
+package collector
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"strconv"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Paths of the collector.
+const (
+	PathEvents = "/v1/events"
+	PathPixel  = "/v1/pixel.gif"
+	PathScript = "/v1/s.js"
+)
+
+// route answers one request and returns the route's name for the metrics.
+func (c *Collector) route(ctx *fasthttp.RequestCtx, r *request) string {
+	switch string(ctx.Path()) {
+	case PathEvents:
+		switch {
+		case ctx.IsPost():
+			c.serveEvents(ctx, r)
+		case ctx.IsOptions():
+			c.servePreflight(ctx, r)
+		default:
+			methodNotAllowed(ctx, "POST, OPTIONS")
+		}
+		return "events"
+	case PathPixel:
+		if !ctx.IsGet() {
+			methodNotAllowed(ctx, "GET")
+		} else {
+			c.servePixel(ctx, r)
+		}
+		return "pixel"
+	case PathScript:
+		if !ctx.IsGet() && !ctx.IsHead() {
+			methodNotAllowed(ctx, "GET, HEAD")
+		} else {
+			c.script.serve(ctx)
+		}
+		return "script"
+	}
+	ctx.SetStatusCode(fasthttp.StatusNotFound)
+	return "none"
+}
+
+func methodNotAllowed(ctx *fasthttp.RequestCtx, allow string) {
+	ctx.Response.Header.Set("Allow", allow)
+	ctx.SetStatusCode(fasthttp.StatusMethodNotAllowed)
+}
+
+// preflightSeconds is how long a browser may remember a preflight: two hours is
+// the most Chromium does.
+const preflightSeconds = "7200"
+
+// servePreflight has no body and so no site: it allows what any site allows.
+// The answer to the request itself is checked against its own site.
+func (c *Collector) servePreflight(ctx *fasthttp.RequestCtx, r *request) {
+	if !c.allowOrigin(ctx, r) {
+		ctx.SetStatusCode(fasthttp.StatusForbidden)
+		return
+	}
+	h := &ctx.Response.Header
+	h.Set("Access-Control-Allow-Methods", "POST")
+	h.Set("Access-Control-Allow-Headers", "Content-Type")
+	h.Set("Access-Control-Max-Age", preflightSeconds)
+	ctx.SetStatusCode(fasthttp.StatusNoContent)
+}
+
+// allowOrigin lets the page read the answer when some site allows its origin.
+func (c *Collector) allowOrigin(ctx *fasthttp.RequestCtx, r *request) bool {
+	h := &ctx.Response.Header
+	h.Add("Vary", "Origin")
+	if !r.hasOrigin || !c.sites.known(r.origin) {
+		return false
+	}
+	h.SetBytesV("Access-Control-Allow-Origin", r.origin)
+	return true
+}
+
+// script is the snippet with what its answer needs.
+type script struct {
+	body []byte
+	etag []byte
+}
+
+func newScript(body []byte) script {
+	sum := sha256.Sum256(body)
+	return script{body: bytes.Clone(body), etag: []byte(strconv.Quote(base64.RawURLEncoding.EncodeToString(sum[:18])))}
+}
+
+// serve answers with the snippet, or with 304 to a browser that has it.
+func (s *script) serve(ctx *fasthttp.RequestCtx) {
+	h := &ctx.Response.Header
+	h.SetBytesV("ETag", s.etag)
+	h.Set("Cache-Control", "public, max-age=3600")
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if bytes.Contains(ctx.Request.Header.Peek("If-None-Match"), s.etag) {
+		ctx.SetStatusCode(fasthttp.StatusNotModified)
+		return
+	}
+	ctx.SetContentType("text/javascript; charset=utf-8")
+	ctx.Response.SetBodyRaw(s.body)
+}

@@ -1,0 +1,127 @@
+package collector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/metiva-io/metiva/schemas/metivav1"
+)
+
+func (c *Collector) newServer() *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler:                      c.handle,
+		ErrorHandler:                 c.handleUnread,
+		Logger:                       silentLogger{c.metrics},
+		Concurrency:                  c.cfg.ConnectionsMax,
+		ReadBufferSize:               c.cfg.HeaderBytesMax,
+		MaxRequestBodySize:           c.cfg.BodyBytesMax,
+		ReadTimeout:                  c.cfg.ReadTimeout,
+		WriteTimeout:                 c.cfg.WriteTimeout,
+		IdleTimeout:                  c.cfg.IdleTimeout,
+		TCPKeepalive:                 true,
+		CloseOnShutdown:              true,
+		DisablePreParseMultipartForm: true,
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		SecureErrorLogMessage:        true,
+	}
+}
+
+// silentLogger counts what the server would log: its texts name peers.
+type silentLogger struct{ m *metrics }
+
+func (l silentLogger) Printf(string, ...any) { l.m.serverErrors.Inc() }
+
+// drain stops accepting and waits for the open requests.
+func (c *Collector) drain(server *fasthttp.Server, ln net.Listener) error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.DrainTimeout)
+	defer cancel()
+	err := server.ShutdownWithContext(ctx)
+	// Serve may not have taken the listener yet.
+	if closeErr := ln.Close(); closeErr != nil && !errors.Is(closeErr, net.ErrClosed) && err == nil {
+		c.log.Debug("listener was closed already", "error", closeErr)
+	}
+	if err != nil {
+		return fmt.Errorf("waiting for open requests: %w", err)
+	}
+	return nil
+}
+
+// handle serves one request. A panic ends that request only.
+func (c *Collector) handle(ctx *fasthttp.RequestCtx) {
+	r := c.requests.Get().(*request)
+	r.received = c.now()
+	route := c.serve(ctx, r)
+	c.metrics.requests.WithLabelValues(route, strconv.Itoa(ctx.Response.StatusCode())).Inc()
+	r.end()
+	c.requests.Put(r)
+}
+
+// serve routes a request and survives its panic.
+func (c *Collector) serve(ctx *fasthttp.RequestCtx, r *request) (route string) {
+	defer func() {
+		if p := recover(); p != nil {
+			route = "panic"
+			c.panicked(p)
+			// Events that were not counted yet are counted as failed.
+			r.refuse(metivav1.Reason_REASON_INTERNAL)
+			ctx.Response.Reset()
+			refuseRequest(ctx, fasthttp.StatusInternalServerError, metivav1.Reason_REASON_INTERNAL)
+		}
+	}()
+	r.readOrigin(ctx)
+	return c.route(ctx, r)
+}
+
+// panicked counts a panic and logs where it happened, once a second at most.
+// Its value may quote request data and is not logged.
+func (c *Collector) panicked(value any) {
+	c.metrics.panics.Inc()
+	now := c.now().Unix()
+	if last := c.panicLogged.Load(); last == now || !c.panicLogged.CompareAndSwap(last, now) {
+		return
+	}
+	var pcs [16]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	var where []string
+	for {
+		f, more := frames.Next()
+		where = append(where, fmt.Sprintf("%s:%d", f.Function, f.Line))
+		if !more {
+			break
+		}
+	}
+	c.log.Error("panic while handling an event", "type", fmt.Sprintf("%T", value), "where", where)
+}
+
+// handleUnread answers a request that could not be read: too large, too slow,
+// or not HTTP. Whether it carried events is unknown; it counts as one.
+func (c *Collector) handleUnread(ctx *fasthttp.RequestCtx, err error) {
+	status, reason := fasthttp.StatusBadRequest, metivav1.Reason_REASON_MALFORMED
+	var small *fasthttp.ErrSmallBuffer
+	var netErr net.Error
+	switch {
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		status, reason = fasthttp.StatusRequestEntityTooLarge, metivav1.Reason_REASON_TOO_LARGE
+	case errors.As(err, &small):
+		status, reason = fasthttp.StatusRequestHeaderFieldsTooLarge, metivav1.Reason_REASON_TOO_LARGE
+	case errors.As(err, &netErr) && netErr.Timeout():
+		status = fasthttp.StatusRequestTimeout
+	}
+	c.count("", "", c.now(), reason, 1)
+	c.metrics.requests.WithLabelValues("unread", strconv.Itoa(status)).Inc()
+	refuseRequest(ctx, status, reason)
+}
+
+// count adds n events of one outcome to the ledger and the metrics.
+func (c *Collector) count(companyID, siteID string, received time.Time, reason metivav1.Reason, n int) {
+	c.ledger.add(companyID, siteID, received, reason, n)
+	c.metrics.count(reason, n)
+}

@@ -1,0 +1,147 @@
+package collector
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/metiva-io/metiva/collector/mask"
+	"github.com/metiva-io/metiva/consent"
+	"github.com/metiva-io/metiva/schemas/metivav1"
+)
+
+// site is one registration of control.sites. It is never changed, only replaced.
+type site struct {
+	companyID, brandID, siteID string
+
+	keys          []string
+	origins       []string
+	policy        consent.Policy
+	retentionDays uint32
+	version       uint64
+	active        bool
+}
+
+// allows reports whether pages of this origin may send.
+func (s *site) allows(origin []byte) bool {
+	for _, o := range s.origins {
+		if o == string(origin) {
+			return true
+		}
+	}
+	return false
+}
+
+// sites is the registrations by site key.
+type sites struct {
+	mu      sync.RWMutex
+	byID    map[string]*site
+	byKey   map[string]*site
+	origins map[string]int // how many active sites allow it
+}
+
+func newSites() *sites {
+	return &sites{byID: map[string]*site{}, byKey: map[string]*site{}, origins: map[string]int{}}
+}
+
+// lookup is the active site of a key, or nil.
+func (s *sites) lookup(key []byte) *site {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.byKey[string(key)]
+}
+
+// known reports whether any active site allows the origin: what a preflight,
+// which has no body, can be checked against.
+func (s *sites) known(origin []byte) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.origins[string(origin)] > 0
+}
+
+func (s *sites) count() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.byID)
+}
+
+// apply takes one record of control.sites. An older version than the known one
+// changes nothing.
+func (s *sites) apply(recordKey, value []byte) error {
+	id := string(recordKey)
+	if len(value) == 0 {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.remove(s.byID[id])
+		return nil
+	}
+	var rec metivav1.SiteRecord
+	if err := proto.Unmarshal(value, &rec); err != nil {
+		return fmt.Errorf("decoding site record: %w", err)
+	}
+	if rec.GetSiteId() == "" || rec.GetSiteId() != id || rec.GetCompanyId() == "" {
+		return errors.New("the site record's key does not name its site and tenant")
+	}
+	next := &site{
+		companyID: rec.GetCompanyId(), brandID: rec.GetBrandId(), siteID: id,
+		keys: rec.GetSiteKeys(), origins: normalOrigins(rec.GetAllowedOrigins()),
+		policy:        consent.Policy{Mode: rec.GetMode(), HonourDNT: rec.GetHonourDnt()},
+		retentionDays: rec.GetRetentionDays(), version: rec.GetVersion(), active: rec.GetActive(),
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := s.byID[id]
+	if known != nil && known.version > next.version {
+		return nil
+	}
+	s.remove(known)
+	s.byID[id] = next
+	if !next.active {
+		return nil
+	}
+	for _, key := range next.keys {
+		// The registry keeps keys unique. Should it fail, the first holder keeps
+		// its key: nobody can take over another site's events.
+		if holder := s.byKey[key]; key != "" && holder == nil {
+			s.byKey[key] = next
+		}
+	}
+	for _, origin := range next.origins {
+		s.origins[origin]++
+	}
+	return nil
+}
+
+// normalOrigins writes each origin as requests are compared with it. One that
+// is none allows nothing and does not cost the site its others.
+func normalOrigins(registered []string) []string {
+	out := make([]string, 0, len(registered))
+	for _, text := range registered {
+		if origin, ok := mask.AppendOrigin(nil, []byte(text)); ok {
+			out = append(out, string(origin))
+		}
+	}
+	return out
+}
+
+func (s *sites) remove(old *site) {
+	if old == nil {
+		return
+	}
+	delete(s.byID, old.siteID)
+	if !old.active {
+		return
+	}
+	for _, key := range old.keys {
+		if s.byKey[key] == old {
+			delete(s.byKey, key)
+		}
+	}
+	for _, origin := range old.origins {
+		if s.origins[origin]--; s.origins[origin] <= 0 {
+			delete(s.origins, origin)
+		}
+	}
+}

@@ -1,0 +1,28 @@
+// Package enrich turns collected events into rows-to-be: it opens the sealed
+// address and user agent in memory, decides which company the visit comes
+// from, and says what kind of browser it was.
+//
+// Enters: events.collected, in the consumer group "enrich"; control.keys,
+// control.withdrawals and control.erasures as tables. Leaves: one record on
+// events.enriched for each record that came in, an event or a drop with its
+// reason, so that the ledger balances; and a copy on events.dead of what could
+// not be read. The source (partition and offset) is the identity of an event
+// on its way: a replay after a crash gives the same sources again.
+//
+// Steps, in order: decode and check the envelope; withdrawn or erased; bot;
+// company; device. Each is a function of the event alone and is counted. Later
+// steps (source, visit, person) go between company and device.
+//
+// Dropped: records that cannot be decoded or break the envelope's rules
+// (invalid_record), whose key is unknown even after control.keys was read to
+// its end (unknown_key), whose sealed values belong elsewhere (tampered): with
+// a dead letter. Events whose key was destroyed (shredded) or whose tenant or
+// visitor was erased (erased): without one. The event of a visitor who has
+// withdrawn is not dropped but reduced to company level. An event that makes a
+// step panic is a dead letter alone (internal).
+//
+// Limits: an event's address and agent in clear live in one goroutine's
+// scratch memory while the event is worked on, and are cleared after it. They
+// are in no log, metric, error or record. Offsets are committed after every
+// output of the batch is acknowledged.
+package enrich

@@ -1,0 +1,209 @@
+package enrich
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/metiva-io/metiva/enrich/bot"
+	"github.com/metiva-io/metiva/enrich/company"
+	"github.com/metiva-io/metiva/enrich/device"
+	"github.com/metiva-io/metiva/enrich/geo"
+	"github.com/metiva-io/metiva/pkg/seal"
+	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/metivav1"
+)
+
+// opener opens sealed values (pkg/seal.Opener).
+type opener interface {
+	OpenAddress(b seal.Binding, blob []byte) (seal.Truncated, error)
+	OpenBytes(dst []byte, b seal.Binding, blob []byte) ([]byte, error)
+}
+
+// steps is what the steps need besides the event. It is shared by all
+// partitions.
+type steps struct {
+	opener      opener
+	chain       *company.Chain
+	bots        *bot.Classifier
+	revocations *revocations
+	metrics     *metrics
+	now         func() time.Time
+}
+
+// outcome of one record.
+type outcome struct {
+	record *metivav1.EnrichedRecord
+	// companyID and visitKey place the record on its partition.
+	companyID string
+	visitKey  []byte
+	// dead asks for a copy of the source record on events.dead.
+	dead   bool
+	reason metivav1.Reason
+}
+
+// scratch is one partition's memory, reused from event to event. The opened
+// agent is in it only while its event is worked on.
+type scratch struct {
+	collected metivav1.CollectedEvent
+	agent     []byte
+	seen      uint
+}
+
+func newScratch() *scratch {
+	return &scratch{agent: make([]byte, 0, schemas.SealedUserAgentBytesMax)}
+}
+
+// forget clears what was opened.
+func (s *scratch) forget() {
+	clear(s.agent[:cap(s.agent)])
+	s.agent = s.agent[:0]
+}
+
+// errKeyMissing: the key that sealed a value is not known yet.
+var errKeyMissing = errors.New("a data key is not on control.keys")
+
+// enrich runs the steps on one record. The error is errKeyMissing, with the
+// drop for the case that the key does not come, or one of the database's: the
+// record is then tried again with its batch.
+func (s *steps) enrich(sc *scratch, v geo.View, value []byte, source *metivav1.SourceRef) (outcome, error) {
+	defer sc.forget()
+	sc.seen++
+	watch := s.metrics.watch(sc.seen%stepSampleEvery == 0)
+	e := &sc.collected
+	if !decode(e, value) {
+		return drop(e, source, metivav1.Reason_REASON_INVALID_RECORD), nil
+	}
+	watch.lap(stepDecode)
+	if s.revocations.isErased(e.GetCompanyId(), e.GetVisitorId()) {
+		return drop(e, source, metivav1.Reason_REASON_ERASED), nil
+	}
+	binding := seal.Binding{CompanyID: e.GetCompanyId(), SiteID: e.GetSiteId(), EventID: [schemas.IDBytes]byte(e.GetEventId())}
+	if reason := s.openAgent(sc, binding); reason != 0 {
+		return failedOpen(e, source, reason)
+	}
+	watch.lap(stepOpen)
+	out := enrichedOf(e, source)
+	s.applyWithdrawal(out)
+	out.Bot = s.bots.Classify(sc.agent)
+	watch.lap(stepBot)
+	if out.GetBot() != metivav1.BotClass_BOT_CLASS_NONE {
+		out.Resolution.Verdict = metivav1.Verdict_VERDICT_BOT
+		out.Resolution.Source = sourceAgent
+		out.Resolution.Confidence = 1
+	} else {
+		reason, err := s.resolve(out, v, binding)
+		if err != nil {
+			return outcome{}, err
+		}
+		if reason != 0 {
+			return failedOpen(e, source, reason)
+		}
+	}
+	watch.lap(stepCompany)
+	d := device.Describe(sc.agent)
+	out.Device, out.BrowserFamily, out.SystemFamily = d.Class, d.Browser, d.System
+	watch.lap(stepDevice)
+	out.EnrichedAtMs = s.now().UnixMilli()
+	return outcome{record: schemas.EnrichedOf(out), companyID: out.GetCompanyId(), visitKey: out.GetVisitKey()}, nil
+}
+
+// sourceAgent is the source of the verdict on a bot.
+const sourceAgent = "user_agent"
+
+// openAgent puts the agent into the scratch; an event without one has none.
+func (s *steps) openAgent(sc *scratch, b seal.Binding) metivav1.Reason {
+	sealed := sc.collected.GetSealedUserAgent()
+	if len(sealed) == 0 {
+		return 0
+	}
+	b.Field = seal.FieldUserAgent
+	opened, err := s.opener.OpenBytes(sc.agent[:0], b, sealed)
+	sc.agent = opened
+	return reasonOf(err)
+}
+
+// resolve opens the address and decides on the company and the country.
+func (s *steps) resolve(out *metivav1.EnrichedEvent, v geo.View, b seal.Binding) (metivav1.Reason, error) {
+	b.Field = seal.FieldAddress
+	truncated, err := s.opener.OpenAddress(b, out.GetSealedAddress())
+	if err != nil {
+		return reasonOf(err), nil
+	}
+	network := geo.Unmap(truncated.Prefix())
+	answer, err := v.Lookup(network)
+	if err != nil {
+		return 0, fmt.Errorf("resolving a company: %w", err)
+	}
+	out.Country = answer.Country
+	s.chain.Resolve(out.Resolution, company.Query{
+		CompanyID: out.GetCompanyId(), Network: network,
+		Found:     answer.Outcome == geo.OutcomeFound,
+		Ambiguous: answer.Outcome == geo.OutcomeAmbiguous,
+		ASN:       answer.ASN, Organization: answer.Organization, MatchedBits: answer.Bits,
+		DatabaseBuildMs: answer.Build.UnixMilli(),
+	})
+	return 0, nil
+}
+
+// applyWithdrawal reduces the event of a visitor who has withdrawn to company
+// level.
+func (s *steps) applyWithdrawal(out *metivav1.EnrichedEvent) {
+	if !s.revocations.isWithdrawn(out.GetCompanyId(), out.GetVisitorId(), out.GetConsentSeq()) {
+		return
+	}
+	out.VisitorId = nil
+	out.Consent = metivav1.ConsentState_CONSENT_STATE_WITHDRAWN
+	s.metrics.withdrawn.Inc()
+}
+
+// enrichedOf carries over what the steps do not change. The fields share the
+// collected event's memory, which the next Reset leaves to them.
+func enrichedOf(e *metivav1.CollectedEvent, source *metivav1.SourceRef) *metivav1.EnrichedEvent {
+	return &metivav1.EnrichedEvent{
+		EventId: e.GetEventId(), CompanyId: e.GetCompanyId(), BrandId: e.GetBrandId(), SiteId: e.GetSiteId(),
+		Type: e.GetType(), ReceivedAtMs: e.GetReceivedAtMs(), OccurredAtMs: e.GetOccurredAtMs(),
+		Consent: e.GetConsent(), ConsentSeq: e.GetConsentSeq(), VisitKey: e.GetVisitKey(), VisitorId: e.GetVisitorId(),
+		Host: e.GetHost(), Path: e.GetPath(), ReferrerHost: e.GetReferrerHost(), Campaign: e.GetCampaign(),
+		SealedAddress: e.GetSealedAddress(), Source: source, WriterId: e.GetWriterId(), RetentionDays: e.GetRetentionDays(),
+		Resolution: &metivav1.Resolution{},
+	}
+}
+
+// reasonOf is the reason for a value that does not open; none for nil.
+func reasonOf(err error) metivav1.Reason {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, seal.ErrUnknownKey):
+		return metivav1.Reason_REASON_UNKNOWN_KEY
+	case errors.Is(err, seal.ErrShredded):
+		return metivav1.Reason_REASON_SHREDDED
+	default:
+		return metivav1.Reason_REASON_TAMPERED
+	}
+}
+
+func failedOpen(e *metivav1.CollectedEvent, source *metivav1.SourceRef, reason metivav1.Reason) (outcome, error) {
+	out := drop(e, source, reason)
+	if reason == metivav1.Reason_REASON_UNKNOWN_KEY {
+		return out, errKeyMissing
+	}
+	return out, nil
+}
+
+// drop ends a record with its reason; what an operator may want to look at
+// leaves a dead letter too.
+func drop(e *metivav1.CollectedEvent, source *metivav1.SourceRef, reason metivav1.Reason) outcome {
+	d := dropOf(e, source, reason)
+	out := outcome{record: schemas.DropOf(d), companyID: d.GetCompanyId(), reason: reason}
+	if len(e.GetVisitKey()) == schemas.IDBytes {
+		out.visitKey = e.GetVisitKey()
+	}
+	switch reason {
+	case metivav1.Reason_REASON_SHREDDED, metivav1.Reason_REASON_ERASED:
+	default:
+		out.dead = true
+	}
+	return out
+}

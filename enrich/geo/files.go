@@ -1,0 +1,82 @@
+package geo
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// replaceFile writes path through a temporary file in its folder: write fills
+// it, check (optional) sees it complete, then it takes the name.
+func replaceFile(path string, write func(io.Writer) error, check func(temporary string) error) error {
+	folder := filepath.Dir(path)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return fmt.Errorf("creating the folder: %w", err)
+	}
+	f, err := os.CreateTemp(folder, "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("creating a temporary file: %w", err)
+	}
+	temporary := f.Name()
+	err = fill(f, write)
+	if err == nil && check != nil {
+		err = check(temporary)
+	}
+	if err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temporary))
+	}
+	return nil
+}
+
+func fill(f *os.File, write func(io.Writer) error) error {
+	err := write(f)
+	if err == nil {
+		// CreateTemp makes the file readable by the owner alone; the workers
+		// may run under another user.
+		err = f.Chmod(0o644)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// installCountry checks the country database and copies it when asked to. It
+// returns the path readers shall use.
+func installCountry(cfg BuildConfig) (string, error) {
+	reader, err := Open(cfg.CountryFile)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("%w: %w", ErrNoData, err)
+	}
+	if err != nil {
+		return "", err
+	}
+	layout := reader.Layout()
+	if err := reader.Close(); err != nil {
+		return "", err
+	}
+	if layout != LayoutCountry {
+		return "", fmt.Errorf("%s has the layout %s, not %s", filepath.Base(cfg.CountryFile), layout, LayoutCountry)
+	}
+	if cfg.CountryOutFile == "" {
+		return cfg.CountryFile, nil
+	}
+	source, err := os.Open(cfg.CountryFile)
+	if err != nil {
+		return "", fmt.Errorf("opening the country database: %w", err)
+	}
+	defer func() { _ = source.Close() }() // opened for reading
+	err = replaceFile(cfg.CountryOutFile, func(w io.Writer) error {
+		_, err := io.Copy(w, source)
+		return err
+	}, nil)
+	if err != nil {
+		return "", fmt.Errorf("copying the country database: %w", err)
+	}
+	return cfg.CountryOutFile, nil
+}

@@ -1,0 +1,147 @@
+package geo
+
+import (
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/oschwald/maxminddb-golang/v2"
+)
+
+// Layout is which fields the records of a database have.
+type Layout uint8
+
+// The layouts this package reads. Files say which by their metadata.
+const (
+	LayoutUnknown Layout = iota
+	// LayoutASN has autonomous_system_number and autonomous_system_organization.
+	LayoutASN
+	// LayoutCountry has country_code.
+	LayoutCountry
+)
+
+func (l Layout) String() string {
+	switch l {
+	case LayoutASN:
+		return "asn"
+	case LayoutCountry:
+		return "country"
+	default:
+		return "unknown"
+	}
+}
+
+// layoutOf recognises a database by the type its metadata names.
+func layoutOf(databaseType string) Layout {
+	switch t := strings.ToLower(databaseType); {
+	case t == strings.ToLower(DatabaseTypeASN), t == "geolite2-asn", t == "geoip2-asn", t == "dbip-asn-lite":
+		return LayoutASN
+	case strings.Contains(t, "country") && !strings.HasPrefix(t, "geo"):
+		// MaxMind's own country databases nest the code; they are another layout.
+		return LayoutCountry
+	default:
+		return LayoutUnknown
+	}
+}
+
+// record is the union of the fields of all layouts.
+type record struct {
+	ASN          uint32 `maxminddb:"autonomous_system_number"`
+	Organization string `maxminddb:"autonomous_system_organization"`
+	CountryCode  string `maxminddb:"country_code"`
+}
+
+// recordSlots bounds the decoded records a reader keeps: a power of two. They
+// are keyed by their offset in the file, never by an address.
+const recordSlots = 1 << 14
+
+type slot struct {
+	offset uintptr
+	record record
+}
+
+// Reader is one open database file. Its methods are safe for concurrent use;
+// Close must wait for them (Databases does that).
+type Reader struct {
+	file   string
+	db     *maxminddb.Reader
+	layout Layout
+	slots  []atomic.Pointer[slot]
+}
+
+// Open maps a database file and recognises its layout.
+func Open(path string) (*Reader, error) {
+	db, err := maxminddb.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening the address database %s: %w", filepath.Base(path), err)
+	}
+	r := &Reader{
+		file:   path,
+		db:     db,
+		layout: layoutOf(db.Metadata.DatabaseType),
+		slots:  make([]atomic.Pointer[slot], recordSlots),
+	}
+	if r.layout == LayoutUnknown {
+		_ = db.Close() // read-only mapping; the layout is the error to report
+		return nil, fmt.Errorf("the address database %s is of type %q, which is not one this version reads", filepath.Base(path), db.Metadata.DatabaseType)
+	}
+	return r, nil
+}
+
+// Layout is the layout of the file's records.
+func (r *Reader) Layout() Layout { return r.layout }
+
+// BuildTime is when the database was built, in UTC.
+func (r *Reader) BuildTime() time.Time { return r.db.Metadata.BuildTime().UTC() }
+
+// DatabaseType is the type the file's metadata names.
+func (r *Reader) DatabaseType() string { return r.db.Metadata.DatabaseType }
+
+// Verify reads the whole file and reports damage. It takes a second or so.
+func (r *Reader) Verify() error {
+	if err := r.db.Verify(); err != nil {
+		return fmt.Errorf("verifying the address database %s: %w", filepath.Base(r.file), err)
+	}
+	return nil
+}
+
+// Close unmaps the file.
+func (r *Reader) Close() error {
+	if err := r.db.Close(); err != nil {
+		return fmt.Errorf("closing the address database %s: %w", filepath.Base(r.file), err)
+	}
+	return nil
+}
+
+// lookup returns the record of the network that holds the address, and that
+// network's length in the address's own family. Without a record, bits is the
+// length of the empty network.
+func (r *Reader) lookup(addr netip.Addr) (rec *record, bits int, err error) {
+	result := r.db.Lookup(addr)
+	if err := result.Err(); err != nil {
+		return nil, 0, fmt.Errorf("looking up in the address database: %w", errNoAddress)
+	}
+	matched := result.Prefix()
+	bits = matched.Bits()
+	if addr.Is4() && !matched.Addr().Is4() {
+		bits = 0 // an empty network shorter than the IPv4 root
+	}
+	if !result.Found() {
+		return nil, bits, nil
+	}
+	offset := result.Offset()
+	// Fibonacci hashing: offsets are near one another.
+	at := &r.slots[(uint64(offset)*0x9e3779b97f4a7c15)>>(64-14)]
+	if s := at.Load(); s != nil && s.offset == offset {
+		return &s.record, bits, nil
+	}
+	fresh := &slot{offset: offset}
+	if err := result.Decode(&fresh.record); err != nil {
+		return nil, 0, fmt.Errorf("decoding a record of the address database: %w", errNoAddress)
+	}
+	at.Store(fresh)
+	return &fresh.record, bits, nil
+}

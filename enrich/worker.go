@@ -1,0 +1,133 @@
+package enrich
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/metiva-io/metiva/enrich/bot"
+	"github.com/metiva-io/metiva/pkg/kafka"
+	"github.com/metiva-io/metiva/schemas"
+)
+
+// Worker is one enrich process. Workers share the partitions of
+// events.collected.
+type Worker struct {
+	cfg                Config
+	deps               Deps
+	metrics            *metrics
+	steps              *steps
+	revocations        *revocations
+	producer           producer
+	keys               table
+	enrichedPartitions int
+
+	sender      *kafka.Producer
+	consumer    *kafka.Consumer
+	keyTable    *kafka.Table
+	withdrawals *kafka.Table
+	erasures    *kafka.Table
+	ready       chan struct{}
+}
+
+// table is control.keys, as far as a partition needs it (kafka.Table).
+type table interface {
+	CatchUp(ctx context.Context) error
+}
+
+// New makes a worker. It does not reach for the brokers; Run does.
+func New(cfg Config, deps Deps) (*Worker, error) {
+	if err := errors.Join(cfg.Validate(), deps.validate()); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	m, err := newMetrics(deps.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	revoked := newRevocations()
+	w := &Worker{
+		cfg: cfg, deps: deps, metrics: m, revocations: revoked, ready: make(chan struct{}),
+		steps: &steps{
+			opener: deps.Opener, chain: deps.Chain, bots: bot.NewClassifier(),
+			revocations: revoked, metrics: m, now: deps.Now,
+		},
+	}
+	if w.sender, err = deps.Kafka.NewProducer(kafka.ProducerConfig{Compression: cfg.Compression}); err != nil {
+		return nil, fmt.Errorf("making the producer: %w", err)
+	}
+	w.producer = w.sender
+	if w.consumer, err = deps.Kafka.NewConsumer(kafka.ConsumerConfig{Group: cfg.Group, Topics: []string{schemas.TopicEventsCollected}}); err != nil {
+		return nil, fmt.Errorf("making the consumer: %w", err)
+	}
+	w.keyTable = w.table(schemas.TopicControlKeys, deps.Opener.ApplyKey)
+	w.withdrawals = w.table(schemas.TopicControlWithdrawals, revoked.ApplyWithdrawal)
+	w.erasures = w.table(schemas.TopicControlErasures, revoked.ApplyErasure)
+	w.keys = w.keyTable
+	return w, nil
+}
+
+// table reads a control topic. A record that cannot be read is counted and
+// passed over: it must not stop the rest, least of all later withdrawals.
+func (w *Worker) table(topic string, apply func(key, value []byte) error) *kafka.Table {
+	invalid := w.metrics.control.WithLabelValues(topic)
+	return w.deps.Kafka.NewTable(topic, func(key, value []byte) error {
+		if err := apply(key, value); err != nil {
+			invalid.Inc()
+			w.deps.Log.Error("a control record cannot be read", "topic", topic)
+		}
+		return nil
+	})
+}
+
+// Ready is closed once the control tables are read and partitions can be
+// taken.
+func (w *Worker) Ready() <-chan struct{} { return w.ready }
+
+// Run works until ctx ends, finishes the batches at work, and returns nil; or
+// it returns the error that makes going on impossible.
+func (w *Worker) Run(ctx context.Context) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	// The tables and the producer outlive the consumer, which needs them for
+	// the batches it finishes.
+	rest, stopRest := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopRest()
+	for _, t := range []*kafka.Table{w.keyTable, w.withdrawals, w.erasures} {
+		group.Go(func() error { return t.Run(rest) })
+	}
+	group.Go(func() error { return w.sender.Run(rest) })
+	group.Go(func() error {
+		defer stopRest()
+		return w.consume(groupCtx)
+	})
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("enriching events: %w", err)
+	}
+	return nil
+}
+
+// consume takes partitions once the tables are complete: an event must not
+// pass before the withdrawal that stands against it is known.
+func (w *Worker) consume(ctx context.Context) error {
+	for _, t := range []*kafka.Table{w.keyTable, w.withdrawals, w.erasures} {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.Ready():
+		}
+	}
+	var err error
+	if w.enrichedPartitions, err = w.deps.Kafka.Partitions(ctx, schemas.TopicEventsEnriched); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("reading the partitions of %s: %w", schemas.TopicEventsEnriched, err)
+	}
+	if w.enrichedPartitions < schemas.TenantBuckets || w.enrichedPartitions%schemas.TenantBuckets != 0 {
+		return fmt.Errorf("%s has %d partitions, which is not a multiple of %d", schemas.TopicEventsEnriched, w.enrichedPartitions, schemas.TenantBuckets)
+	}
+	close(w.ready)
+	return w.consumer.Run(ctx, func(ctx context.Context, c *kafka.Claim) error { return w.serve(ctx, c) })
+}

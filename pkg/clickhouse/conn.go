@@ -1,0 +1,188 @@
+package clickhouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	driver "github.com/ClickHouse/clickhouse-go/v2"
+	rowdriver "github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+)
+
+// Conn is a pool of connections to one database. It is safe for concurrent
+// use.
+type Conn struct {
+	cfg    Config
+	target target
+	driver rowdriver.Conn
+}
+
+// Open makes the pool. It connects lazily: a ClickHouse that is away shows in
+// the first call.
+func Open(cfg Config) (*Conn, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	t, err := cfg.target()
+	if err != nil {
+		return nil, err
+	}
+	d, err := driver.Open(cfg.options(t, t.database))
+	if err != nil {
+		return nil, fmt.Errorf("opening clickhouse: %w", err)
+	}
+	return &Conn{cfg: cfg, target: t, driver: d}, nil
+}
+
+// Database is the name of the connection's database.
+func (c *Conn) Database() string { return c.target.database }
+
+// Close closes the pool.
+func (c *Conn) Close() error { return c.driver.Close() }
+
+// Ping asks the server for an answer from the connection's database, which
+// must exist.
+func (c *Conn) Ping(ctx context.Context) error {
+	var one uint8
+	if err := c.QueryRow(ctx, "SELECT 1").Scan(&one); err != nil {
+		return fmt.Errorf("pinging clickhouse: %w", err)
+	}
+	return nil
+}
+
+// Option is a value or a setting of one statement.
+type Option func(*statementOptions)
+
+type statementOptions struct {
+	params   []any
+	settings driver.Settings
+}
+
+// Param gives the parameter {name:Type} of a statement its value: a string, an
+// integer, a time.Time, or a slice of strings or integers for an Array.
+func Param(name string, value any) Option {
+	return func(o *statementOptions) { o.params = append(o.params, driver.Named(name, value)) }
+}
+
+// Setting sets a ClickHouse setting for one statement.
+func Setting(name string, value any) Option {
+	return func(o *statementOptions) { o.settings[name] = value }
+}
+
+func (c *Conn) prepare(ctx context.Context, options []Option) (context.Context, []any) {
+	o := statementOptions{settings: driver.Settings{}}
+	for _, option := range options {
+		option(&o)
+	}
+	if len(o.settings) > 0 {
+		ctx = driver.Context(ctx, driver.WithSettings(o.settings))
+	}
+	return ctx, o.params
+}
+
+// Exec runs a statement without an answer.
+func (c *Conn) Exec(ctx context.Context, sql string, options ...Option) error {
+	ctx, params := c.prepare(ctx, options)
+	return c.driver.Exec(ctx, sql, params...)
+}
+
+// Rows iterates over an answer.
+type Rows interface {
+	Next() bool
+	Scan(dest ...any) error
+	Err() error
+	Close() error
+}
+
+// Query runs a statement and returns its rows, which the caller closes.
+func (c *Conn) Query(ctx context.Context, sql string, options ...Option) (Rows, error) {
+	ctx, params := c.prepare(ctx, options)
+	rows, err := c.driver.Query(ctx, sql, params...)
+	if err != nil {
+		return nil, err // not a typed nil
+	}
+	return rows, nil
+}
+
+// Each calls fn for each row of the answer.
+func (c *Conn) Each(ctx context.Context, sql string, fn func(scan func(dest ...any) error) error, options ...Option) (err error) {
+	rows, err := c.Query(ctx, sql, options...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := fn(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// Row is the first row of an answer.
+type Row interface {
+	Scan(dest ...any) error
+}
+
+// QueryRow runs a statement that answers with one row.
+func (c *Conn) QueryRow(ctx context.Context, sql string, options ...Option) Row {
+	ctx, params := c.prepare(ctx, options)
+	return c.driver.QueryRow(ctx, sql, params...)
+}
+
+// insertSettings hold for every insert. async_insert would acknowledge before
+// the rows are in a part; the other makes a repeated insert repeat nothing in
+// the targets of materialised views either.
+func insertSettings() driver.Settings {
+	return driver.Settings{
+		"async_insert": 0,
+		"deduplicate_blocks_in_dependent_materialized_views": 1,
+	}
+}
+
+// Column is one column of an insert.
+type Column struct {
+	Name string
+	// Values is a slice with one value per row: []string, [][]byte for
+	// FixedString and String, []int64, []time.Time and so on.
+	Values any
+}
+
+// Insert writes rows into a table as one block. token identifies its content:
+// a second insert with the same token and rows is a no-op within the table's
+// deduplication window. An insert without rows does nothing.
+func (c *Conn) Insert(ctx context.Context, table, token string, columns []Column) (err error) {
+	settings := insertSettings()
+	maps.Copy(settings, driver.Settings{"insert_deduplication_token": token})
+	ctx = driver.Context(ctx, driver.WithSettings(settings))
+	batch, err := c.driver.PrepareBatch(ctx, insertSQL(table, columns))
+	if err != nil {
+		return fmt.Errorf("preparing an insert into %s: %w", table, err)
+	}
+	defer func() {
+		if !batch.IsSent() {
+			err = errors.Join(err, batch.Close())
+		}
+	}()
+	for i, column := range columns {
+		if err := batch.Column(i).Append(column.Values); err != nil {
+			return fmt.Errorf("column %s of %s: %w: %w", column.Name, table, ErrBadColumn, err)
+		}
+	}
+	if err := batch.Send(); err != nil {
+		return fmt.Errorf("inserting into %s: %w", table, err)
+	}
+	return nil
+}
+
+func insertSQL(table string, columns []Column) string {
+	sql := "INSERT INTO " + table + " ("
+	for i, column := range columns {
+		if i > 0 {
+			sql += ", "
+		}
+		sql += column.Name
+	}
+	return sql + ")"
+}

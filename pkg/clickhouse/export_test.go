@@ -1,0 +1,3 @@
+package clickhouse
+
+var SplitStatements = splitStatements

@@ -1,0 +1,195 @@
+package analytics
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/metiva-io/metiva/pkg/clickhouse"
+	"github.com/metiva-io/metiva/pkg/embedded/clickhouse/clickhousetest"
+	"github.com/metiva-io/metiva/pkg/secret"
+	"github.com/metiva-io/metiva/schemas"
+	schema "github.com/metiva-io/metiva/schemas/clickhouse"
+)
+
+func TestMain(m *testing.M) { os.Exit(clickhousetest.Main(m)) }
+
+type tenant string
+
+func (t tenant) CompanyID() string { return string(t) }
+
+var from = time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
+
+func migrated(t *testing.T) *clickhouse.Conn {
+	t.Helper()
+	c, err := clickhouse.Open(clickhouse.Config{URL: secret.New(clickhousetest.Start(t).URL())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if _, err := clickhouse.Migrate(context.Background(), c, schema.Files, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+type event struct {
+	company, verdict, account, name string
+	visit                           byte
+	minutes                         int
+}
+
+func insertEvents(t *testing.T, c *clickhouse.Conn, events ...event) {
+	t.Helper()
+	n := len(events)
+	bucket, company, id, visit := make([]uint8, n), make([]string, n), make([][]byte, n), make([][]byte, n)
+	at, expires, kind, verdict := make([]time.Time, n), make([]time.Time, n), make([]string, n), make([]string, n)
+	account, name, confidence, source := make([]string, n), make([]string, n), make([]float32, n), make([]string, n)
+	for i, e := range events {
+		bucket[i], company[i], kind[i], verdict[i] = schemas.TenantBucket(e.company), e.company, "page_view", e.verdict
+		id[i], visit[i] = []byte{byte(i), 1}, []byte{e.visit}
+		at[i], expires[i] = from.Add(time.Duration(e.minutes)*time.Minute), time.Now().AddDate(1, 0, 0)
+		account[i], name[i], confidence[i], source[i] = e.account, e.name, 0.75, "asn"
+	}
+	err := c.Insert(context.Background(), "events", "", []clickhouse.Column{
+		{Name: "tenant_bucket", Values: bucket}, {Name: "company_id", Values: company}, {Name: "event_id", Values: id}, {Name: "visit_key", Values: visit},
+		{Name: "received_at", Values: at}, {Name: "expires_at", Values: expires}, {Name: "type", Values: kind}, {Name: "verdict", Values: verdict},
+		{Name: "account_id", Values: account}, {Name: "account_name", Values: name}, {Name: "confidence", Values: confidence}, {Name: "resolution_source", Values: source},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestReaderSeesItsTenantOnly(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	c := migrated(t)
+	insertEvents(t, c,
+		event{"cmp_a", "company", "ing.nl", "ING", 1, 1}, event{"cmp_a", "company", "ing.nl", "ING Bank", 1, 2}, event{"cmp_a", "company", "ing.nl", "ING Bank", 2, 3},
+		event{"cmp_a", "company", "tue.nl", "TU/e", 3, 4}, event{"cmp_a", "isp", "", "", 4, 5}, event{"cmp_a", "bot", "", "", 5, 6},
+		event{"cmp_a", "company", "late.nl", "Late", 6, 3000},
+		event{"cmp_b", "company", "secret.nl", "Secret", 7, 1},
+	)
+	r, err := NewReader(c, tenant("cmp_a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	period := Period{from, from.AddDate(0, 0, 1)}
+	got, err := r.Companies(ctx, period, 100)
+	if err != nil || len(got) != 2 {
+		t.Fatalf("companies %+v, %v", got, err)
+	}
+	want := Company{AccountID: "ing.nl", Name: "ING Bank", Visits: 2, Pages: 3, LastSeen: from.Add(3 * time.Minute), Confidence: 0.75, Reason: "asn"}
+	if got[0] != want || got[1].AccountID != "tue.nl" {
+		t.Errorf("companies %+v, first should be %+v", got, want)
+	}
+	if few, err := r.Companies(ctx, period, 1); err != nil || len(few) != 1 {
+		t.Errorf("one company at most: %+v, %v", few, err)
+	}
+	coverage, err := r.Coverage(ctx, period)
+	if err != nil || len(coverage) != 3 || coverage[0] != (VerdictCount{"company", 3, 4}) {
+		t.Errorf("coverage %+v, %v", coverage, err)
+	}
+	// The net under the predicate: statements that forget it.
+	for _, sql := range []string{
+		"SELECT count() FROM events", "SELECT count() FROM events FINAL", "SELECT count() FROM metiva.events AS e JOIN events AS f ON e.event_id = f.event_id",
+		"SELECT count() FROM (SELECT * FROM events)", "WITH x AS (SELECT event_id FROM events) SELECT count() FROM x",
+	} {
+		var n uint64
+		err := r.each(ctx, sql, func(scan func(...any) error) error { return scan(&n) })
+		if err != nil || n != 7 {
+			t.Errorf("%s sees %d rows, %v", sql, n, err)
+		}
+	}
+	var all uint64
+	if err := c.QueryRow(ctx, "SELECT count() FROM events").Scan(&all); err != nil || all != 8 {
+		t.Errorf("without a reader there are %d rows, %v: its filter stayed on the connection", all, err)
+	}
+}
+
+func TestNoReaderWithoutATenant(t *testing.T) {
+	t.Parallel()
+	for _, id := range []string{"", "cmp_", "brd_1", "cmp_a' OR 1 OR 'x", "cmp_A", "cmp_a\n"} {
+		if _, err := NewReader(nil, tenant(id)); err == nil {
+			t.Errorf("%q makes a reader", id)
+		}
+	}
+}
+
+func TestLedger(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	c := migrated(t)
+	edge := func(company, writer, reason string, minutes int, count uint64) {
+		t.Helper()
+		err := c.Insert(ctx, "ledger_edge", "", []clickhouse.Column{
+			{Name: "tenant_bucket", Values: []uint8{schemas.TenantBucket(company)}}, {Name: "company_id", Values: []string{company}}, {Name: "site_id", Values: []string{"sit_1"}},
+			{Name: "minute", Values: []time.Time{from.Add(time.Duration(minutes) * time.Minute)}}, {Name: "stage", Values: []string{"collector"}},
+			{Name: "reason", Values: []string{reason}}, {Name: "writer_id", Values: []string{writer}}, {Name: "count", Values: []uint64{count}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	drop := func(company, stage, reason string, offset int64) {
+		t.Helper()
+		err := c.Insert(ctx, "drops", "", []clickhouse.Column{
+			{Name: "tenant_bucket", Values: []uint8{schemas.TenantBucket(company)}}, {Name: "company_id", Values: []string{company}},
+			{Name: "received_at", Values: []time.Time{from}}, {Name: "stage", Values: []string{stage}}, {Name: "reason", Values: []string{reason}},
+			{Name: "source_offset", Values: []int64{offset}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	insertEvents(t, c, event{"cmp_a", "isp", "", "", 1, 1}, event{"cmp_a", "isp", "", "", 1, 1}, event{"cmp_b", "isp", "", "", 1, 1})
+	drop("cmp_a", "sink", "duplicate", 1)
+	drop("cmp_a", "sink", "duplicate", 1) // the same one twice
+	drop("cmp_a", "enrich", "shredded", 2)
+	edge("cmp_a", "w1", "none", 0, 2)
+	edge("cmp_a", "w1", "none", 0, 3) // replaces it
+	edge("cmp_a", "w2", "none", 1, 1)
+	edge("cmp_a", "w1", "objected", 0, 7)
+	edge("cmp_a", "w1", "none", -10, 100) // before
+	edge("cmp_b", "w1", "none", 0, 2)
+	edge("", "w1", "unknown_site", 0, 4)
+
+	o := NewOperator(c)
+	got, err := o.Ledger(ctx, from.Add(59*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := got.Tenants["cmp_a"]
+	if a.Received != 11 || a.Accepted != 4 || a.DroppedAtEdge["objected"] != 7 || a.Written != 2 || a.DroppedLater["sink"]["duplicate"] != 1 ||
+		a.DroppedLater["enrich"]["shredded"] != 1 || !a.Balanced {
+		t.Errorf("tenant a: %+v", a)
+	}
+	if b := got.Tenants["cmp_b"]; b.Accepted != 2 || b.Written != 1 || b.Balanced {
+		t.Errorf("tenant b lacks a row and balances: %+v", b)
+	}
+	if unknown := got.Tenants[""]; unknown.Received != 4 || !unknown.Balanced {
+		t.Errorf("no tenant: %+v", unknown)
+	}
+	if got.Total.Received != 17 || got.Total.Balanced {
+		t.Errorf("total: %+v", got.Total)
+	}
+	drop("cmp_b", "sink", "expired", 3)
+	if got, err = o.Ledger(ctx, from); err != nil || !got.Total.Balanced || !got.Tenants["cmp_b"].Balanced {
+		t.Errorf("with the last row: %+v, %v", got, err)
+	}
+}
+
+func TestUnacknowledgedMayHaveARow(t *testing.T) {
+	t.Parallel()
+	for written, want := range map[uint64]bool{4: false, 5: true, 6: true, 7: true, 8: false} {
+		totals := newTotals()
+		totals.Accepted, totals.Written = 5, written
+		totals.DroppedAtEdge["unacknowledged"] = 2
+		if totals.close(); totals.Balanced != want || totals.Received != 7 {
+			t.Errorf("%d rows: %+v", written, totals)
+		}
+	}
+}

@@ -1,0 +1,21 @@
+// Package analytics owns every question asked of ClickHouse: the tenants'
+// reports and the operators' ledger. Nothing else reads (the sink's look-up of
+// its own rows apart), and no SQL comes from outside.
+//
+// Enters: a verified tenant and a period, or an operator's point in time.
+// Leaves: counts and companies.
+//
+// A Reader exists only for a VerifiedTenant and answers for that tenant alone:
+// each statement names the tenant in its predicate, and the setting
+// additional_table_filters puts the same condition under every table of the
+// statement, so that one that forgets the predicate still sees one tenant.
+//
+// The Operator answers across tenants, with counts by tenant and reason and
+// nothing else: no page, no company, no visit.
+//
+// # Limits
+//
+// The ledger balances over what is kept: rows past a tenant's retention are
+// gone, so since should not lie before the shortest retention. It is also
+// behind by what is on its way; ask again until it balances or a deadline.
+package analytics

@@ -1,0 +1,131 @@
+package kafka
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"time"
+
+	"github.com/segmentio/kafka-go/compress"
+)
+
+// batchDecodedBytesMax bounds what one compressed batch may unfold to.
+const batchDecodedBytesMax = 128 << 20
+
+// decodeBatches appends to dst the records at or after the offset from, and
+// gives the offset to read next: one after the last batch seen, also when
+// compaction has emptied it or it is a control batch. A batch cut off at the
+// end of data is left for the next fetch. Records share memory with data.
+func decodeBatches(dst []Record, topic string, partition int, data []byte, from int64) ([]Record, int64, error) {
+	next := from
+	for len(data) > batchAtCRC {
+		base := int64(binary.BigEndian.Uint64(data))
+		length := int64(int32(binary.BigEndian.Uint32(data[batchAtLength:])))
+		if data[batchAtMagic] != 2 {
+			return dst, next, fmt.Errorf("%w: message format %d", errCorrupt, data[batchAtMagic])
+		}
+		if length < batchHeaderBytes-12 || base < 0 {
+			return dst, next, fmt.Errorf("%w: batch of %d bytes at offset %d", errCorrupt, length, base)
+		}
+		if length > int64(len(data)-12) {
+			break // cut off
+		}
+		raw := data[:12+length]
+		data = data[12+length:]
+		if crc32.Checksum(raw[batchAtBody:], crc32.MakeTable(crc32.Castagnoli)) != binary.BigEndian.Uint32(raw[batchAtCRC:]) {
+			return dst, next, fmt.Errorf("%w: checksum of the batch at offset %d", errCorrupt, base)
+		}
+		last := base + int64(int32(binary.BigEndian.Uint32(raw[23:])))
+		if last < next {
+			continue
+		}
+		if binary.BigEndian.Uint16(raw[batchAtBody:])&attributeCtrl == 0 {
+			var err error
+			if dst, err = decodeBatch(dst, topic, partition, raw, next); err != nil {
+				return dst, next, err
+			}
+		}
+		next = last + 1
+	}
+	return dst, next, nil
+}
+
+// decodeBatch appends the records of one batch whose checksum is right.
+func decodeBatch(dst []Record, topic string, partition int, raw []byte, from int64) ([]Record, error) {
+	be := binary.BigEndian
+	base := int64(be.Uint64(raw))
+	attributes := be.Uint16(raw[batchAtBody:])
+	firstMs, maxMs := int64(be.Uint64(raw[27:])), int64(be.Uint64(raw[35:]))
+	count := int64(int32(be.Uint32(raw[57:])))
+	records := raw[batchHeaderBytes:]
+	if c := compress.Compression(attributes & attributeCodec); c != compress.None {
+		var err error
+		if records, err = decompress(c, records); err != nil {
+			return dst, fmt.Errorf("%w: batch at offset %d: %w", errCorrupt, base, err)
+		}
+	}
+	in := cursor{b: records}
+	for range count {
+		r := cursor{b: in.varbytes()}
+		r.take(1) // attributes, unused
+		timeDelta, offsetDelta := r.varint(), r.varint()
+		key, value := r.varbytes(), r.varbytes()
+		headers := decodeHeaders(&r)
+		if in.bad || r.bad || offsetDelta < 0 {
+			return dst, fmt.Errorf("%w: record in the batch at offset %d", errCorrupt, base)
+		}
+		if base+offsetDelta < from {
+			continue
+		}
+		ms := firstMs + timeDelta
+		if attributes&attributeLogTS != 0 {
+			ms = maxMs
+		}
+		dst = append(dst, Record{
+			Topic: topic, Partition: partition, Offset: base + offsetDelta,
+			Time: time.UnixMilli(ms), Key: key, Value: value, Headers: headers,
+		})
+	}
+	return dst, nil
+}
+
+func decodeHeaders(r *cursor) []Header {
+	n := r.varint()
+	if n == 0 || r.bad {
+		return nil
+	}
+	if n < 0 || n > int64(len(r.b)) { // a header is two bytes at least
+		r.bad = true
+		return nil
+	}
+	headers := make([]Header, 0, min(n, 16))
+	for range n {
+		key := r.varbytes()
+		headers = append(headers, Header{Key: string(key), Value: r.varbytes()})
+		if r.bad {
+			return nil
+		}
+	}
+	return headers
+}
+
+func decompress(c compress.Compression, data []byte) ([]byte, error) {
+	codec := c.Codec()
+	if codec == nil {
+		return nil, fmt.Errorf("compression %d is not known", c)
+	}
+	r := codec.NewReader(bytes.NewReader(data))
+	defer r.Close()
+	var out bytes.Buffer
+	out.Grow(4 * len(data))
+	n, err := out.ReadFrom(io.LimitReader(r, batchDecodedBytesMax+1))
+	if err != nil {
+		return nil, err
+	}
+	if n > batchDecodedBytesMax {
+		return nil, fmt.Errorf("unfolds to more than %d bytes", batchDecodedBytesMax)
+	}
+	return out.Bytes(), nil
+}

@@ -1,0 +1,29 @@
+// Package kafka is the only way of this product to and from Kafka. It sits on
+// segmentio/kafka-go's transport, group membership and administration, and
+// adds what those lack.
+//
+// What it offers:
+//
+//   - Client: connections, topics, offsets. Lazy: nothing is dialled before
+//     the first call.
+//   - Producer: an idempotent batcher. Records enter by Produce, are copied at
+//     once, leave in one ordered stream per partition, and are acknowledged
+//     (acks=all) once per batch. A batch is retried with the same bytes, so the
+//     broker drops repetitions. Memory is bounded: ErrBufferFull.
+//   - Consumer: group membership with one handler per owned partition. Claim
+//     gives batches, makes their range durable before their effects (Plan) and
+//     moves the offset after them (Commit), both fenced by the generation.
+//   - Table: the state of a compacted topic, read from its start by everyone.
+//
+// What is dropped, and why: control batches and nothing else. A batch that can
+// not be delivered within DeliveryTimeout fails towards its caller; one that may
+// or may not have been appended says so (ErrOutcomeUnknown) and is never sent
+// again under a new producer id. Records that retention removed before they
+// were read are counted by metiva_kafka_consumer_skipped_records_total.
+//
+// Limits: brokers from Kafka 2.3 on (fetch version 11); message format 2 only;
+// no transactions, and nothing here may be written transactionally, because
+// aborted records are not filtered on reading; eager rebalancing.
+//
+// Nothing here logs or reports keys, values or headers.
+package kafka

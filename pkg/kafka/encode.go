@@ -1,0 +1,229 @@
+package kafka
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"sync"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+)
+
+// Record batches of message format 2:
+// https://kafka.apache.org/documentation/#recordbatch
+
+// codec is the compression in a batch's attributes.
+type codec uint16
+
+const (
+	codecNone   codec = 0
+	codecSnappy codec = 2
+	codecLZ4    codec = 3
+	codecZstd   codec = 4
+)
+
+func parseCodec(name string) (codec, error) {
+	switch name {
+	case "", "none":
+		return codecNone, nil
+	case "snappy":
+		return codecSnappy, nil
+	case "lz4":
+		return codecLZ4, nil
+	case "zstd":
+		return codecZstd, nil
+	default:
+		return 0, fmt.Errorf("kafka: compression %q is not one of none, lz4, snappy, zstd", name)
+	}
+}
+
+const (
+	batchHeaderBytes = 61
+	// offsets of fields inside a batch
+	batchAtLength   = 8
+	batchAtMagic    = 16
+	batchAtCRC      = 17
+	batchAtBody     = 21 // first byte the checksum covers
+	attributeCodec  = 0x07
+	attributeLogTS  = 0x08
+	attributeCtrl   = 0x20
+	recordOverMax   = 5 + 1 + 10 + 5 + 5 + 5 + 5 // varints around key, value, headers
+	headerOverMax   = 10
+	wirePrefixBytes = 4 // the records field's own length, which rawproduce wants in front
+)
+
+// recordBytesMax bounds the encoded size of a record.
+func recordBytesMax(key, value []byte, headers []Header) int {
+	n := recordOverMax + len(key) + len(value)
+	for i := range headers {
+		n += headerOverMax + len(headers[i].Key) + len(headers[i].Value)
+	}
+	return n
+}
+
+func varintLen(v int64) int {
+	u := uint64(v<<1) ^ uint64(v>>63)
+	n := 1
+	for u >= 0x80 {
+		u >>= 7
+		n++
+	}
+	return n
+}
+
+// bytesLen is the encoded size of a nullable byte field.
+func bytesLen(b []byte) int {
+	if b == nil {
+		return 1
+	}
+	return varintLen(int64(len(b))) + len(b)
+}
+
+func appendBytes(dst, b []byte) []byte {
+	if b == nil {
+		return binary.AppendVarint(dst, -1)
+	}
+	dst = binary.AppendVarint(dst, int64(len(b)))
+	return append(dst, b...)
+}
+
+func appendRecord(dst []byte, timeDelta, offsetDelta int64, key, value []byte, headers []Header) []byte {
+	n := 1 + varintLen(timeDelta) + varintLen(offsetDelta) + bytesLen(key) + bytesLen(value) + varintLen(int64(len(headers)))
+	for i := range headers {
+		h := &headers[i]
+		n += varintLen(int64(len(h.Key))) + len(h.Key) + bytesLen(h.Value)
+	}
+	dst = binary.AppendVarint(dst, int64(n))
+	dst = append(dst, 0) // attributes, unused
+	dst = binary.AppendVarint(dst, timeDelta)
+	dst = binary.AppendVarint(dst, offsetDelta)
+	dst = appendBytes(dst, key)
+	dst = appendBytes(dst, value)
+	dst = binary.AppendVarint(dst, int64(len(headers)))
+	for i := range headers {
+		h := &headers[i]
+		dst = binary.AppendVarint(dst, int64(len(h.Key)))
+		dst = append(dst, h.Key...)
+		dst = appendBytes(dst, h.Value)
+	}
+	return dst
+}
+
+// identity is a producer id with the sequence number of its next record on
+// one partition.
+type identity struct {
+	id    int64
+	epoch int16
+	seq   int32
+}
+
+// advance moves the sequence by n records; after 2^31-1 comes 0.
+func (i *identity) advance(n int32) {
+	i.seq = int32((uint32(i.seq) + uint32(n)) & 0x7fffffff)
+}
+
+// sealer turns encoded records into a batch on the wire.
+type sealer struct {
+	codec codec
+	zstd  *zstd.Encoder // shared; EncodeAll is safe for concurrent use
+	lz4   *sync.Pool    // of *lz4.Writer
+}
+
+func newSealer(c codec) (*sealer, error) {
+	s := &sealer{codec: c}
+	switch c {
+	case codecZstd:
+		// A small window, because a batch is small; the batch has its own checksum.
+		enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2),
+			zstd.WithEncoderCRC(false), zstd.WithWindowSize(128<<10))
+		if err != nil {
+			return nil, fmt.Errorf("preparing zstd: %w", err)
+		}
+		s.zstd = enc
+	case codecLZ4:
+		// Kafka reads independent blocks only, which is this writer's default.
+		w := lz4.NewWriter(nil)
+		if err := w.Apply(lz4.BlockSizeOption(lz4.Block256Kb), lz4.ChecksumOption(false), lz4.ConcurrencyOption(1)); err != nil {
+			return nil, fmt.Errorf("preparing lz4: %w", err)
+		}
+		s.lz4 = &sync.Pool{New: func() any {
+			w := lz4.NewWriter(nil)
+			_ = w.Apply(lz4.BlockSizeOption(lz4.Block256Kb), lz4.ChecksumOption(false), lz4.ConcurrencyOption(1))
+			return w
+		}}
+	}
+	return s, nil
+}
+
+// seal appends to dst the length prefix, the batch header and the records.
+func (s *sealer) seal(dst []byte, who identity, b *batch) ([]byte, error) {
+	var h [batchHeaderBytes]byte
+	be := binary.BigEndian
+	be.PutUint32(h[12:], 0xffffffff) // leader epoch, set by the broker
+	h[batchAtMagic] = 2
+	be.PutUint16(h[batchAtBody:], uint16(s.codec))
+	be.PutUint32(h[23:], uint32(b.count-1))
+	be.PutUint64(h[27:], uint64(b.firstMs))
+	be.PutUint64(h[35:], uint64(b.maxMs))
+	be.PutUint64(h[43:], uint64(who.id))
+	be.PutUint16(h[51:], uint16(who.epoch))
+	be.PutUint32(h[53:], uint32(who.seq))
+	be.PutUint32(h[57:], uint32(b.count))
+
+	w := append(dst[:0], 0, 0, 0, 0)
+	w = append(w, h[:]...)
+	switch s.codec {
+	case codecZstd:
+		w = s.zstd.EncodeAll(b.records, w)
+	case codecSnappy:
+		w = appendSnappy(w, b.records)
+	case codecLZ4:
+		var err error
+		if w, err = s.appendLZ4(w, b.records); err != nil {
+			return w, err
+		}
+	default:
+		w = append(w, b.records...)
+	}
+	be.PutUint32(w, uint32(len(w)-wirePrefixBytes))
+	wire := w[wirePrefixBytes:]
+	be.PutUint32(wire[batchAtLength:], uint32(len(wire)-batchAtMagic+4))
+	be.PutUint32(wire[batchAtCRC:], crc32.Checksum(wire[batchAtBody:], crc32.MakeTable(crc32.Castagnoli)))
+	return w, nil
+}
+
+func appendSnappy(dst, src []byte) []byte {
+	n := len(dst)
+	room := s2.MaxEncodedLen(len(src))
+	if cap(dst)-n < room {
+		grown := make([]byte, n, n+room)
+		copy(grown, dst)
+		dst = grown
+	}
+	out := s2.EncodeSnappy(dst[n:n+room], src)
+	return dst[:n+len(out)]
+}
+
+// sliceWriter appends to a slice.
+type sliceWriter struct{ b []byte }
+
+func (w *sliceWriter) Write(p []byte) (int, error) {
+	w.b = append(w.b, p...)
+	return len(p), nil
+}
+
+func (s *sealer) appendLZ4(dst, src []byte) ([]byte, error) {
+	out := sliceWriter{dst}
+	w, _ := s.lz4.Get().(*lz4.Writer)
+	defer s.lz4.Put(w)
+	w.Reset(&out)
+	if _, err := w.Write(src); err != nil {
+		return out.b, fmt.Errorf("compressing a batch: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return out.b, fmt.Errorf("compressing a batch: %w", err)
+	}
+	return out.b, nil
+}

@@ -1,0 +1,216 @@
+package kafka
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+)
+
+const (
+	fetchVersion         = 11
+	defaultFetchBytesMax = 4 << 20
+	defaultFetchWaitMax  = 500 * time.Millisecond
+	// emptyFetchesMax is how many empty answers below the end of a partition
+	// prove that nothing is left in between.
+	emptyFetchesMax = 3
+)
+
+// fetchMessage reads one partition from an offset on.
+type fetchMessage struct {
+	rawMessage
+	topic     string
+	partition int32
+	offset    int64
+	wait      time.Duration
+	bytesMin  int32
+	bytesMax  int32
+
+	// The answer.
+	highWatermark int64
+	records       []byte
+}
+
+func (*fetchMessage) ApiKey() protocol.ApiKey { return protocol.Fetch }
+
+// Broker sends the request to the leader.
+func (m *fetchMessage) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
+	none := protocol.Broker{ID: -1}
+	topic, ok := cluster.Topics[m.topic]
+	if !ok {
+		return none, protocol.NewErrNoTopic(m.topic)
+	}
+	partition, ok := topic.Partitions[m.partition]
+	if !ok {
+		return none, protocol.NewErrNoPartition(m.topic, m.partition)
+	}
+	leader, ok := cluster.Brokers[partition.Leader]
+	if !ok {
+		return none, protocol.NewErrNoLeader(m.topic, m.partition)
+	}
+	return leader, nil
+}
+
+// Required notes the version and makes the transport call RawExchange.
+func (m *fetchMessage) Required(versions map[protocol.ApiKey]int16) bool {
+	m.version = versions[protocol.Fetch]
+	return true
+}
+
+// RawExchange writes a fetch request without a session and reads the answer.
+func (m *fetchMessage) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
+	if m.version < fetchVersion {
+		return nil, errOldBroker
+	}
+	be := binary.BigEndian
+	b := make([]byte, 0, 96+len(m.topic))
+	b = be.AppendUint32(b, 0xffffffff) // replica: a consumer
+	b = be.AppendUint32(b, uint32(m.wait.Milliseconds()))
+	b = be.AppendUint32(b, uint32(m.bytesMin))
+	b = be.AppendUint32(b, uint32(m.bytesMax))
+	b = append(b, 0)                   // read uncommitted
+	b = be.AppendUint32(b, 0)          // no session
+	b = be.AppendUint32(b, 0xffffffff) // and none wanted
+	b = be.AppendUint32(b, 1)
+	b = appendString(b, m.topic)
+	b = be.AppendUint32(b, 1)
+	b = be.AppendUint32(b, uint32(m.partition))
+	b = be.AppendUint32(b, 0xffffffff) // leader epoch: any
+	b = be.AppendUint64(b, uint64(m.offset))
+	b = be.AppendUint64(b, 0xffffffffffffffff) // log start: not a follower
+	b = be.AppendUint32(b, uint32(m.bytesMax))
+	b = be.AppendUint32(b, 0) // nothing to forget
+	b = appendString(b, "")   // no rack
+	answer, err := exchange(rw, m.ApiKey(), fetchVersion, m.clientID, b)
+	if err != nil {
+		return nil, err
+	}
+	return m, m.parse(answer)
+}
+
+func (m *fetchMessage) parse(answer []byte) error {
+	c := cursor{b: answer}
+	c.int32() // throttle time
+	code := c.int16()
+	c.int32() // session
+	if code != 0 {
+		return kafkago.Error(code)
+	}
+	if c.int32() != 1 { // topics
+		return fmt.Errorf("%w: fetch answer", errCorrupt)
+	}
+	c.take(int(c.int16())) // topic
+	if c.int32() != 1 {    // partitions
+		return fmt.Errorf("%w: fetch answer", errCorrupt)
+	}
+	c.int32() // partition
+	code = c.int16()
+	m.highWatermark = c.int64()
+	c.int64() // last stable offset
+	c.int64() // log start
+	for n := c.int32(); n > 0 && !c.bad; n-- {
+		c.take(16) // aborted transactions: nothing here is transactional
+	}
+	c.int32() // preferred replica
+	if n := c.int32(); n > 0 {
+		m.records = c.take(int(n))
+	}
+	if c.bad {
+		return fmt.Errorf("%w: fetch answer", errCorrupt)
+	}
+	if code != 0 {
+		return kafkago.Error(code)
+	}
+	return nil
+}
+
+// errOutOfRange: the offset is below the oldest record, or above the end.
+var errOutOfRange = errors.New("kafka: offset is out of range")
+
+// fetcher reads one partition in order. It belongs to one goroutine.
+type fetcher struct {
+	client    *Client
+	topic     string
+	partition int
+	bytesMax  int
+
+	next    int64    // offset to fetch
+	pending []Record // fetched and not yet handed out
+	end     int64    // next offset of the partition, at the last fetch
+	empty   int      // empty answers in a row below end
+	retry   backoff
+}
+
+func newFetcher(c *Client, topic string, partition, bytesMax int, at int64) *fetcher {
+	f := &fetcher{client: c, topic: topic, partition: partition, bytesMax: bytesMax}
+	f.seek(at)
+	return f
+}
+
+func (f *fetcher) seek(at int64) {
+	f.next, f.pending, f.empty = at, nil, 0
+	f.retry = backoff{50 * time.Millisecond, 2 * time.Second}
+}
+
+// fill makes one fetch that waits at most the given time for bytesMin bytes.
+// An error that may pass is logged, waited out and swallowed.
+func (f *fetcher) fill(ctx context.Context, wait time.Duration, bytesMin int) error {
+	err := f.fetch(ctx, wait, bytesMin)
+	switch {
+	case err == nil:
+		f.retry = backoff{50 * time.Millisecond, 2 * time.Second}
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, kafkago.OffsetOutOfRange):
+		return errOutOfRange
+	case !isTransient(err):
+		return fmt.Errorf("reading %s/%d at offset %d: %w", f.topic, f.partition, f.next, err)
+	}
+	f.client.metrics.fetchErrors.WithLabelValues(f.topic).Inc()
+	f.client.log.Debug("fetching from kafka", "topic", f.topic, "partition", f.partition, "error", err)
+	f.client.noteError(err)
+	if !sleep(ctx, jitter(f.retry.step())) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (f *fetcher) fetch(ctx context.Context, wait time.Duration, bytesMin int) error {
+	c := f.client
+	wait = max(wait, time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, wait+c.cfg.RequestTimeout)
+	defer cancel()
+	res, err := c.transport.RoundTrip(ctx, c.addr, &fetchMessage{
+		rawMessage: rawMessage{clientID: c.cfg.ClientID},
+		topic:      f.topic, partition: int32(f.partition), offset: f.next,
+		wait: wait, bytesMin: int32(max(bytesMin, 1)), bytesMax: int32(f.bytesMax),
+	})
+	if err != nil {
+		return err
+	}
+	m, ok := res.(*fetchMessage)
+	if !ok {
+		return fmt.Errorf("%w: fetch answer", errCorrupt)
+	}
+	f.end = m.highWatermark
+	before := f.next
+	f.pending, f.next, err = decodeBatches(f.pending, f.topic, f.partition, m.records, f.next)
+	if err != nil {
+		return err
+	}
+	if f.next > before || f.next >= f.end || len(m.records) > 0 {
+		f.empty = 0
+		return nil
+	}
+	// Nothing at all below the end: compaction or retention took it.
+	if f.empty++; f.empty >= emptyFetchesMax {
+		f.empty, f.next = 0, f.end
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package clickhouse
+
+import (
+	"time"
+
+	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/metivav1"
+)
+
+// Source is the record of events.collected a row came from. A negative
+// partition, -1-n, stands for partition n of events.enriched: the record named
+// no source.
+type Source struct {
+	Partition int32
+	Offset    int64
+}
+
+// EventKey is an event id within its tenant.
+type EventKey struct {
+	CompanyID string
+	EventID   [schemas.IDBytes]byte
+}
+
+// EventRow is one row of events. Position is the offset of its record on
+// events.enriched.
+type EventRow struct {
+	Position  int64
+	Event     *metivav1.EnrichedEvent
+	ExpiresAt time.Time
+}
+
+// DropRow is one row of drops.
+type DropRow struct {
+	Position   int64
+	Key        EventKey
+	SiteID     string
+	ReceivedAt time.Time
+	Stage      metivav1.Stage
+	Reason     metivav1.Reason
+	Source     Source
+	WriterID   string
+}
+
+// LedgerRow is one row of ledger_edge.
+type LedgerRow struct {
+	Position int64
+	Entry    *metivav1.LedgerEntry
+}
+
+// Table names.
+const (
+	TableEvents     = "events"
+	TableDrops      = "drops"
+	TableLedgerEdge = "ledger_edge"
+)

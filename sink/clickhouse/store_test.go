@@ -1,0 +1,270 @@
+package clickhouse
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/metiva-io/metiva/pkg/clickhouse"
+	"github.com/metiva-io/metiva/pkg/embedded/clickhouse/clickhousetest"
+	"github.com/metiva-io/metiva/pkg/secret"
+	"github.com/metiva-io/metiva/schemas"
+	schema "github.com/metiva-io/metiva/schemas/clickhouse"
+	"github.com/metiva-io/metiva/schemas/metivav1"
+)
+
+func TestMain(m *testing.M) { os.Exit(clickhousetest.Main(m)) }
+
+func migrated(t *testing.T) *clickhouse.Conn {
+	t.Helper()
+	c, err := clickhouse.Open(clickhouse.Config{URL: secret.New(clickhousetest.Start(t).URL())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if _, err := clickhouse.Migrate(context.Background(), c, schema.Files, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// columnNames are the columns whose name is not that of the field.
+var columnNames = map[string]string{
+	"campaign.source":              "campaign_source",
+	"campaign.medium":              "campaign_medium",
+	"campaign.name":                "campaign_name",
+	"resolution.verdict":           "verdict",
+	"resolution.account_id":        "account_id",
+	"resolution.name":              "account_name",
+	"resolution.domain":            "account_domain",
+	"resolution.confidence":        "confidence",
+	"resolution.source":            "resolution_source",
+	"resolution.asn":               "asn",
+	"resolution.prefix_bits":       "prefix_bits",
+	"resolution.database_build_ms": "database_build_at",
+	"source.partition":             "source_partition",
+	"source.offset":                "source_offset",
+}
+
+// fill sets every field of a message to a value of its own and lists the
+// fields' paths.
+func fill(m protoreflect.Message, prefix string, n *int) (paths []string) {
+	fields := m.Descriptor().Fields()
+	for i := range fields.Len() {
+		f := fields.Get(i)
+		if f.Kind() == protoreflect.MessageKind {
+			paths = append(paths, fill(m.Mutable(f).Message(), prefix+string(f.Name())+".", n)...)
+			continue
+		}
+		*n++
+		paths = append(paths, prefix+string(f.Name()))
+		var v protoreflect.Value
+		switch f.Kind() {
+		case protoreflect.StringKind:
+			v = protoreflect.ValueOfString(string(rune('a' + *n%26)))
+		case protoreflect.BytesKind:
+			v = protoreflect.ValueOfBytes([]byte(strings.Repeat(string(rune('a'+*n%26)), 16)))
+		case protoreflect.EnumKind:
+			v = protoreflect.ValueOfEnum(1)
+		case protoreflect.Int64Kind:
+			v = protoreflect.ValueOfInt64(1_790_000_000_000 + int64(*n)*1000)
+		case protoreflect.Int32Kind:
+			v = protoreflect.ValueOfInt32(int32(*n))
+		case protoreflect.Uint64Kind:
+			v = protoreflect.ValueOfUint64(uint64(*n))
+		case protoreflect.Uint32Kind:
+			v = protoreflect.ValueOfUint32(uint32(*n))
+		case protoreflect.FloatKind:
+			v = protoreflect.ValueOfFloat32(0.5)
+		}
+		m.Set(f, v)
+	}
+	return paths
+}
+
+func TestEveryFieldOfTheEventHasItsColumn(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	c := migrated(t)
+	e := new(metivav1.EnrichedEvent)
+	n := 0
+	paths := fill(e.ProtoReflect(), "", &n)
+	e.Consent = metivav1.ConsentState_CONSENT_STATE_ANALYTICS
+
+	defaults := make(map[string]string)
+	for _, sql := range []string{
+		"SELECT name, default_expression FROM system.columns WHERE database = currentDatabase() AND table = 'events'",
+	} {
+		err := c.Each(ctx, sql, func(scan func(...any) error) error {
+			var name, expression string
+			if err := scan(&name, &expression); err != nil {
+				return err
+			}
+			defaults[name] = expression
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	column := make(map[string]string)
+	for _, path := range paths {
+		name, ok := columnNames[path]
+		if !ok {
+			name = path
+			if base, isTime := strings.CutSuffix(path, "_ms"); isTime {
+				name = base
+			}
+		}
+		if _, ok := defaults[name]; !ok {
+			t.Errorf("field %s has no column %s", path, name)
+		}
+		column[name] = path
+	}
+	inserted := make(map[string]bool)
+	s := New(c)
+	for _, col := range s.eventColumns([]EventRow{{Event: e, ExpiresAt: time.Now()}}) {
+		inserted[col.Name] = true
+	}
+	for name, expression := range defaults {
+		if expression == "" && !inserted[name] {
+			t.Errorf("column %s is not written", name)
+		}
+	}
+	for name := range column {
+		if !inserted[name] {
+			t.Errorf("column %s is not written", name)
+		}
+	}
+	// Every field's value arrives: the row differs from that of an event
+	// without the field.
+	if err := s.InsertEvents(ctx, "", []EventRow{{Event: e, ExpiresAt: time.Now().AddDate(1, 0, 0)}}); err != nil {
+		t.Fatal(err)
+	}
+	for name, path := range column {
+		var isDefault uint8
+		if err := c.QueryRow(ctx, "SELECT "+name+" = defaultValueOfArgumentType("+name+") FROM events").Scan(&isDefault); err != nil {
+			t.Fatal(err)
+		}
+		if isDefault == 1 {
+			t.Errorf("the value of field %s did not reach column %s", path, name)
+		}
+	}
+}
+
+func testRow(company string, n int64) EventRow {
+	id := make([]byte, 16)
+	id[0], id[15] = byte(n), 1
+	return EventRow{
+		Position: n, ExpiresAt: time.Now().AddDate(1, 0, 0).UTC(),
+		Event: &metivav1.EnrichedEvent{
+			EventId: id, CompanyId: company, SiteId: "sit_1", ReceivedAtMs: time.Now().UnixMilli(), VisitKey: make([]byte, 16),
+			Source: &metivav1.SourceRef{Partition: 2, Offset: n},
+		},
+	}
+}
+
+func identityOf(r EventRow) Identity {
+	return Identity{
+		Key:    EventKey{CompanyID: r.Event.GetCompanyId(), EventID: [schemas.IDBytes]byte(r.Event.GetEventId())},
+		Source: Source{Partition: r.Event.GetSource().GetPartition(), Offset: r.Event.GetSource().GetOffset()},
+	}
+}
+
+func TestFind(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := New(migrated(t))
+	event, elsewhere, dropped := testRow("cmp_a", 10), testRow("cmp_b", 10), testRow("cmp_a", 11)
+	resent := testRow("cmp_a", 10)
+	resent.Event = proto.Clone(event.Event).(*metivav1.EnrichedEvent)
+	resent.Event.Source.Offset = 99
+	absent := testRow("cmp_a", 12)
+	if err := s.InsertEvents(ctx, "e", []EventRow{event}); err != nil {
+		t.Fatal(err)
+	}
+	d := identityOf(dropped)
+	unreadable := Identity{Key: EventKey{}, Source: Source{Partition: -3, Offset: 5}}
+	err := s.InsertDrops(ctx, "d", []DropRow{
+		{Key: d.Key, SiteID: "sit_1", ReceivedAt: time.Now(), Stage: metivav1.Stage_STAGE_ENRICH, Reason: metivav1.Reason_REASON_SHREDDED, Source: d.Source},
+		{ReceivedAt: time.Now(), Stage: metivav1.Stage_STAGE_SINK, Reason: metivav1.Reason_REASON_INVALID_RECORD, Source: unreadable.Source},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := []Identity{identityOf(event), identityOf(elsewhere), d, identityOf(resent), identityOf(absent), unreadable}
+	for range lookupChunk { // more than one chunk
+		asked = append(asked, identityOf(testRow("cmp_c", int64(len(asked)))))
+	}
+	stored, err := s.Find(ctx, asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []struct {
+		name      string
+		identity  Identity
+		is, event bool
+	}{
+		{"event", identityOf(event), true, true},
+		{"same id in another tenant", identityOf(elsewhere), false, false},
+		{"drop", d, true, false},
+		{"same id under another source", identityOf(resent), false, true},
+		{"absent", identityOf(absent), false, false},
+		{"unreadable", unreadable, true, false},
+	} {
+		if got := stored.Identities[want.identity]; got != want.is {
+			t.Errorf("%s: stored is %v", want.name, got)
+		}
+		if got := stored.Events[want.identity.Key]; got != want.event {
+			t.Errorf("%s: an event is stored: %v", want.name, got)
+		}
+	}
+	if len(stored.Identities) != 3 || len(stored.Events) != 1 {
+		t.Errorf("found %d identities and %d events", len(stored.Identities), len(stored.Events))
+	}
+	if empty, err := s.Find(ctx, nil); err != nil || len(empty.Identities) != 0 {
+		t.Errorf("nothing asked gives %v, %v", empty, err)
+	}
+}
+
+func TestTheTablesHoldTheInvariants(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := New(migrated(t))
+	for name, breakIt := range map[string]func(*metivav1.EnrichedEvent){
+		"visitor without consent": func(e *metivav1.EnrichedEvent) { e.VisitorId = []byte(strings.Repeat("v", 16)) },
+		"name without its verdict": func(e *metivav1.EnrichedEvent) {
+			e.Resolution = &metivav1.Resolution{Name: "KPN", Verdict: metivav1.Verdict_VERDICT_ISP}
+		},
+		"no tenant": func(e *metivav1.EnrichedEvent) { e.CompanyId = "" },
+	} {
+		r := testRow("cmp_a", 1)
+		breakIt(r.Event)
+		if err := s.InsertEvents(ctx, name, []EventRow{r}); !clickhouse.DataFault(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestLedgerKeepsTheGreatestCount(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	c := migrated(t)
+	s := New(c)
+	for i, count := range []uint64{5, 9, 7} {
+		row := LedgerRow{Entry: &metivav1.LedgerEntry{WriterId: "w", CompanyId: "cmp_a", SiteId: "sit_1", MinuteMs: 1_790_000_040_000, Stage: metivav1.Stage_STAGE_COLLECTOR, Count: count}}
+		if err := s.InsertLedger(ctx, string(rune('a'+i)), []LedgerRow{row}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got uint64
+	if err := c.QueryRow(ctx, "SELECT sum(count) FROM ledger_edge FINAL").Scan(&got); err != nil || got != 9 {
+		t.Errorf("count %d, %v", got, err)
+	}
+}

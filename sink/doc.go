@@ -1,0 +1,39 @@
+// Package sink writes the pipeline's end: what enrich produced becomes rows of
+// ClickHouse, and what the collectors counted becomes the ledger at the edge.
+//
+// Enters: records of events.enriched (an event or a drop, one for each accepted
+// event) and of ledger.edge, as group "sink". Leaves: for each record of
+// events.enriched exactly one row, in events or in drops; for each ledger entry
+// its row in ledger_edge; dead letters on events.dead.
+//
+// # What is dropped, and why
+//
+//   - duplicate: the tenant's event id is stored already, or stood earlier in
+//     the batch, under another source: the client sent the event again.
+//   - invalid_record: the record cannot be decoded or breaks the envelope's
+//     rules, among them: a visitor id only with consent, a company's name only
+//     with a verdict that allows it. Also a dead letter.
+//   - rejected_row: ClickHouse refuses this row alone. Also a dead letter.
+//   - expired: the event is older than its tenant keeps data.
+//
+// Each is a row in drops under stage "sink". A record seen again under its own
+// source (enrich or this sink was killed and repeated it) changes nothing.
+//
+// # Once, in effect
+//
+// A batch is planned (its range of offsets is made durable), looked up, written
+// and committed, in this order. A sink killed anywhere in between is given the
+// same range again, finds what is stored, and writes the rest under the same
+// insert tokens; what an insert still on its way writes meanwhile is caught by
+// the token. Tokens name the range and a hash of its records, so a topic that
+// was made anew does not collide with its predecessor.
+//
+// # Limits
+//
+// One batch per partition is in memory, bounded by rows, bytes and age. While
+// ClickHouse is away the batch is retried with backoff and nothing more is
+// read. The look-up sees one server: on a cluster the sink must read where it
+// writes. The same event id accepted twice on two partitions of events.enriched
+// at the same moment (only with more partitions than tenant buckets) is not
+// seen by the look-up; the tables' order then collapses the two.
+package sink

@@ -1,0 +1,49 @@
+package sink
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	rows      *prometheus.CounterVec
+	drops     *prometheus.CounterVec
+	repeated  prometheus.Counter
+	dead      *prometheus.CounterVec
+	batches   *prometheus.CounterVec
+	retries   *prometheus.CounterVec
+	inserts   *prometheus.HistogramVec
+	freshness prometheus.Histogram
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		rows: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "metiva_sink_rows_total", Help: "Rows written, by table.",
+		}, []string{"table"}),
+		drops: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "metiva_sink_drops_total", Help: "Drops written, by the stage that dropped and its reason.",
+		}, []string{"stage", "reason"}),
+		repeated: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "metiva_sink_repeated_total", Help: "Records that had their row already and were passed over.",
+		}),
+		dead: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "metiva_sink_dead_letters_total", Help: "Records put on events.dead, by reason.",
+		}, []string{"reason"}),
+		batches: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "metiva_sink_batches_total", Help: "Batches committed, by topic.",
+		}, []string{"topic"}),
+		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "metiva_sink_retries_total", Help: "Attempts to write a batch that did not succeed, by topic.",
+		}, []string{"topic"}),
+		inserts: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "metiva_sink_insert_seconds", Help: "Time of one insert, by table.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 13),
+		}, []string{"table"}),
+		freshness: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "metiva_sink_freshness_seconds", Help: "From receipt at the collector to the row in ClickHouse, of each event.", Buckets: prometheus.ExponentialBuckets(0.25, 2, 16),
+		}),
+	}
+	for _, c := range []prometheus.Collector{m.rows, m.drops, m.repeated, m.dead, m.batches, m.retries, m.inserts, m.freshness} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}

@@ -1,0 +1,164 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/metiva-io/metiva/pkg/kafka"
+	"github.com/metiva-io/metiva/schemas"
+	store "github.com/metiva-io/metiva/sink/clickhouse"
+)
+
+// Consumer gives the partitions of the group (kafka.Consumer, made with Group
+// and Topics).
+type Consumer interface {
+	Run(ctx context.Context, handle func(ctx context.Context, claim *kafka.Claim) error) error
+}
+
+// DeadLetters takes what cannot be written (kafka.Producer).
+type DeadLetters interface {
+	PartitionFor(ctx context.Context, topic string, key []byte) (int, error)
+	ProduceSync(ctx context.Context, topic string, partition int, key, value []byte, headers ...kafka.Header) error
+}
+
+// Claim is one owned partition (kafka.Claim).
+type Claim interface {
+	Topic() string
+	Partition() int
+	NextBatch(ctx context.Context, lim kafka.BatchLimit) (kafka.Batch, error)
+	Plan(ctx context.Context, b kafka.Batch) error
+	Commit(ctx context.Context, b kafka.Batch) error
+}
+
+// Store is where rows go (sink/clickhouse.Store).
+type Store interface {
+	Find(ctx context.Context, identities []store.Identity) (store.Stored, error)
+	InsertEvents(ctx context.Context, token string, rows []store.EventRow) error
+	InsertDrops(ctx context.Context, token string, rows []store.DropRow) error
+	InsertLedger(ctx context.Context, token string, rows []store.LedgerRow) error
+}
+
+// Deps are what a worker works with. All are needed.
+type Deps struct {
+	Consumer Consumer
+	Dead     DeadLetters
+	Store    Store
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer
+	Now      func() time.Time
+}
+
+// Worker is one sink process's share of the group.
+type Worker struct {
+	cfg     Config
+	deps    Deps
+	metrics *metrics
+}
+
+// New makes a worker. It does not connect.
+func New(cfg Config, deps Deps) (*Worker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if deps.Consumer == nil || deps.Dead == nil || deps.Store == nil || deps.Log == nil || deps.Metrics == nil || deps.Now == nil {
+		return nil, errors.New("the sink lacks a dependency")
+	}
+	m, err := newMetrics(deps.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("registering the sink's metrics: %w", err)
+	}
+	return &Worker{cfg: cfg.withDefaults(), deps: deps, metrics: m}, nil
+}
+
+// Run works until ctx ends and the batches being written are done.
+func (w *Worker) Run(ctx context.Context) error {
+	return w.deps.Consumer.Run(ctx, func(ctx context.Context, claim *kafka.Claim) error { return w.handle(ctx, claim) })
+}
+
+// handle writes the batches of one partition until ctx ends. An error gives
+// the partition back: whoever gets it next is given the planned range again.
+func (w *Worker) handle(ctx context.Context, claim Claim) error {
+	limit := kafka.BatchLimit{RecordsMax: w.cfg.BatchRowsMax, BytesMax: w.cfg.BatchBytesMax, WaitMax: w.cfg.BatchAgeMax}
+	for {
+		b, err := claim.NextBatch(ctx, limit)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("reading a batch of %s/%d: %w", claim.Topic(), claim.Partition(), err)
+		}
+		if err := w.process(ctx, claim, b); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// process plans, writes and commits one batch. Once planned, it goes on for
+// DrainTimeout after ctx ends.
+func (w *Worker) process(ctx context.Context, claim Claim, b kafka.Batch) error {
+	if err := claim.Plan(ctx, b); err != nil {
+		return fmt.Errorf("planning %s/%d %d-%d: %w", b.Topic, b.Partition, b.First, b.Last, err)
+	}
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(w.cfg.DrainTimeout, cancel) })
+	defer stop()
+
+	attempt := w.newAttempt(b)
+	if err := w.retry(ctx, b, func() error { return attempt.write(work) }); err != nil {
+		return err
+	}
+	if err := claim.Commit(work, b); err != nil {
+		return fmt.Errorf("committing %s/%d %d-%d: %w", b.Topic, b.Partition, b.First, b.Last, err)
+	}
+	w.metrics.batches.WithLabelValues(b.Topic).Inc()
+	return nil
+}
+
+// attempt writes one batch, as often as it takes.
+type attempt interface {
+	write(ctx context.Context) error
+}
+
+func (w *Worker) newAttempt(b kafka.Batch) attempt {
+	base := batchWriter{worker: w, batch: b, hash: hashBatch(b), deadSent: make(map[int64]bool)}
+	if b.Topic == schemas.TopicLedgerEdge {
+		return &ledgerWriter{batchWriter: base}
+	}
+	return &eventWriter{batchWriter: base}
+}
+
+// retry calls write until it succeeds or ctx ends, with growing pauses. Every
+// error is retried: what a row's own values cause has been sorted out by
+// bisection before it gets here.
+func (w *Worker) retry(ctx context.Context, b kafka.Batch, write func() error) error {
+	pause := w.cfg.RetryMin
+	for {
+		err := write()
+		if err == nil {
+			return nil
+		}
+		w.metrics.retries.WithLabelValues(b.Topic).Inc()
+		if ctx.Err() != nil {
+			return fmt.Errorf("writing %s/%d %d-%d: %w", b.Topic, b.Partition, b.First, b.Last, err)
+		}
+		w.deps.Log.Warn("writing a batch, will try again", "topic", b.Topic, "partition", b.Partition, "first", b.First, "last", b.Last,
+			"pause_seconds", pause.Seconds(), "error", err)
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("writing %s/%d %d-%d: %w", b.Topic, b.Partition, b.First, b.Last, err)
+		}
+		pause = min(2*pause, w.cfg.RetryMax)
+	}
+}
