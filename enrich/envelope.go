@@ -17,9 +17,12 @@ var errUndecodable = errors.New("not a valid record")
 
 const companyIDPrefix = "cmp_"
 
-// idBytesMax bounds the ids that core makes (cmp_…, brd_…, sit_…) and the
-// writer ids.
-const idBytesMax = 64
+const (
+	// idBytesMax bounds the ids that core makes (cmp_…, brd_…, sit_…).
+	idBytesMax = 64
+	// writerIDBytesMax bounds the names collectors give themselves.
+	writerIDBytesMax = 128
+)
 
 // decode reads a value of events.collected into e and checks the rules of the
 // envelope. It returns false for a record that breaks one; e then holds what
@@ -36,7 +39,7 @@ func hasIdentity(e *metivav1.CollectedEvent) bool {
 	_, known := metivav1.EventType_name[int32(e.GetType())]
 	return len(e.GetEventId()) == schemas.IDBytes &&
 		isCompanyID(e.GetCompanyId()) &&
-		isID(e.GetSiteId()) && len(e.GetBrandId()) <= idBytesMax && len(e.GetWriterId()) <= idBytesMax &&
+		isID(e.GetSiteId()) && len(e.GetBrandId()) <= idBytesMax && len(e.GetWriterId()) <= writerIDBytesMax &&
 		e.GetType() != metivav1.EventType_EVENT_TYPE_UNSPECIFIED && known &&
 		e.GetReceivedAtMs() > 0 && e.GetOccurredAtMs() > 0
 }
@@ -112,7 +115,7 @@ func dropOf(e *metivav1.CollectedEvent, source *metivav1.SourceRef, reason metiv
 	if e.GetReceivedAtMs() > 0 {
 		d.ReceivedAtMs = e.GetReceivedAtMs()
 	}
-	if len(e.GetWriterId()) <= idBytesMax {
+	if len(e.GetWriterId()) <= writerIDBytesMax {
 		d.WriterId = e.GetWriterId()
 	}
 	return d

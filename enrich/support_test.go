@@ -38,7 +38,7 @@ const (
 // world is a broker with the product's topics, a collector's sealer and what
 // a worker needs.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	client *kafka.Client
 	sender *kafka.Producer
 	sealer *seal.Sealer
@@ -68,7 +68,7 @@ func (b *syncBuffer) bytes() []byte {
 	return bytes.Clone(b.buf.Bytes())
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	broker := kafkatest.Start(t)
 	w := &world{t: t, log: &syncBuffer{}, reg: prometheus.NewRegistry()}
@@ -246,7 +246,7 @@ func (w *world) worker() *Worker {
 
 // outputs reads everything on events.enriched and events.dead.
 type outputs struct {
-	t       *testing.T
+	t       testing.TB
 	records chan kafka.Record
 }
 

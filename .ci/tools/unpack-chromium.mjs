@@ -20,17 +20,19 @@ for (const archive of ['al2023.tar', 'swiftshader.tar', 'fonts.tar']) {
   execFileSync('tar', ['xf', join(to, archive), '-C', to, '--no-same-owner'])
   rmSync(join(to, archive))
 }
+// Its own fonts.conf names folders of the place it was made for.
+writeFileSync(
+  join(to, 'fonts.conf'),
+  `<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig><dir prefix="relative">fonts</dir><cachedir prefix="xdg">fontconfig</cachedir></fontconfig>
+`,
+)
 writeFileSync(
   join(to, 'chromium'),
   `#!/bin/sh
 dir=$(dirname "$(readlink -f "$0")")
-fonts=$(mktemp -d)
-cat >"$fonts/fonts.conf" <<END
-<?xml version="1.0"?>
-<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
-<fontconfig><dir>$dir/fonts</dir><cachedir>$fonts/cache</cachedir><config></config></fontconfig>
-END
-FONTCONFIG_PATH=$fonts LD_LIBRARY_PATH="$dir/lib\${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" exec "$dir/chromium.bin" "$@"
+FONTCONFIG_PATH=$dir LD_LIBRARY_PATH="$dir/lib\${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" exec "$dir/chromium.bin" "$@"
 `,
   { mode: 0o755 },
 )

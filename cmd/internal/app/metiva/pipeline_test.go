@@ -1,6 +1,7 @@
 package metiva
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/hex"
@@ -128,7 +129,8 @@ func TestPipeline(t *testing.T) {
 		t.Fatalf("%v\n%s\n%s", err, progress.String(), tails(data))
 	}
 	t.Run("no file names a visitor", func(t *testing.T) { scanFiles(t, data) })
-	t.Run("a second start keeps the data and recovers a killed run", func(t *testing.T) { testSecondStart(t, cfg) })
+	t.Run("a run that is killed outright", func(t *testing.T) { killWholeRun(t, cfg) })
+	t.Run("the next start recovers it and keeps the data", func(t *testing.T) { testNextStart(t, cfg) })
 }
 
 // tails is the end of each log, for a failure's message.
@@ -273,12 +275,37 @@ func (h *harness) testMetrics(t *testing.T) {
 	}
 }
 
-// testSecondStart kills the children of a run as a crash of the machine
-// would leave them, and starts again on the same data.
-func testSecondStart(t *testing.T, cfg stack.Config) {
+// killWholeRun starts `metiva up` as a user would and kills it with SIGKILL:
+// nothing of it gets to clean up.
+func killWholeRun(t *testing.T, cfg stack.Config) {
+	up := exec.CommandContext(t.Context(), filepath.Join(cfg.BinDir, "metiva"), "up",
+		"--data", cfg.DataDir, "--cache", cfg.CacheDir, "--collector-port", "0", "--demo-port", "0")
+	out, err := up.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := up.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	running := false
+	for !running && lines.Scan() {
+		running = strings.Contains(lines.Text(), "metiva is up")
+	}
+	if err := up.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = up.Wait()
+	if !running {
+		t.Fatalf("metiva up did not come up\n%s", tails(cfg.DataDir))
+	}
+}
+
+// testNextStart starts on what the killed run has left.
+func testNextStart(t *testing.T, cfg stack.Config) {
 	began := time.Now()
 	err := stack.Run(t.Context(), cfg, func(ctx context.Context, s *stack.Stack) error {
-		t.Logf("second start took %.1f s", time.Since(began).Seconds())
+		t.Logf("the start took %.1f s", time.Since(began).Seconds())
 		conn, err := clickhouse.Open(clickhouse.Config{URL: s.Addresses().ClickHouseURL})
 		if err != nil {
 			return err
@@ -297,7 +324,7 @@ func testSecondStart(t *testing.T, cfg stack.Config) {
 			return err
 		}
 		if len(again.Sites) != 2 {
-			t.Errorf("the second start seeds %d sites", len(again.Sites))
+			t.Errorf("the start seeds %d sites", len(again.Sites))
 		}
 		return nil
 	})
@@ -310,14 +337,19 @@ func testSecondStart(t *testing.T, cfg stack.Config) {
 // or 16 bytes, its network, and the full user agents.
 func visitorTraces() map[string][]byte {
 	traces := make(map[string][]byte)
+	short := 0
 	for _, v := range demoVisits() {
 		addr := netip.MustParseAddr(v.address)
 		traces["text of "+v.address] = []byte(v.address)
 		b16 := addr.As16()
 		traces["16 bytes of "+v.address] = b16[:]
 		if addr.Is4() {
-			b4 := addr.As4()
-			traces["4 bytes of "+v.address] = b4[:]
+			// Four bytes also turn up by chance in sealed values: with three
+			// addresses in a megabyte, once in a thousand runs.
+			if b4 := addr.As4(); short < 3 {
+				traces["4 bytes of "+v.address] = b4[:]
+				short++
+			}
 		} else {
 			traces["long text of "+v.address] = []byte(addr.StringExpanded())
 		}

@@ -109,7 +109,7 @@ type tenantCommand struct {
 
 type tenantCreate struct {
 	storeFlags
-	Agency string `required:"" help:"Agency id (agc_…)."`
+	Agency string `required:"" help:"Agency id (agy_…)."`
 	Name   string `required:"" help:"Name of the client company."`
 }
 

@@ -102,6 +102,10 @@ func printWhere(t terminal, s *stack.Stack, demo stack.Demo, took time.Duration)
 	t.printf("  kafka          %s\n", a.KafkaBrokers[0])
 	t.printf("  data           %s\n", s.DataDir())
 	t.printf("  logs           %s\n\n", a.LogDir)
-	t.printf("  companies that visited:  bin/metiva companies --company %s\n", demo.Sites[0].CompanyID)
-	t.printf("  the ledger:              bin/metiva ledger\n")
+	flag := ""
+	if usual, err := filepath.Abs("var"); err != nil || usual != s.DataDir() {
+		flag = " --data " + s.DataDir()
+	}
+	t.printf("  companies that visited:  bin/metiva companies --company %s%s\n", demo.Sites[0].CompanyID, flag)
+	t.printf("  the ledger:              bin/metiva ledger%s\n", flag)
 }
