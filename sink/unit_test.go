@@ -340,7 +340,7 @@ func (noConsumer) Run(context.Context, func(context.Context, *kafka.Claim) error
 
 type noDead struct{ DeadLetters }
 
-func testWorker(t *testing.T, s Store) *Worker {
+func testWorker(t testing.TB, s Store) *Worker {
 	t.Helper()
 	if s == nil {
 		s = &memoryStore{}

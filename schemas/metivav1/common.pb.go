@@ -241,7 +241,8 @@ const (
 	Reason_REASON_UNACKNOWLEDGED Reason = 13
 	// The collector is starting or stopping and cannot decide yet.
 	Reason_REASON_NOT_READY Reason = 14
-	// Handling the event failed inside the collector. It was not produced.
+	// Handling the event failed inside a stage. The collector did not produce it;
+	// enrich put the record among the dead letters.
 	Reason_REASON_INTERNAL Reason = 15
 	// The peer address could not be read from the connection and its proxies.
 	Reason_REASON_NO_ADDRESS Reason = 16

@@ -73,7 +73,7 @@ func Start(ctx context.Context, path string, extra ...chromedp.ExecAllocatorOpti
 		// Chromium refuses to sandbox as root. It opens our own pages only.
 		opts = append(opts, chromedp.NoSandbox)
 	}
-	if packaged(path) {
+	if Packaged(path) {
 		opts = append(opts, packagedFlags...)
 	}
 	opts = append(opts, extra...)
@@ -98,8 +98,9 @@ var packagedFlags = []chromedp.ExecAllocatorOption{
 	chromedp.Flag("no-zygote", true),
 }
 
-// packaged reports whether path is the build .ci/tools/chromium takes from npm.
-func packaged(path string) bool {
+// Packaged reports whether path is the build .ci/tools/chromium takes from npm,
+// which lacks a sandbox, a zygote and the back/forward cache.
+func Packaged(path string) bool {
 	resolved, err := filepath.EvalSymlinks(path)
 	return err == nil && strings.HasSuffix(filepath.Dir(resolved), "-npm")
 }
