@@ -18,6 +18,7 @@ const (
 	// numberDigitsMin is the length from which a number is taken for a person's:
 	// BSN and phone numbers have nine digits or more, dates eight.
 	numberDigitsMin = 9
+	gapBytesMax     = 3
 	bsnShortDigits  = 8 // a BSN written without its leading zero
 	hexTokenMin     = 16
 	mixedTokenMin   = 20
@@ -50,7 +51,7 @@ func hasEmail(text []byte) bool {
 			return false
 		}
 		at := offset + i
-		if at > 0 && at+1 < len(text) && isWordByte(text[at-1]) && isWordByte(text[at+1]) {
+		if at > 0 && at+1 < len(text) && isMailboxByte(text[at-1]) && isWordByte(text[at+1]) {
 			return true
 		}
 		offset = at + 1
@@ -65,30 +66,37 @@ func hasQuery(text []byte) bool {
 	return i > 0 && i+1 < len(text) && text[i+1] != '='
 }
 
-// hasNumber finds numberDigitsMin digits in a row, single separators between
-// them allowed, and eight digits that pass the BSN check and are no date.
+// hasNumber finds numberDigitsMin digits in a row, with up to gapBytesMax
+// separators between two of them, and eight digits that pass the BSN check and
+// are no date.
 func hasNumber(text []byte) bool {
-	digits, start := 0, 0
+	digits, start, gap := 0, 0, 0
 	for i := 0; i <= len(text); i++ {
 		switch {
 		case i < len(text) && isDigit(text[i]):
 			if digits == 0 {
 				start = i
 			}
+			gap = 0
 			digits++
 			if digits >= numberDigitsMin {
 				return true
 			}
-		case i+1 < len(text) && digits > 0 && isSeparator(text[i]) && isDigit(text[i+1]):
+		case i < len(text) && digits > 0 && gap < gapBytesMax && isGap(text[i]):
+			gap++
 		default:
 			if digits == bsnShortDigits && isShortBSN(text[start:i]) {
 				return true
 			}
-			digits = 0
+			digits, gap = 0, 0
 		}
 	}
 	return false
 }
+
+// isGap accepts what people write inside a telephone number: "020 - 123 45 67",
+// "(020) 123 4567", "06/12345678".
+func isGap(c byte) bool { return isSeparator(c) || c == '(' || c == ')' || c == '/' }
 
 // isShortBSN applies the elfproef (weights 8 to 2 and -1, here without the
 // leading 9) to eight digits. A date of our time is left alone: one in eleven
@@ -282,6 +290,13 @@ func isHex(c byte) bool    { return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'f'
 func isWordByte(c byte) bool {
 	return isAlnum(c) || c >= 0x80 || c == '_' || c == '-' || c == '+' || c == '"'
 }
+
+// isMailboxByte accepts what may end the local part of an e-mail address
+// (RFC 5322 atext, and a dot, which some providers allow there).
+func isMailboxByte(c byte) bool {
+	return isWordByte(c) || bytes.IndexByte([]byte(".!#$%&'*/=?^`{|}~"), c) >= 0
+}
+
 func isTokenByte(c byte) bool { return isAlnum(c) || c == '-' || c == '_' }
 func isSeparator(c byte) bool { return c == '-' || c == '.' || c == ' ' || c == '_' || c == '+' }
 

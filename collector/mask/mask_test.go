@@ -27,6 +27,8 @@ func TestReduce(t *testing.T) {
 		"https://example.nl/?utm_source=a&utm_source=b":  {"https://example.nl", "example.nl", "/", "a"},
 		"https://example.nl/?utm_source=jan%40mail.nl&utm_medium=e+mail&utm_campaign=0612345678": {
 			"https://example.nl", "example.nl", "/", ":email", "e mail", ":number"},
+		"https://example.nl/?utm_source=jan%01%40mail.nl&utm_medium=0612%00345678&utm_campaign=%E2%80%AEnews%C2%85": {
+			"https://example.nl", "example.nl", "/", ":email", ":number", "news"},
 		"https://example.nl/?utm_term=jan&utm_content=jan&x=jan": {"https://example.nl", "example.nl", "/"},
 	} {
 		var p Page
@@ -74,6 +76,7 @@ func TestPathSegments(t *testing.T) {
 		"/v/1.2.3":                               "/v/1.2.3",
 		"/index.php":                             "/index.php",
 		"/a/==":                                  "/a/==",
+		"/vestiging-2024%20-%202026":             "/vestiging-2024%20-%202026",
 		// e-mail
 		"/u/jan@example.nl":                    "/u/:email",
 		"/u/jan%40example.nl/x":                "/u/:email/x",
@@ -83,6 +86,23 @@ func TestPathSegments(t *testing.T) {
 		"/mailto:jan@example.nl":               "/:email",
 		"/r/https%3A%2F%2Fx.nl%2F%3Fe%3Da%40b": "/r/:email",
 		"/u/jan%E2%82%AC@example.nl":           "/u/:email",
+		"/u/jan.@example.nl":                   "/u/:email",
+		"/u/jan!@example.nl":                   "/u/:email",
+		// characters that are not seen, or look like others
+		"/u/jan%00%40example.nl":            "/u/:email",
+		"/u/jan@%E2%80%8Bexample.nl":        "/u/:email",
+		"/u/jan%EF%BC%A0example.nl":         "/u/:email",
+		"/u/jan%EF%B9%ABexample.nl":         "/u/:email",
+		"/tel/0612%00345678":                "/tel/:number",
+		"/tel/0612%E2%80%8B345678":          "/tel/:number",
+		"/tel/06%C2%A012%C2%A034%C2%A05678": "/tel/:number",
+		"/tel/06\u201112345678":             "/tel/:number",
+		"/tel/\uff10\uff16\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18": "/tel/:number",
+		"/tel/٠٦١٢٣٤٥٦٧٨":                                                   "/tel/:number",
+		"/iban/NL91%C2%A0ABNA%C2%A00417%C2%A01643%C2%A000":                  "/iban/:iban",
+		// deeper than is looked
+		"/u/jan%25252540example.nl": "/u/:value",
+		"/u/%25252541":              "/u/:value",
 		// values
 		"/search/q%3Djan%20jansen": "/search/:value",
 		"/a/naam=jan":              "/a/:value",
@@ -94,6 +114,9 @@ func TestPathSegments(t *testing.T) {
 		"/bsn/12345672":                   "/bsn/:number",
 		"/tel/06-12345678":                "/tel/:number",
 		"/tel/%2B31%206%201234%205678":    "/tel/:number",
+		"/tel/(020)%20123%204567":         "/tel/:number",
+		"/tel/020%20-%20123%2045%2067":    "/tel/:number",
+		"/tel/06%2F12345678":              "/tel/:number",
 		"/card/4111-1111-1111-1111":       "/card/:number",
 		"/card/4111%201111%201111%201111": "/card/:number",
 		"/ip/8.8.4.4":                     "/ip/:number",
@@ -155,6 +178,8 @@ func TestReferrerHost(t *testing.T) {
 		"https://klant-123456789.example.nl/":                         "masked.example.nl",
 		"https://example.nl./":                                        "example.nl",
 		"https://jan@example.nl/":                                     "example.nl",
+		"https://203.0.113.7.nip.io/":                                 "",
+		"https://06.12.34.56.78.example.nl/":                          "",
 	} {
 		if got := string(AppendReferrerHost(nil, []byte(in))); got != want {
 			t.Errorf("%s became %q, want %q", in, got, want)
@@ -202,6 +227,9 @@ func FuzzReduce(f *testing.F) {
 		for _, field := range [][]byte{p.Source, p.Medium, p.Campaign} {
 			if len(field) > schemas.CampaignFieldBytesMax {
 				t.Fatalf("campaign value of %d bytes", len(field))
+			}
+			if what := found(fold(bytes.Clone(field))); what != nothing {
+				t.Fatalf("campaign value %q holds a %s", field, what)
 			}
 		}
 		// Reducing what was kept changes nothing: no finding was left behind.

@@ -2,6 +2,7 @@ package mask
 
 import (
 	"bytes"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/metiva-io/metiva/schemas"
@@ -44,27 +45,32 @@ func (d *decoder) appendCampaign(dst, value []byte) []byte {
 	if !utf8.Valid(d.plain) {
 		return dst
 	}
-	for _, c := range d.plain {
-		if c >= ' ' && c != 0x7f {
-			dst = append(dst, c)
+	for rest := d.plain; len(rest) > 0; {
+		r, size := utf8.DecodeRune(rest)
+		if !unicode.Is(unicode.C, r) {
+			dst = append(dst, rest[:size]...)
 		}
+		rest = rest[size:]
 	}
 	return cut(dst, start+schemas.CampaignFieldBytesMax)
 }
 
 // look says what personal value the text holds, in any layer of its encoding.
+// What is encoded deeper than decodeRounds is not kept unseen.
 func (d *decoder) look(text []byte) finding {
 	d.plain = append(d.plain[:0], text...)
 	for range decodeRounds + 1 {
+		d.plain = fold(d.plain)
 		if what := found(d.plain); what != nothing {
 			return what
 		}
-		if bytes.IndexByte(d.plain, '%') < 0 {
+		before := len(d.plain)
+		d.plain = appendUnescaped(d.plain[:0], d.plain, false)
+		if len(d.plain) == before {
 			return nothing
 		}
-		d.plain = appendUnescaped(d.plain[:0], d.plain, false)
 	}
-	return nothing
+	return value
 }
 
 // appendUnescaped appends src without its percent-encoding; a percent sign that

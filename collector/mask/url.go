@@ -77,8 +77,10 @@ func AppendOrigin(dst, raw []byte) (origin []byte, ok bool) {
 // AppendReferrerHost appends the host of a referrer to dst: of a web page or an
 // Android application. It appends nothing when there is none, or when the host
 // is an address instead of a name: such a host names a machine in someone's
-// network. Labels that look like a token or a number become "masked".
+// network, as does one whose labels make an address or a number together.
+// Labels that look like a token or a number become "masked".
 func AppendReferrerHost(dst, raw []byte) []byte {
+	start := len(dst)
 	u, ok := split(raw)
 	if !ok || !u.web() && !equalFold(u.scheme, "android-app") || isIPHost(u.host) {
 		return dst
@@ -95,6 +97,9 @@ func AppendReferrerHost(dst, raw []byte) []byte {
 			continue
 		}
 		dst = appendLower(dst, label)
+	}
+	if found(dst[start:]) != nothing {
+		return dst[:start]
 	}
 	return dst
 }

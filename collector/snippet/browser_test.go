@@ -448,15 +448,19 @@ func TestRefusedEventsAreNotRetried(t *testing.T) {
 	e.quiet(t, tab)
 }
 
+// slowRetry makes the snippet's backoff far longer than a test.
+const slowRetry = `{ const later = window.setTimeout; window.setTimeout = (f, ms) => { window.waits = true; return later(f, ms + 1e6) } }`
+
 func TestOfflineThenOnline(t *testing.T) {
 	t.Parallel()
 	e, tab := newEdge(t), newTab(t)
-	run(t, tab, beforeLoad(`const original = window.fetch
+	// A long wait before the retry: only the event can send it in this test.
+	run(t, tab, beforeLoad(slowRetry+`; const original = window.fetch
 		window.fetch = (...a) => window.down ? Promise.reject(new TypeError('Failed to fetch')) : original(...a)`),
 		chromedp.Navigate(e.URL+"/o"))
 	e.nextView(t, "/o")
 	run(t, tab, js(`window.down = true; history.pushState(null, '', '/o1'); history.pushState(null, '', '/o2')`))
-	run(t, tab, js(`window.down = false; dispatchEvent(new Event('online'))`))
+	run(t, tab, until(`window.waits === true`), js(`window.down = false; dispatchEvent(new Event('online'))`))
 	seen := map[string]bool{}
 	for len(seen) < 2 {
 		for _, ev := range e.next(t).Events {
@@ -484,7 +488,7 @@ func TestUnsentGoesOutWithThePage(t *testing.T) {
 		return http.StatusOK, "accepted"
 	}
 	// A long wait before the retry: only pagehide can send it in this test.
-	run(t, tab, beforeLoad(`const later = window.setTimeout; window.setTimeout = (f, ms) => { window.waits = true; return later(f, ms + 1e6) }`),
+	run(t, tab, beforeLoad(slowRetry),
 		chromedp.Navigate(e.URL+"/weg"))
 	<-refused
 	id := e.nextView(t, "/weg").Events[0].ID
@@ -552,6 +556,21 @@ func TestConsentTokenStaysInMemory(t *testing.T) {
 	run(t, tab, chromedp.Navigate(e.URL+"/nieuw"))
 	if b := e.nextView(t, "/nieuw"); b.Consent != "" {
 		t.Errorf("the token outlived its document: %q", b.Consent)
+	}
+}
+
+func TestWithdrawalReachesWhatStillWaits(t *testing.T) {
+	t.Parallel()
+	e, tab := newEdge(t), newTab(t)
+	run(t, tab, beforeLoad(slowRetry+`; const original = window.fetch
+		window.fetch = (...a) => window.down ? Promise.reject(new TypeError('Failed to fetch')) : original(...a)`),
+		chromedp.Navigate(e.URL+"/w"))
+	e.nextView(t, "/w")
+	run(t, tab, js(`window.down = true; visitor('consent', 'token', 'v1.abc'); history.pushState(null, '', '/w1')`),
+		until(`window.waits === true`),
+		js(`visitor('consent', 'withdraw'); window.down = false; dispatchEvent(new Event('online'))`))
+	if b := e.nextView(t, "/w1"); b.Consent != "" {
+		t.Errorf("consent %q was sent after it was withdrawn", b.Consent)
 	}
 }
 

@@ -14,6 +14,12 @@
 // of a page that is still prerendering (counted once it is shown), and the
 // oldest unsent events beyond the limits in src/queue.ts.
 //
+// Attributes of the tag: data-site, the site key; data-dnt="ignore" for a site
+// whose policy does not honour Do Not Track. The collector answers beacons of
+// other origins with Access-Control-Expose-Headers: Retry-After, else the
+// script's own backoff counts. A beacon sent while the page goes carries
+// "Origin: null" where the page's referrer policy is no-referrer.
+//
 // The committed s.js is what the source builds to; a test builds it again and
 // compares. Build with `go generate ./collector/snippet`, check types with
 // .ci/tools/typecheck.

@@ -51,40 +51,34 @@ func (c *Conn) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Option is a value or a setting of one statement.
-type Option func(*statementOptions)
-
-type statementOptions struct {
-	params   []any
-	settings driver.Settings
-}
-
-// Param gives the parameter {name:Type} of a statement its value: a string, an
-// integer, a time.Time, or a slice of strings or integers for an Array.
-func Param(name string, value any) Option {
-	return func(o *statementOptions) { o.params = append(o.params, driver.Named(name, value)) }
-}
-
-// Setting sets a ClickHouse setting for one statement.
-func Setting(name string, value any) Option {
-	return func(o *statementOptions) { o.settings[name] = value }
-}
-
-func (c *Conn) prepare(ctx context.Context, options []Option) (context.Context, []any) {
-	o := statementOptions{settings: driver.Settings{}}
+// prepare puts the options of a statement where the driver looks for them.
+func (c *Conn) prepare(ctx context.Context, options []Option) (context.Context, error) {
+	o := statementOptions{params: driver.Parameters{}, settings: driver.Settings{}}
 	for _, option := range options {
-		option(&o)
+		if err := option(&o); err != nil {
+			return nil, err
+		}
 	}
+	var driverOptions []driver.QueryOption
 	if len(o.settings) > 0 {
-		ctx = driver.Context(ctx, driver.WithSettings(o.settings))
+		driverOptions = append(driverOptions, driver.WithSettings(o.settings))
 	}
-	return ctx, o.params
+	if len(o.params) > 0 {
+		driverOptions = append(driverOptions, driver.WithParameters(o.params))
+	}
+	if len(driverOptions) == 0 {
+		return ctx, nil
+	}
+	return driver.Context(ctx, driverOptions...), nil
 }
 
 // Exec runs a statement without an answer.
 func (c *Conn) Exec(ctx context.Context, sql string, options ...Option) error {
-	ctx, params := c.prepare(ctx, options)
-	return c.driver.Exec(ctx, sql, params...)
+	ctx, err := c.prepare(ctx, options)
+	if err != nil {
+		return err
+	}
+	return c.driver.Exec(ctx, sql)
 }
 
 // Rows iterates over an answer.
@@ -97,8 +91,11 @@ type Rows interface {
 
 // Query runs a statement and returns its rows, which the caller closes.
 func (c *Conn) Query(ctx context.Context, sql string, options ...Option) (Rows, error) {
-	ctx, params := c.prepare(ctx, options)
-	rows, err := c.driver.Query(ctx, sql, params...)
+	ctx, err := c.prepare(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := c.driver.Query(ctx, sql)
 	if err != nil {
 		return nil, err // not a typed nil
 	}
@@ -125,10 +122,18 @@ type Row interface {
 	Scan(dest ...any) error
 }
 
+// failedRow is the row of a statement that could not be sent.
+type failedRow struct{ err error }
+
+func (r failedRow) Scan(...any) error { return r.err }
+
 // QueryRow runs a statement that answers with one row.
 func (c *Conn) QueryRow(ctx context.Context, sql string, options ...Option) Row {
-	ctx, params := c.prepare(ctx, options)
-	return c.driver.QueryRow(ctx, sql, params...)
+	ctx, err := c.prepare(ctx, options)
+	if err != nil {
+		return failedRow{err}
+	}
+	return c.driver.QueryRow(ctx, sql)
 }
 
 // insertSettings hold for every insert. async_insert would acknowledge before

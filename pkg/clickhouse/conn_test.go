@@ -74,6 +74,20 @@ func TestStatements(t *testing.T) {
 		}
 	}
 	var total uint64
+	texts := []string{"", "it's", `back\slash`, "tab\tline\nreturn\r", "日本", "a\x00b"}
+	var joined string
+	if err := c.QueryRow(ctx, "SELECT arrayStringConcat({a:Array(String)}, '|')", clickhouse.Param("a", texts)).Scan(&joined); err != nil || joined != strings.Join(texts, "|") {
+		t.Errorf("an array came back as %q, %v", joined, err)
+	}
+	at := time.Date(2026, 11, 22, 7, 0, 0, 123e6, time.FixedZone("CET", 3600))
+	var back time.Time
+	if err := c.QueryRow(ctx, "SELECT {at:DateTime64(3, 'UTC')}", clickhouse.Param("at", at)).Scan(&back); err != nil || !back.Equal(at) {
+		t.Errorf("a time came back as %s, %v", back, err)
+	}
+	var one uint8
+	if err := c.QueryRow(ctx, "SELECT {x:UInt8}", clickhouse.Param("x", 1.5)).Scan(&one); err == nil {
+		t.Error("a parameter of another type was sent")
+	}
 	err := c.QueryRow(ctx, "SELECT sum(arrayJoin({n:Array(UInt64)})) + {m:UInt64} + length({a:Array(String)})",
 		clickhouse.Param("n", []uint64{1, 2, 3}), clickhouse.Param("m", 10), clickhouse.Param("a", []string{"x", "it's"})).Scan(&total)
 	if err != nil || total != 18 {

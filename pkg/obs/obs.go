@@ -83,7 +83,8 @@ type Admin struct {
 
 // NewAdmin builds the admin endpoints: /healthz answers 200 while the process
 // runs, /readyz 200 or 503 with the conditions that are not met, /metrics the
-// registry, /debug/pprof the profiles.
+// registry, /debug/pprof the profiles but not the command line, which may hold
+// a password.
 func NewAdmin(reg *prometheus.Registry, ready *Readiness, log *slog.Logger) *Admin {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
@@ -96,7 +97,6 @@ func NewAdmin(reg *prometheus.Registry, ready *Readiness, log *slog.Logger) *Adm
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)

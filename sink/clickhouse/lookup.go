@@ -76,12 +76,7 @@ func (s *Store) findChunk(ctx context.Context, identities []Identity, stored *St
 		partitions = append(partitions, identity.Source.Partition)
 		offsets = append(offsets, identity.Source.Offset)
 	}
-	// A []uint8 is a string to the driver.
-	bucketValues := make([]uint16, len(buckets))
-	for i, b := range buckets {
-		bucketValues[i] = uint16(b)
-	}
-	tenants := []clickhouse.Option{clickhouse.Param("buckets", bucketValues), clickhouse.Param("companies", companies)}
+	tenants := []clickhouse.Option{clickhouse.Param("buckets", buckets), clickhouse.Param("companies", companies)}
 
 	err := s.eachIdentity(ctx, lookupEvents, func(found Identity) {
 		stored.Identities[found] = true

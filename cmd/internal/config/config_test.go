@@ -131,6 +131,9 @@ func TestProductionRefuses(t *testing.T) {
 		"postgres verified":      {postgres("postgres://u:p@db/metiva?sslmode=verify-full"), ""},
 		"postgres on a socket":   {postgres("postgres://u:p@/metiva?host=/run/postgres"), ""},
 		"postgres on loopback":   {postgres("postgres://u:p@127.0.0.1/metiva"), ""},
+		"postgres on [::1]":      {postgres("postgres://u:p@[::1]:5432/metiva"), ""},
+		"socket and a host":      {postgres("postgres://u:p@/metiva?host=/run/postgres,db.internal"), "sslmode=verify-full"},
+		"loopback and a host":    {postgres("postgres://u:p@127.0.0.1:5432,db.internal:5432/metiva"), "sslmode=verify-full"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

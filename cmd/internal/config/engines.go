@@ -119,11 +119,7 @@ func (c *Postgres) Validate(p *Process) error {
 		return fmt.Errorf("%s is not a URL that begins with postgres://", c.Env)
 	}
 	q := u.Query()
-	host := u.Hostname()
-	if h := q.Get("host"); h != "" {
-		host = h
-	}
-	if !p.InProduction() || strings.HasPrefix(host, "/") || Loopback(host) {
+	if !p.InProduction() || staysHere(u.Host, q.Get("host")) {
 		return nil
 	}
 	switch q.Get("sslmode") {
@@ -132,6 +128,24 @@ func (c *Postgres) Validate(p *Process) error {
 	default:
 		return fmt.Errorf("%s does not verify the server and is not on loopback: add sslmode=verify-full", c.Env)
 	}
+}
+
+// staysHere reports whether every host of a Postgres URL is a unix socket or
+// loopback. Both places may list several hosts, and the parameter wins.
+func staysHere(authority, parameter string) bool {
+	list := authority
+	if parameter != "" {
+		list = parameter
+	}
+	for h := range strings.SplitSeq(list, ",") {
+		if host, _, err := net.SplitHostPort(h); err == nil {
+			h = host
+		}
+		if !strings.HasPrefix(h, "/") && !Loopback(strings.Trim(h, "[]")) {
+			return false
+		}
+	}
+	return true
 }
 
 // Keys is where the key files are.

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -223,18 +222,6 @@ func TestStopsWithinSecondsUnderLoad(t *testing.T) {
 		t.Errorf("the socket is still there: %v", err)
 	}
 	s.Restart()
-}
-
-func TestSocketIsNotTakenFromAnother(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	path := filepath.Join(dir, "file")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := clickhouse.Probe(context.Background(), path); err == nil {
-		t.Error("a file answers the probe")
-	}
 }
 
 func TestConfigValidate(t *testing.T) {

@@ -137,8 +137,9 @@ func (s *Server) command(ctx context.Context, name string, args ...string) *exec
 	cmd := exec.CommandContext(ctx, filepath.Join(s.place.bin, name), args...) //nolint:gosec // our own binaries
 	cmd.Env = environment()
 	cmd.Dir = "/"
-	// A first start that is killed takes its tools with it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.id.credential(), Pdeathsig: syscall.SIGKILL}
+	// A first start that is killed takes its tools with it. A Ctrl-C, which the
+	// terminal sends to the whole process group, lets them finish.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.id.credential(), Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	return cmd
 }
 

@@ -26,6 +26,9 @@ type Config struct {
 	// UnsafeNoSync turns fsync off: for tests only, a crash of the machine loses
 	// the cluster.
 	UnsafeNoSync bool
+	// Ended, when set, is told of each crash of the server before it is started
+	// again.
+	Ended func(err error)
 	// StopTimeout is how long a stop may take before SIGKILL; default 10 s.
 	StopTimeout time.Duration
 }

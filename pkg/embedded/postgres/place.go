@@ -167,7 +167,8 @@ func runDir(cfg Config, id *identity, root string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !reachable || len(filepath.Join(dir, socketName)) > socketBytesMax {
+	// A comma separates directories for Postgres and hosts for its clients.
+	if !reachable || len(filepath.Join(dir, socketName)) > socketBytesMax || strings.Contains(dir, ",") {
 		dir = socketDir(os.TempDir(), root)
 		if len(filepath.Join(dir, socketName)) > socketBytesMax {
 			dir = socketDir(shortTempDir, root)

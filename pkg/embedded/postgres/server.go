@@ -134,7 +134,7 @@ func (s *Server) spec() supervise.Spec {
 		Env: environment(), Dir: "/", Credential: s.id.credential(),
 		StopSignal: syscall.SIGINT, StopTimeout: s.cfg.StopTimeout,
 		Ready: s.answers, ReadyTimeout: readyTimeout,
-		Output: &lineLogger{log: s.log},
+		Output: &lineLogger{log: s.log}, Ended: s.cfg.Ended,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -50,12 +51,23 @@ func (p *Process) endStale() error {
 	return nil
 }
 
-// isOurs reports whether pid runs, is no zombie, and shows our marker in its
-// command line.
+// isOurs reports whether pid runs, is no zombie, shows our marker in its
+// command line, and works in our directory.
 func (p *Process) isOurs(pid int) bool {
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err != nil || len(line) == 0 {
 		return false
 	}
-	return p.spec.StaleMarker != "" && bytes.Contains(bytes.ReplaceAll(line, []byte{0}, []byte{' '}), []byte(p.spec.StaleMarker))
+	if p.spec.StaleMarker == "" || !bytes.Contains(bytes.ReplaceAll(line, []byte{0}, []byte{' '}), []byte(p.spec.StaleMarker)) {
+		return false
+	}
+	if p.spec.Dir == "" {
+		return true
+	}
+	ours, err := filepath.EvalSymlinks(p.spec.Dir)
+	if err != nil {
+		return false
+	}
+	its, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
+	return err == nil && its == ours
 }

@@ -28,8 +28,9 @@ type Spec struct {
 	// PIDFile names the running child, so that the next run can end a child
 	// that outlived a killed parent. Empty: none is kept.
 	PIDFile string
-	// StaleMarker must stand in the command line of a left-over process before
-	// it is ended: a process id may have been given to somebody else.
+	// StaleMarker must stand in the command line of a left-over process, and Dir,
+	// when given, must be where it works, before it is ended: a process id may
+	// have been given to somebody else, such as the same child of another run.
 	StaleMarker string
 	// StopSignal defaults to SIGTERM.
 	StopSignal syscall.Signal
@@ -39,6 +40,9 @@ type Spec struct {
 	Ready func(ctx context.Context) error
 	// ReadyTimeout is how long one start may take to become ready; default 60 s.
 	ReadyTimeout time.Duration
+	// Ended, when set, is told of each end of the child that nobody asked for,
+	// before the child is started again.
+	Ended func(err error)
 	// Output receives what the child prints; nil discards it.
 	Output io.Writer
 }
@@ -117,6 +121,9 @@ func (p *Process) Run(ctx context.Context) error {
 			wait = restartWaitMin
 		}
 		p.log.Warn("child ended, starting it again", slog.Any("error", err), slog.Duration("wait", wait))
+		if p.spec.Ended != nil {
+			p.spec.Ended(err)
+		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():

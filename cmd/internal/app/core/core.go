@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 
@@ -41,8 +42,21 @@ func (c *Config) Bind(s *config.Set) {
 func (c *Config) Validate() error {
 	return errors.Join(
 		c.Process.Validate(), c.Kafka.Validate(&c.Process), c.RW.Validate(&c.Process), c.Worker.Validate(&c.Process),
+		readable(&c.RW), readable(&c.Worker),
 		app.CheckKeys(&c.Keys, &c.Process, seal.PurposeEdgePublic),
 	)
+}
+
+// readable asks the driver whether it can use an address that is there, so that
+// --check and not the first connection finds it out.
+func readable(p *config.Postgres) error {
+	if p.URL.IsZero() {
+		return nil
+	}
+	if err := (postgres.Config{URL: p.URL}).Validate(); err != nil {
+		return fmt.Errorf("%s: %w", p.Env, err)
+	}
+	return nil
 }
 
 // Run is the core process.
