@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -57,8 +59,8 @@ func (s *Stack) start(ctx context.Context) error {
 }
 
 func (s *Stack) startKafka(ctx context.Context) error {
-	if len(s.cfg.KafkaBrokers) > 0 {
-		s.addr.KafkaBrokers = s.cfg.KafkaBrokers
+	if len(s.cfg.Kafka.Brokers) > 0 {
+		s.addr.KafkaBrokers = s.cfg.Kafka.Brokers
 		return nil
 	}
 	port, err := s.lay.port(ctx, Kafka, kafkaPortPreferred)
@@ -75,7 +77,9 @@ func (s *Stack) startKafka(ctx context.Context) error {
 }
 
 func (s *Stack) kafkaClient() (*kafka.Client, error) {
-	return kafka.NewClient(kafka.Config{Brokers: s.addr.KafkaBrokers, ClientID: "metiva"}, s.log, prometheus.NewRegistry())
+	cfg := s.cfg.Kafka
+	cfg.Brokers, cfg.ClientID = s.addr.KafkaBrokers, "metiva"
+	return kafka.NewClient(cfg, s.log, prometheus.NewRegistry())
 }
 
 func (s *Stack) startClickHouse(ctx context.Context) error {
@@ -87,7 +91,8 @@ func (s *Stack) startClickHouse(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.addr.ClickHouseURL = secret.New("http+unix://" + socket + "?database=metiva")
+	address := url.URL{Scheme: "http+unix", Path: socket, RawQuery: "database=metiva"}
+	s.addr.ClickHouseURL = secret.New(address.String())
 	library := filepath.Join(s.cfg.CacheDir, "engines", "node_modules", "@chdb", "lib-linux-x64-gnu", "libchdb.so")
 	if _, err := os.Stat(library); err != nil {
 		return errors.New("the embedded ClickHouse is not installed: run make engines")
@@ -110,7 +115,7 @@ func (s *Stack) launchEngine(ctx context.Context, name string, ready func(contex
 		Name: name, Path: path, Args: append([]string{"embedded", name}, args...),
 		Env: []string{"PATH=/usr/bin:/bin", "HOME=" + os.TempDir()}, Dir: s.lay.root,
 		PIDFile: s.lay.path("run", name+".pid"), StaleMarker: "embedded " + name,
-		StopTimeout: engineStopTimeout, Ready: ready, ReadyTimeout: engineReadyTimeout, Output: out,
+		StopTimeout: engineStopTimeout, Ready: ready, ReadyTimeout: engineReadyTimeout, Output: out, Ended: s.crashed(name),
 	}, s.log))
 }
 
@@ -123,7 +128,12 @@ func (s *Stack) startPostgres(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	server, err := embeddedpostgres.New(embeddedpostgres.Config{BinDir: bin, DataDir: s.lay.root}, s.log)
+	out, err := s.output(Postgres)
+	if err != nil {
+		return err
+	}
+	cfg := embeddedpostgres.Config{BinDir: bin, DataDir: s.lay.root, Ended: s.crashed(Postgres)}
+	server, err := embeddedpostgres.New(cfg, slog.New(slog.NewJSONHandler(out, nil)))
 	if err != nil {
 		return err
 	}

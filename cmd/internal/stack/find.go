@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	embeddedpostgres "github.com/metiva-io/metiva/pkg/embedded/postgres"
 	"github.com/metiva-io/metiva/pkg/secret"
 )
 
@@ -44,6 +45,12 @@ func (s *Stack) publish() error {
 		return fmt.Errorf("noting where everything is: %w", err)
 	}
 	return nil
+}
+
+// Remove deletes a data directory in which nothing runs, and what lies
+// elsewhere because the directory is out of reach of the server's user.
+func Remove(dataDir string) error {
+	return errors.Join(embeddedpostgres.Remove(dataDir), os.RemoveAll(dataDir))
 }
 
 // Find returns the addresses of the stack that runs in a data directory.

@@ -35,7 +35,7 @@ func BuildGeo(ctx context.Context, cacheDir, dir string, say func(format string,
 }
 
 // prepareGeo finds the default database in the cache, or builds it there: once
-// for each release of the code's tables and the data it is made of.
+// for each release of the data it is made of.
 func (s *Stack) prepareGeo(ctx context.Context) error {
 	dir := filepath.Join(s.cfg.CacheDir, "geo")
 	s.addr.GeoDir = dir

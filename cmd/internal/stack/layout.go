@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -50,10 +51,19 @@ func openLayout(root string) (*layout, error) {
 		return nil, fmt.Errorf("%s is in use by another metiva: stop that one, or set METIVA_DATA to another directory", abs)
 	}
 	l.lock = lock
+	// What a killed run noted is not where this one will be.
+	if err := os.Remove(l.path("run", foundFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.close()
+		return nil, fmt.Errorf("removing the addresses of an earlier run: %w", err)
+	}
 	return l, nil
 }
 
-func (l *layout) close() { _ = l.lock.Close() }
+func (l *layout) close() {
+	_ = os.Remove(l.shortDir(os.TempDir())) // empty once the engine has stopped; usually it never was
+	_ = os.Remove(l.shortDir(shortTempDir))
+	_ = l.lock.Close()
+}
 
 func (l *layout) path(parts ...string) string {
 	return filepath.Join(append([]string{l.root}, parts...)...)
@@ -66,12 +76,30 @@ func (l *layout) socket(name string) (string, error) {
 	if len(p) <= socketPathBytesMax {
 		return p, nil
 	}
-	sum := sha256.Sum256([]byte(l.root))
-	dir := filepath.Join(os.TempDir(), "metiva-"+hex.EncodeToString(sum[:8]))
+	dir := l.shortDir(os.TempDir())
+	if len(filepath.Join(dir, name)) > socketPathBytesMax {
+		dir = l.shortDir(shortTempDir)
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("creating a folder for sockets: %w", err)
 	}
+	// In a folder others may write to, somebody may have been there first.
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return "", fmt.Errorf("looking at the folder for sockets: %w", err)
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !ok || !info.IsDir() || int(st.Uid) != os.Geteuid() || info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("the folder for sockets, %s, is not ours alone", dir)
+	}
 	return filepath.Join(dir, name), nil
+}
+
+// shortTempDir is for a TMPDIR that is too long itself.
+const shortTempDir = "/tmp"
+
+func (l *layout) shortDir(tmp string) string {
+	sum := sha256.Sum256([]byte(l.root))
+	return filepath.Join(tmp, "metiva-"+hex.EncodeToString(sum[:8]))
 }
 
 // log opens a log file, keeping one older file once it has grown.

@@ -3,8 +3,10 @@ package stack
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -65,9 +67,14 @@ func (s *Stack) startProcess(ctx context.Context, name string, own map[string]st
 		"PATH":                 "/usr/bin:/bin",
 		"HOME":                 os.TempDir(),
 	}
-	for k, v := range own {
-		env[k] = v
+	if k := s.cfg.Kafka; len(k.Brokers) > 0 {
+		env["METIVA_KAFKA_TLS"] = strconv.FormatBool(k.TLS)
+		env["METIVA_KAFKA_TLS_CA_FILE"] = k.TLSCAFile
+		env["METIVA_KAFKA_SASL_MECHANISM"] = k.SASLMechanism
+		env["METIVA_KAFKA_SASL_USER"] = k.SASLUser
+		env["METIVA_KAFKA_SASL_PASSWORD"] = k.SASLPassword.Reveal()
 	}
+	maps.Copy(env, own)
 	out, err := s.output(name)
 	if err != nil {
 		return err
@@ -80,6 +87,7 @@ func (s *Stack) startProcess(ctx context.Context, name string, own map[string]st
 		Ready:        func(ctx context.Context) error { return answers(ctx, "http://"+admin+"/readyz") },
 		ReadyTimeout: processReadyTimeout,
 		Output:       out,
+		Ended:        s.crashed(name),
 	}, s.log))
 }
 

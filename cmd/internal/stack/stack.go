@@ -8,8 +8,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/pkg/secret"
 )
 
@@ -25,8 +28,9 @@ type Config struct {
 	// CollectorPort and DemoPort are preferred; another is taken when in use.
 	CollectorPort, DemoPort int
 
-	// Addresses of real servers; empty means the embedded engine.
-	KafkaBrokers  []string
+	// Addresses of real servers; empty means the embedded engine. Of Kafka, also
+	// how to connect to its brokers.
+	Kafka         kafka.Config
 	ClickHouseURL secret.Text
 	Postgres      PostgresURLs
 
@@ -61,6 +65,8 @@ type part struct {
 	cancel context.CancelFunc
 	done   chan error
 	pid    func() int
+	// told is set once its failure was returned: the stop does not repeat it.
+	told atomic.Bool
 }
 
 // runnable is a supervised child, or an engine made of one.
@@ -79,6 +85,8 @@ type Stack struct {
 	parts []*part // in the order they were started
 	files []*os.File
 	ended chan *part
+
+	progress sync.Mutex
 }
 
 // Addresses tells where the running parts are.
@@ -138,7 +146,8 @@ func (s *Stack) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 		if err == nil {
 			err = errors.New("it ended by itself")
 		}
-		cancel(fmt.Errorf("%s: %w (its log is %s)", p.name, err, s.lay.path("log", p.name+".log")))
+		p.told.Store(true)
+		cancel(fmt.Errorf("%s: %w (its log is %s)", p.name, err, s.logOf(p.name)))
 	case <-ctx.Done():
 	}
 }
@@ -161,9 +170,21 @@ func (s *Stack) PID(name string) int {
 
 func (s *Stack) say(format string, args ...any) {
 	if s.cfg.Progress != nil {
+		s.progress.Lock()
+		defer s.progress.Unlock()
 		_, _ = fmt.Fprintf(s.cfg.Progress, format+"\n", args...)
 	}
 }
+
+// crashed is told of each crash of a part that is started again: a person at
+// the terminal should not have to look for it in a log.
+func (s *Stack) crashed(name string) func(error) {
+	return func(err error) {
+		s.say("%s ended and is started again: %v (its log is %s)", name, err, s.logOf(name))
+	}
+}
+
+func (s *Stack) logOf(name string) string { return s.lay.path("log", name+".log") }
 
 // step runs one part of the start and says how long it took.
 func (s *Stack) step(ctx context.Context, what string, do func(ctx context.Context) error) error {
@@ -195,7 +216,8 @@ func (s *Stack) launch(ctx context.Context, name string, r runnable) error {
 		if err == nil {
 			err = errors.New("it ended before it was ready")
 		}
-		return fmt.Errorf("starting %s (its log is %s): %w", name, s.lay.path("log", name+".log"), err)
+		p.told.Store(true)
+		return fmt.Errorf("%w (its log is %s)", err, s.logOf(name))
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -207,7 +229,7 @@ func (s *Stack) stop() error {
 	for i := len(s.parts) - 1; i >= 0; i-- {
 		p := s.parts[i]
 		p.cancel()
-		if err := <-p.done; err != nil && !errors.Is(err, context.Canceled) {
+		if err := <-p.done; err != nil && !errors.Is(err, context.Canceled) && !p.told.Load() {
 			errs = append(errs, fmt.Errorf("stopping %s: %w", p.name, err))
 		}
 	}

@@ -27,105 +27,192 @@ type Totals struct {
 	Written uint64 `json:"written"`
 	// DroppedLater is the number of rows in drops, by stage and reason.
 	DroppedLater map[string]map[string]uint64 `json:"dropped_later"`
-	// Balanced means that each accepted event has its row. An event that was
-	// not acknowledged may or may not have one.
+	// Missing is the number of accepted events without a row: on their way, or
+	// lost.
+	Missing uint64 `json:"missing"`
+	// Doubled is the number of rows beyond the first of the same acceptance.
+	Doubled uint64 `json:"doubled"`
+	// Unreported is the number of rows whose collector did not report them: it
+	// was killed before its next report. They are part of Accepted.
+	Unreported uint64 `json:"unreported"`
+	// Balanced means that each accepted event has exactly one row.
 	Balanced bool `json:"balanced"`
 }
 
 // Ledger is the balance of a period. Tenants is by company id; "" holds what
-// could not be attributed to a tenant, so a tenant may miss an event that ""
-// has while Total balances.
+// could not be attributed to a tenant.
 type Ledger struct {
 	Total   Totals            `json:"total"`
 	Tenants map[string]Totals `json:"tenants"`
 }
 
-func newTotals() *Totals {
-	return &Totals{DroppedAtEdge: map[string]uint64{}, DroppedLater: map[string]map[string]uint64{}}
+// account is what one collector run reported of one tenant, and the rows that
+// carry its name.
+type account struct{ reported, unacknowledged, rows uint64 }
+
+// tally adds up one tenant.
+type tally struct {
+	totals  Totals
+	writers map[string]*account
 }
 
-// rows is the number of rows that accepted events have.
-func (t *Totals) rows() uint64 {
-	n := t.Written
-	for _, reasons := range t.DroppedLater {
-		for _, count := range reasons {
-			n += count
+func newTally() *tally {
+	return &tally{
+		totals:  Totals{DroppedAtEdge: map[string]uint64{}, DroppedLater: map[string]map[string]uint64{}},
+		writers: make(map[string]*account),
+	}
+}
+
+func (t *tally) writer(id string) *account {
+	if t.writers[id] == nil {
+		t.writers[id] = &account{}
+	}
+	return t.writers[id]
+}
+
+// line is one group of a statement's answer.
+type line struct {
+	writer, stage, reason string
+	count                 uint64
+}
+
+func (t *tally) addEdge(l line) {
+	w := t.writer(l.writer)
+	switch l.reason {
+	case schemas.Label(metivav1.Reason_REASON_UNSPECIFIED):
+		w.reported += l.count
+		t.totals.Accepted += l.count
+		return
+	case schemas.Label(metivav1.Reason_REASON_UNACKNOWLEDGED):
+		w.unacknowledged += l.count
+	}
+	t.totals.DroppedAtEdge[l.reason] += l.count
+}
+
+func (t *tally) addWritten(l line) {
+	t.writer(l.writer).rows += l.count
+	t.totals.Written += l.count
+}
+
+func (t *tally) addDropped(l line) {
+	t.writer(l.writer).rows += l.count
+	if t.totals.DroppedLater[l.stage] == nil {
+		t.totals.DroppedLater[l.stage] = map[string]uint64{}
+	}
+	t.totals.DroppedLater[l.stage][l.reason] += l.count
+}
+
+func (t *tally) addDoubled(l line) { t.totals.Doubled += l.count }
+
+// close compares each writer's report with its rows: what one writer lacks
+// cannot be made good by another's. An event that was not acknowledged may or
+// may not have a row. It returns the rows that name no writer.
+func (t *tally) close() (unattributed uint64) {
+	for id, w := range t.writers {
+		switch {
+		case id == "":
+			unattributed += w.rows
+		case w.rows < w.reported:
+			t.totals.Missing += w.reported - w.rows
+		case w.rows > w.reported+w.unacknowledged:
+			t.totals.Unreported += w.rows - w.reported - w.unacknowledged
 		}
 	}
-	return n
+	t.totals.Accepted += t.totals.Unreported
+	t.totals.settle()
+	return unattributed
 }
 
-func (t *Totals) close() {
+func (t *Totals) settle() {
 	t.Received = t.Accepted
 	for _, n := range t.DroppedAtEdge {
 		t.Received += n
 	}
-	unacknowledged := t.DroppedAtEdge[schemas.Label(metivav1.Reason_REASON_UNACKNOWLEDGED)]
-	rows := t.rows()
-	t.Balanced = rows >= t.Accepted && rows <= t.Accepted+unacknowledged
+	t.Balanced = t.Missing == 0 && t.Doubled == 0
 }
 
 const (
-	ledgerEdge = `SELECT company_id, stage, reason, sum(count) FROM ledger_edge FINAL
-WHERE minute >= {since:DateTime('UTC')} GROUP BY company_id, stage, reason`
+	ledgerEdge = `SELECT company_id, writer_id, stage, reason, sum(count) FROM ledger_edge FINAL
+WHERE minute >= {since:DateTime('UTC')} GROUP BY company_id, writer_id, stage, reason`
 
-	ledgerWritten = `SELECT company_id, '', '', count() FROM events FINAL
-WHERE received_at >= {since:DateTime('UTC')} GROUP BY company_id`
+	ledgerWritten = `SELECT company_id, writer_id, '', '', count() FROM events FINAL
+WHERE received_at >= {since:DateTime('UTC')} GROUP BY company_id, writer_id`
 
-	ledgerDropped = `SELECT company_id, stage, reason, count() FROM drops FINAL
-WHERE received_at >= {since:DateTime('UTC')} GROUP BY company_id, stage, reason`
+	ledgerDropped = `SELECT company_id, writer_id, stage, reason, count() FROM drops FINAL
+WHERE received_at >= {since:DateTime('UTC')} GROUP BY company_id, writer_id, stage, reason`
+
+	// An acceptance is its SourceRef; rows of two tables may not share one.
+	ledgerDoubled = `SELECT company_id, '', '', '', toUInt64(count() - uniqExact(source_partition, source_offset)) FROM (
+SELECT company_id, source_partition, source_offset FROM events FINAL WHERE received_at >= {since:DateTime('UTC')}
+UNION ALL
+SELECT company_id, source_partition, source_offset FROM drops FINAL WHERE received_at >= {since:DateTime('UTC')}
+) GROUP BY company_id`
 )
 
 // Ledger adds up what was received at or after since, rounded down to the
-// minute.
+// minute. Events still on their way to ClickHouse are missing from it.
 func (o *Operator) Ledger(ctx context.Context, since time.Time) (Ledger, error) {
 	since = since.UTC().Truncate(time.Minute)
-	total := newTotals()
-	tenants := make(map[string]*Totals)
-	each := func(sql string, add func(t *Totals, stage, reason string, n uint64)) error {
-		return o.conn.Each(ctx, sql, func(scan func(...any) error) error {
-			var company, stage, reason string
-			var n uint64
-			if err := scan(&company, &stage, &reason, &n); err != nil {
+	tenants := make(map[string]*tally)
+	for _, part := range []struct {
+		sql string
+		add func(*tally, line)
+	}{
+		{ledgerEdge, (*tally).addEdge},
+		{ledgerWritten, (*tally).addWritten},
+		{ledgerDropped, (*tally).addDropped},
+		{ledgerDoubled, (*tally).addDoubled},
+	} {
+		err := o.conn.Each(ctx, part.sql, func(scan func(...any) error) error {
+			var company string
+			var l line
+			if err := scan(&company, &l.writer, &l.stage, &l.reason, &l.count); err != nil {
 				return err
 			}
 			if tenants[company] == nil {
-				tenants[company] = newTotals()
+				tenants[company] = newTally()
 			}
-			add(tenants[company], stage, reason, n)
-			add(total, stage, reason, n)
+			part.add(tenants[company], l)
 			return nil
 		}, clickhouse.Param("since", since))
-	}
-	accepted := schemas.Label(metivav1.Reason_REASON_UNSPECIFIED)
-	for _, part := range []struct {
-		sql string
-		add func(t *Totals, stage, reason string, n uint64)
-	}{
-		{ledgerEdge, func(t *Totals, _, reason string, n uint64) {
-			if reason == accepted {
-				t.Accepted += n
-			} else {
-				t.DroppedAtEdge[reason] += n
-			}
-		}},
-		{ledgerWritten, func(t *Totals, _, _ string, n uint64) { t.Written += n }},
-		{ledgerDropped, func(t *Totals, stage, reason string, n uint64) {
-			if t.DroppedLater[stage] == nil {
-				t.DroppedLater[stage] = map[string]uint64{}
-			}
-			t.DroppedLater[stage][reason] += n
-		}},
-	} {
-		if err := each(part.sql, part.add); err != nil {
+		if err != nil {
 			return Ledger{}, fmt.Errorf("adding up the ledger: %w", err)
 		}
 	}
-	total.close()
-	out := Ledger{Total: *total, Tenants: make(map[string]Totals, len(tenants))}
+	return sum(tenants), nil
+}
+
+// sum closes the tenants' balances and adds them up. Rows that name no writer
+// come from records that could not be read; in the total they stand for
+// events some tenant is missing.
+func sum(tenants map[string]*tally) Ledger {
+	out := Ledger{Total: newTally().totals, Tenants: make(map[string]Totals, len(tenants))}
+	var unattributed uint64
 	for company, t := range tenants {
-		t.close()
-		out.Tenants[company] = *t
+		unattributed += t.close()
+		out.Tenants[company] = t.totals
+		out.Total.add(&t.totals)
 	}
-	return out, nil
+	out.Total.Missing -= min(out.Total.Missing, unattributed)
+	out.Total.settle()
+	return out
+}
+
+func (t *Totals) add(of *Totals) {
+	t.Accepted += of.Accepted
+	t.Written += of.Written
+	t.Missing += of.Missing
+	t.Doubled += of.Doubled
+	t.Unreported += of.Unreported
+	for reason, n := range of.DroppedAtEdge {
+		t.DroppedAtEdge[reason] += n
+	}
+	for stage, reasons := range of.DroppedLater {
+		if t.DroppedLater[stage] == nil {
+			t.DroppedLater[stage] = map[string]uint64{}
+		}
+		for reason, n := range reasons {
+			t.DroppedLater[stage][reason] += n
+		}
+	}
 }

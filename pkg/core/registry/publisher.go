@@ -33,6 +33,9 @@ type PublisherConfig struct {
 	Log  *slog.Logger
 	// Registerer receives the metrics; nil for none.
 	Registerer prometheus.Registerer
+	// Report, when set, is told how each round of Run ended: nil when all that
+	// was due has been done. For readiness.
+	Report func(err error)
 	// Now defaults to time.Now; the day of a visit salt is its UTC day.
 	Now func() time.Time
 	// PollEvery is how often the outbox is looked at without a notification;
@@ -153,7 +156,11 @@ func (p *Publisher) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err := p.round(ctx, &saltsAt, &purgedAt); err != nil && ctx.Err() == nil {
+		err := p.round(ctx, &saltsAt, &purgedAt)
+		if ctx.Err() == nil && p.cfg.Report != nil {
+			p.cfg.Report(err)
+		}
+		if err != nil && ctx.Err() == nil {
 			p.failures.Inc()
 			p.cfg.Log.Error("publishing control records", slog.Any("error", err))
 		}
@@ -178,7 +185,7 @@ func (p *Publisher) Wake() {
 // others.
 func (p *Publisher) round(ctx context.Context, saltsAt, purgedAt *time.Time) error {
 	now := p.cfg.Now()
-	faults := []error{p.retireKeys(ctx), p.drain(ctx)}
+	faults := []error{bounded(ctx, p.retireKeys), p.drain(ctx)}
 	if p.saltsDue.Swap(false) || now.Sub(*saltsAt) >= p.cfg.SaltsEvery || now.Before(*saltsAt) {
 		err := p.salts(ctx)
 		faults = append(faults, err)
@@ -189,10 +196,18 @@ func (p *Publisher) round(ctx context.Context, saltsAt, purgedAt *time.Time) err
 		}
 	}
 	if now.Sub(*purgedAt) >= purgeEvery {
-		faults = append(faults, p.purge(ctx))
+		faults = append(faults, bounded(ctx, p.purge))
 		*purgedAt = now
 	}
 	return errors.Join(faults...)
+}
+
+// bounded gives work the time of a batch: a database that neither answers nor
+// breaks the connection must not stop the rounds without a word.
+func bounded(ctx context.Context, work func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
+	defer cancel()
+	return work(ctx)
 }
 
 // Flush publishes everything that is due now, and returns once it is

@@ -104,6 +104,9 @@ func publish(ctx context.Context, w *app.Watched, cfg *Config, edge seal.PublicK
 		worker, err = tenant.OpenWorker(ctx, postgres.Config{URL: cfg.Worker.URL})
 		return err
 	}); err != nil {
+		if pool != nil {
+			pool.Close()
+		}
 		return err
 	}
 	defer pool.Close()
@@ -111,6 +114,8 @@ func publish(ctx context.Context, w *app.Watched, cfg *Config, edge seal.PublicK
 	publisher, err := registry.NewPublisher(registry.PublisherConfig{
 		Pool: pool, Worker: worker, Edge: edge, Log: w.Log, Registerer: w.Registry,
 		Kafka: keyed{producer},
+		// Postgres or Kafka may go away again after the start.
+		Report: func(err error) { w.Ready.Set("published", err) },
 	})
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ func (c *demoCommand) Run(ctx context.Context, t terminal) error {
 	if c.Keep {
 		t.printf("the data stays in %s\n", data)
 	} else {
-		defer func() { _ = os.RemoveAll(data) }()
+		defer func() { _ = stack.Remove(data) }()
 	}
 	flags := storeFlags{dataFlags: c.dataFlags}
 	flags.Data = data
@@ -144,14 +144,13 @@ func settled(ctx context.Context, operator *analytics.Operator, sent uint64) (an
 		if err != nil {
 			return analytics.Ledger{}, err
 		}
-		if ledger.Total.Received >= sent && ledger.Total.Balanced {
+		if ledger.Total.Received >= sent && ledger.Total.Balanced && ledger.Total.Unreported == 0 {
 			return ledger, nil
 		}
 		select {
 		case <-deadline:
-			if ledger.Total.Received < sent {
-				ledger.Total.Balanced = false // events are missing before the ledger
-			}
+			// Nothing was killed: whatever was sent has to be reported.
+			ledger.Total.Balanced = ledger.Total.Balanced && ledger.Total.Received >= sent && ledger.Total.Unreported == 0
 			return ledger, nil
 		case <-ctx.Done():
 			return analytics.Ledger{}, ctx.Err()

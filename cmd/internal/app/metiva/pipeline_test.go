@@ -18,6 +18,7 @@ import (
 
 	"github.com/metiva-io/metiva/cmd/internal/stack"
 	"github.com/metiva-io/metiva/pkg/clickhouse"
+	"github.com/metiva-io/metiva/pkg/core/analytics"
 )
 
 // The tests here run the whole product: real processes on the embedded
@@ -225,7 +226,13 @@ func (h *harness) testKills(t *testing.T) {
 	if doubled > 0 {
 		t.Errorf("%d of %d events are stored more than once", doubled, len(sent))
 	}
-	t.Logf("%d events, 7 kills: lost 0, doubled %d", len(sent), doubled)
+	var ledger analytics.Ledger
+	h.within(30*time.Second, "the ledger to balance", func() (bool, error) {
+		ledger, err = analytics.NewOperator(h.conn).Ledger(t.Context(), time.Now().Add(-demoPeriod))
+		return err == nil && ledger.Total.Balanced, err
+	})
+	t.Logf("%d events, 7 kills: lost 0, doubled %d; the killed collector left %d events unreported",
+		len(sent), doubled, ledger.Total.Unreported)
 }
 
 // sendAround sends batches at a steady pace, runs kill in the middle, and

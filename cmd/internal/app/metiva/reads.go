@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/metiva-io/metiva/cmd/internal/stack"
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/pkg/core/analytics"
 	"github.com/metiva-io/metiva/pkg/tenant"
@@ -16,11 +17,15 @@ import (
 // withClickHouse opens the ClickHouse of the flags, or of the stack running in
 // the data directory.
 func (f storeFlags) withClickHouse(do func(*clickhouse.Conn) error) error {
-	a, err := f.stores()
-	if err != nil {
-		return err
+	url := f.ClickHouseURL
+	if url.IsZero() {
+		running, err := stack.Find(f.Data)
+		if err != nil {
+			return err
+		}
+		url = running.ClickHouseURL
 	}
-	conn, err := clickhouse.Open(clickhouse.Config{URL: a.ClickHouseURL})
+	conn, err := clickhouse.Open(clickhouse.Config{URL: url})
 	if err != nil {
 		return err
 	}

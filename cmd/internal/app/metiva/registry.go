@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/metiva-io/metiva/cmd/internal/stack"
 	"github.com/metiva-io/metiva/pkg/core/registry"
@@ -22,7 +23,20 @@ func operator() string {
 	if err != nil {
 		return "operator:unknown"
 	}
-	return "operator:" + u.Username
+	return operatorNamed(u.Username)
+}
+
+// operatorNamed fits a user name of this machine into the form of an actor:
+// DOMAIN\user and names with spaces are legal there.
+func operatorNamed(name string) string {
+	const bytesMax = 64
+	name = strings.Map(func(r rune) rune {
+		if r < 0x80 && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("._@-", r)) {
+			return r
+		}
+		return '_'
+	}, name)
+	return "operator:" + name[:min(len(name), bytesMax)]
 }
 
 // withRegistry opens the registry of the given stores, or of the stack running

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/metiva-io/metiva/cmd/internal/app"
 	"github.com/metiva-io/metiva/cmd/internal/stack"
 	"github.com/metiva-io/metiva/cmd/metiva/demosite"
 )
@@ -48,14 +49,17 @@ func (f storeFlags) stackConfig(t terminal) (stack.Config, error) {
 	if err != nil {
 		return stack.Config{}, err
 	}
+	urls := stack.PostgresURLs{Migrate: f.PostgresOwner, RW: f.PostgresRW, Worker: f.PostgresWorker}
+	if urls.Migrate.IsZero() != urls.RW.IsZero() || urls.RW.IsZero() != urls.Worker.IsZero() {
+		return stack.Config{}, fmt.Errorf("%w: METIVA_POSTGRES_URL, METIVA_POSTGRES_WORKER_URL and METIVA_POSTGRES_MIGRATE_URL go together: set all three, or none for the embedded Postgres", app.ErrConfiguration)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return stack.Config{}, fmt.Errorf("finding the binaries: %w", err)
 	}
 	return stack.Config{
 		DataDir: f.Data, CacheDir: cache, BinDir: filepath.Dir(self),
-		KafkaBrokers: f.KafkaBrokers, ClickHouseURL: f.ClickHouseURL,
-		Postgres: stack.PostgresURLs{Migrate: f.PostgresOwner, RW: f.PostgresRW, Worker: f.PostgresWorker},
+		Kafka: f.kafkaConfig(f.KafkaBrokers), ClickHouseURL: f.ClickHouseURL, Postgres: urls,
 		Progress: t.out,
 	}, nil
 }

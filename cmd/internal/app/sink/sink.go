@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/metiva-io/metiva/cmd/internal/app"
@@ -34,7 +35,14 @@ func (c *Config) Bind(s *config.Set) {
 
 // Validate joins every fault.
 func (c *Config) Validate() error {
-	return errors.Join(c.Process.Validate(), c.Kafka.Validate(&c.Process), c.ClickHouse.Validate(&c.Process), c.Sink.Validate())
+	faults := []error{c.Process.Validate(), c.Kafka.Validate(&c.Process), c.ClickHouse.Validate(&c.Process), c.Sink.Validate()}
+	if !c.ClickHouse.URL.IsZero() {
+		// What the driver cannot use is found here and not by the first connection.
+		if err := (clickhouse.Config{URL: c.ClickHouse.URL}).Validate(); err != nil {
+			faults = append(faults, fmt.Errorf("METIVA_CLICKHOUSE_URL: %w", err))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // Run is the sink process.

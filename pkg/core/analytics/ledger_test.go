@@ -1,0 +1,151 @@
+package analytics
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/metiva-io/metiva/pkg/clickhouse"
+	"github.com/metiva-io/metiva/schemas"
+)
+
+// book writes the tables the ledger adds up.
+type book struct {
+	t    *testing.T
+	conn *clickhouse.Conn
+}
+
+func (b book) insert(table string, company string, at time.Time, columns ...clickhouse.Column) {
+	b.t.Helper()
+	timeColumn := map[string]string{"ledger_edge": "minute"}[table]
+	if timeColumn == "" {
+		timeColumn = "received_at"
+	}
+	columns = append(columns,
+		clickhouse.Column{Name: "tenant_bucket", Values: []uint8{schemas.TenantBucket(company)}},
+		clickhouse.Column{Name: "company_id", Values: []string{company}},
+		clickhouse.Column{Name: timeColumn, Values: []time.Time{at}})
+	if err := b.conn.Insert(context.Background(), table, "", columns); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b book) edge(company, writer, reason string, minutes int, count uint64) {
+	b.t.Helper()
+	b.insert("ledger_edge", company, from.Add(time.Duration(minutes)*time.Minute),
+		clickhouse.Column{Name: "stage", Values: []string{"collector"}}, clickhouse.Column{Name: "site_id", Values: []string{"sit_1"}},
+		clickhouse.Column{Name: "reason", Values: []string{reason}}, clickhouse.Column{Name: "writer_id", Values: []string{writer}},
+		clickhouse.Column{Name: "count", Values: []uint64{count}})
+}
+
+func (b book) event(company, writer string, offset int64) {
+	b.t.Helper()
+	b.insert("events", company, from.Add(time.Minute),
+		clickhouse.Column{Name: "event_id", Values: [][]byte{{byte(offset), 1}}}, clickhouse.Column{Name: "source_offset", Values: []int64{offset}},
+		clickhouse.Column{Name: "writer_id", Values: []string{writer}}, clickhouse.Column{Name: "expires_at", Values: []time.Time{time.Now().AddDate(1, 0, 0)}})
+}
+
+func (b book) drop(company, writer, stage, reason string, offset int64) {
+	b.t.Helper()
+	b.insert("drops", company, from,
+		clickhouse.Column{Name: "stage", Values: []string{stage}}, clickhouse.Column{Name: "reason", Values: []string{reason}},
+		clickhouse.Column{Name: "source_offset", Values: []int64{offset}}, clickhouse.Column{Name: "writer_id", Values: []string{writer}})
+}
+
+func (b book) ledger() Ledger {
+	b.t.Helper()
+	got, err := NewOperator(b.conn).Ledger(context.Background(), from.Add(59*time.Second))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return got
+}
+
+func TestLedger(t *testing.T) {
+	t.Parallel()
+	b := book{t, migrated(t)}
+	b.event("cmp_a", "w1", 1)
+	b.event("cmp_a", "w2", 2)
+	b.drop("cmp_a", "w1", "sink", "duplicate", 3)
+	b.drop("cmp_a", "w1", "sink", "duplicate", 3) // the same one twice
+	b.drop("cmp_a", "w1", "enrich", "shredded", 4)
+	b.event("cmp_b", "w1", 5)
+	b.edge("cmp_a", "w1", "none", 0, 2)
+	b.edge("cmp_a", "w1", "none", 0, 3) // replaces it
+	b.edge("cmp_a", "w2", "none", 1, 1)
+	b.edge("cmp_a", "w1", "objected", 0, 7)
+	b.edge("cmp_a", "w1", "none", -10, 100) // before
+	b.edge("cmp_b", "w1", "none", 0, 2)
+	b.edge("", "w1", "unknown_site", 0, 4)
+
+	got := b.ledger()
+	a := got.Tenants["cmp_a"]
+	if a.Received != 11 || a.Accepted != 4 || a.DroppedAtEdge["objected"] != 7 || a.Written != 2 || a.DroppedLater["sink"]["duplicate"] != 1 ||
+		a.DroppedLater["enrich"]["shredded"] != 1 || !a.Balanced || a.Unreported != 0 {
+		t.Errorf("tenant a: %+v", a)
+	}
+	if b := got.Tenants["cmp_b"]; b.Accepted != 2 || b.Written != 1 || b.Missing != 1 || b.Balanced {
+		t.Errorf("tenant b lacks a row and balances: %+v", b)
+	}
+	if unknown := got.Tenants[""]; unknown.Received != 4 || !unknown.Balanced {
+		t.Errorf("no tenant: %+v", unknown)
+	}
+	if got.Total.Received != 17 || got.Total.Missing != 1 || got.Total.Balanced {
+		t.Errorf("total: %+v", got.Total)
+	}
+	b.drop("cmp_b", "w1", "sink", "expired", 6)
+	if got = b.ledger(); !got.Total.Balanced || !got.Tenants["cmp_b"].Balanced {
+		t.Errorf("with the last row: %+v", got)
+	}
+}
+
+func TestOneWriterCannotMakeGoodWhatAnotherLacks(t *testing.T) {
+	t.Parallel()
+	b := book{t, migrated(t)}
+	b.edge("cmp_a", "lost", "none", 0, 1)
+	b.event("cmp_a", "killed", 1) // its collector died before it reported
+	a := b.ledger().Tenants["cmp_a"]
+	if a.Missing != 1 || a.Unreported != 1 || a.Accepted != 2 || a.Balanced {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestARowTooManyDoesNotBalance(t *testing.T) {
+	t.Parallel()
+	b := book{t, migrated(t)}
+	b.edge("cmp_a", "w1", "none", 0, 1)
+	b.event("cmp_a", "w1", 1)
+	b.drop("cmp_a", "w1", "enrich", "shredded", 1) // the same acceptance
+	if a := b.ledger().Tenants["cmp_a"]; a.Doubled != 1 || a.Balanced {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestAnUnreadableRecordStandsForAnEventInTheTotal(t *testing.T) {
+	t.Parallel()
+	b := book{t, migrated(t)}
+	b.edge("cmp_a", "w1", "none", 0, 2)
+	b.event("cmp_a", "w1", 1)
+	b.drop("", "", "enrich", "invalid_record", 2)
+	got := b.ledger()
+	if got.Tenants["cmp_a"].Balanced || !got.Total.Balanced {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestUnacknowledgedMayHaveARow(t *testing.T) {
+	t.Parallel()
+	for rows, want := range map[uint64]Totals{
+		4: {Missing: 1}, 5: {Balanced: true}, 7: {Balanced: true}, 8: {Balanced: true, Unreported: 1},
+	} {
+		one := newTally()
+		one.addEdge(line{"w1", "collector", "none", 5})
+		one.addEdge(line{"w1", "collector", "unacknowledged", 2})
+		one.addWritten(line{writer: "w1", count: rows})
+		one.close()
+		got := one.totals
+		if got.Missing != want.Missing || got.Unreported != want.Unreported || got.Balanced != want.Balanced || got.Received != 7+want.Unreported {
+			t.Errorf("%d rows: %+v", rows, got)
+		}
+	}
+}
