@@ -51,7 +51,7 @@ bench: engines ## Run the benchmarks once each
 ##@ Check
 
 .PHONY: check
-check: fmt-check vet lint schemas-check generate-check ## Formatting, vet, lint, contract and generated code
+check: fmt-check vet lint types schemas-check generate-check ## Formatting, vet, lint, types, contract and generated code
 
 .PHONY: fmt
 fmt: ## Format the Go code
@@ -73,6 +73,10 @@ $(LINT): .ci/tools/go.mod
 	@echo "building golangci-lint, about two minutes the first time"
 	@mkdir -p $(@D)
 	cd .ci/tools && $(GO) build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: types
+types: ## Check the types of the snippet
+	@.ci/tools/typecheck
 
 .PHONY: schemas-check
 schemas-check: ## Lint the contract and compare it with the last released one

@@ -242,6 +242,63 @@ func TestStopFinishesOpenRequests(t *testing.T) {
 	wantLedger(t, e.stoppedLedger(), map[string]uint64{testCompany + "/none": 1})
 }
 
+func TestStopDoesNotWaitForSilentConnections(t *testing.T) {
+	t.Parallel()
+	e := startEdge(t, nil)
+	if a := e.post(e.body(newPage(e))); a.outcomes() != "accepted" {
+		t.Fatalf("%s", a.body)
+	}
+	conn, err := net.Dial("tcp", strings.TrimPrefix(e.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// Connections are served in the order they came: this answer shows that the
+	// silent one is open on both sides.
+	if a := e.post(e.body(newPage(e))); a.outcomes() != "accepted" {
+		t.Fatalf("%s", a.body)
+	}
+	began := time.Now()
+	e.cancel()
+	if err := <-e.ended; err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > e.cfg.ReadTimeout/2 {
+		t.Errorf("stopping took %s", took)
+	}
+}
+
+// A request whose end the collector and a proxy may see in different places is
+// the last of its connection.
+func TestConnectionEndsAfterATransferEncoding(t *testing.T) {
+	t.Parallel()
+	e := startEdge(t, nil)
+	const smuggled = "GET /v1/s.js HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 145.221.10.1\r\n\r\n"
+	for name, head := range map[string]string{
+		"both lengths": "Content-Length: 84\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		"chunks":       "transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+	} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(e.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, "POST /v1/events HTTP/1.1\r\nHost: x\r\n"+head+smuggled); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(conn)
+		if ne, ok := err.(net.Error); ok && ne.Timeout() {
+			t.Errorf("%s: the connection stays open", name)
+		}
+		if n := strings.Count(string(answer), "HTTP/1.1 "); n != 1 {
+			t.Errorf("%s: %d answers: %q", name, n, answer)
+		}
+	}
+}
+
 func TestRunReportsAListenerThatEnds(t *testing.T) {
 	t.Parallel()
 	e := newEdge(t, nil, nil)
@@ -385,8 +442,13 @@ func TestSitesKeepTheirKeysAndVersions(t *testing.T) {
 	thief := siteRecord()
 	thief.SiteId, thief.CompanyId = "sit_thief", "cmp_thief"
 	e.applySite(thief)
+	if s := e.sites.lookup([]byte(testKey)); s != nil {
+		t.Errorf("a key claimed twice works for %s", s.companyID)
+	}
+	thief.Version, thief.Active = thief.GetVersion()+1, false
+	e.applySite(thief)
 	if s := e.sites.lookup([]byte(testKey)); s == nil || s.companyID != testCompany {
-		t.Error("a second site took the key over")
+		t.Error("the key does not work again for the site that is left")
 	}
 	rotated := siteRecord()
 	rotated.Version, rotated.SiteKeys = 3, []string{testKey, "pk_new"}

@@ -25,7 +25,8 @@ func peerAddr(addr net.Addr) netip.Addr {
 // clientAddr is the address a request came from: the peer, or, where the peer
 // is a trusted proxy, the rightmost hop of X-Forwarded-For that is not. All
 // values of the header are one list. A hop that cannot be read ends the walk at
-// the last trusted one, so that nobody can put an address in front of it.
+// the last trusted one, so that nobody can put an address in front of it; so does
+// an empty one.
 func clientAddr(peer netip.Addr, forwarded [][]byte, trusted []netip.Prefix) netip.Addr {
 	current := peer
 	if !isTrusted(current, trusted) {
@@ -34,7 +35,7 @@ func clientAddr(peer netip.Addr, forwarded [][]byte, trusted []netip.Prefix) net
 	hops := 0
 	for i := len(forwarded) - 1; i >= 0; i-- {
 		rest := bytes.TrimSpace(forwarded[i])
-		for more := len(rest) > 0; more; {
+		for more := true; more; {
 			var hop []byte
 			comma := bytes.LastIndexByte(rest, ',')
 			if more = comma >= 0; more {

@@ -1,12 +1,14 @@
 package collector
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"runtime"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -18,6 +20,7 @@ func (c *Collector) newServer() *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler:                      c.handle,
 		ErrorHandler:                 c.handleUnread,
+		ConnState:                    c.fresh.note,
 		Logger:                       silentLogger{c.metrics},
 		Concurrency:                  c.cfg.ConnectionsMax,
 		ReadBufferSize:               c.cfg.HeaderBytesMax,
@@ -43,6 +46,9 @@ func (l silentLogger) Printf(string, ...any) { l.m.serverErrors.Inc() }
 func (c *Collector) drain(server *fasthttp.Server, ln net.Listener) error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.DrainTimeout)
 	defer cancel()
+	// The server waits for connections that never sent a byte as for open
+	// requests: browsers and load balancers open some ahead of need.
+	defer time.AfterFunc(freshGrace, c.fresh.closeAll).Stop()
 	err := server.ShutdownWithContext(ctx)
 	// Serve may not have taken the listener yet.
 	if closeErr := ln.Close(); closeErr != nil && !errors.Is(closeErr, net.ErrClosed) && err == nil {
@@ -54,14 +60,59 @@ func (c *Collector) drain(server *fasthttp.Server, ln net.Listener) error {
 	return nil
 }
 
+// freshGrace is how long a connection without a request may live on when the
+// server stops: its first request may be on its way.
+const freshGrace = 500 * time.Millisecond
+
+// freshConns are the connections that have not sent anything yet.
+type freshConns struct{ conns sync.Map } // net.Conn -> nil
+
+// note follows the state of a connection.
+func (f *freshConns) note(conn net.Conn, state fasthttp.ConnState) {
+	if state == fasthttp.StateNew {
+		f.conns.Store(conn, nil)
+		return
+	}
+	f.conns.Delete(conn)
+}
+
+func (f *freshConns) closeAll() {
+	f.conns.Range(func(conn, _ any) bool {
+		_ = conn.(net.Conn).Close() // its own goroutine reports what matters
+		return true
+	})
+}
+
 // handle serves one request. A panic ends that request only.
 func (c *Collector) handle(ctx *fasthttp.RequestCtx) {
 	r := c.requests.Get().(*request)
 	r.received = c.now()
 	route := c.serve(ctx, r)
+	if hasTransferEncoding(&ctx.Request.Header) {
+		ctx.SetConnectionClose()
+	}
 	c.metrics.requests.WithLabelValues(route, strconv.Itoa(ctx.Response.StatusCode())).Inc()
 	r.end()
 	c.requests.Put(r)
+}
+
+// hasTransferEncoding reports whether the body's end was found by its encoding.
+// A proxy that went by Content-Length instead may hold the rest of the
+// connection for another visitor's request, with an X-Forwarded-For nobody
+// checked: it is not read (RFC 9112, section 6.1).
+func hasTransferEncoding(h *fasthttp.RequestHeader) bool {
+	if h.ContentLength() > 0 {
+		return false
+	}
+	for raw := h.RawHeaders(); len(raw) > 0; {
+		var line []byte
+		line, raw, _ = bytes.Cut(raw, []byte{'\n'})
+		name, _, _ := bytes.Cut(line, []byte{':'})
+		if bytes.EqualFold(name, []byte(fasthttp.HeaderTransferEncoding)) {
+			return true
+		}
+	}
+	return false
 }
 
 // serve routes a request and survives its panic.

@@ -3,6 +3,7 @@ package collector
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -36,21 +37,29 @@ func (s *site) allows(origin []byte) bool {
 
 // sites is the registrations by site key.
 type sites struct {
-	mu      sync.RWMutex
-	byID    map[string]*site
-	byKey   map[string]*site
+	mu   sync.RWMutex
+	byID map[string]*site
+	// byKey holds every active site that claims a key. The registry keeps keys
+	// unique; should it fail, a key with two claims is nobody's. Which came first
+	// does not count: collectors that started at different times must agree.
+	byKey   map[string][]*site
 	origins map[string]int // how many active sites allow it
 }
 
+var errKeyClaimedTwice = errors.New("a site key is claimed by two sites and works for neither")
+
 func newSites() *sites {
-	return &sites{byID: map[string]*site{}, byKey: map[string]*site{}, origins: map[string]int{}}
+	return &sites{byID: map[string]*site{}, byKey: map[string][]*site{}, origins: map[string]int{}}
 }
 
 // lookup is the active site of a key, or nil.
 func (s *sites) lookup(key []byte) *site {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.byKey[string(key)]
+	if claims := s.byKey[string(key)]; len(claims) == 1 {
+		return claims[0]
+	}
+	return nil
 }
 
 // known reports whether any active site allows the origin: what a preflight,
@@ -101,17 +110,24 @@ func (s *sites) apply(recordKey, value []byte) error {
 	if !next.active {
 		return nil
 	}
-	for _, key := range next.keys {
-		// The registry keeps keys unique. Should it fail, the first holder keeps
-		// its key: nobody can take over another site's events.
-		if holder := s.byKey[key]; key != "" && holder == nil {
-			s.byKey[key] = next
-		}
-	}
 	for _, origin := range next.origins {
 		s.origins[origin]++
 	}
-	return nil
+	return s.claim(next)
+}
+
+// claim enters a site under its keys.
+func (s *sites) claim(next *site) (err error) {
+	for _, key := range next.keys {
+		claims := s.byKey[key]
+		if key == "" || slices.Contains(claims, next) {
+			continue
+		}
+		if s.byKey[key] = append(claims, next); len(claims) > 0 {
+			err = errKeyClaimedTwice
+		}
+	}
+	return err
 }
 
 // normalOrigins writes each origin as requests are compared with it. One that
@@ -135,7 +151,8 @@ func (s *sites) remove(old *site) {
 		return
 	}
 	for _, key := range old.keys {
-		if s.byKey[key] == old {
+		claims := slices.DeleteFunc(s.byKey[key], func(c *site) bool { return c == old })
+		if s.byKey[key] = claims; len(claims) == 0 {
 			delete(s.byKey, key)
 		}
 	}

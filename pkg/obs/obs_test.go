@@ -44,6 +44,10 @@ func TestAdminTellsReadinessApartFromHealth(t *testing.T) {
 	go func() { done <- admin.Serve(ctx, ln) }()
 	base := "http://" + ln.Addr().String()
 
+	// Flags may hold passwords.
+	if code, body := get(t, base+"/debug/pprof/cmdline"); code != http.StatusNotFound || strings.Contains(body, "test") {
+		t.Errorf("the command line is served: %d %q", code, body)
+	}
 	if code, _ := get(t, base+"/healthz"); code != http.StatusOK {
 		t.Errorf("healthz before ready: %d", code)
 	}

@@ -102,6 +102,9 @@ func TestProductionRefusesToStart(t *testing.T) {
 		"key files missing":     {map[string]string{"METIVA_KEYS_DIR": t.TempDir()}, "keys", "METIVA_KEYS_DIR"},
 		"development keys":      {map[string]string{"METIVA_KEYS_DIR": development}, "keys", "development key"},
 		"plaintext clickhouse":  {map[string]string{"METIVA_CLICKHOUSE_URL": "http://u:canary-password@db:8123/m"}, "sink", "METIVA_CLICKHOUSE_URL"},
+		"clickhouse no port":    {map[string]string{"METIVA_CLICKHOUSE_URL": "https://u:canary-password@db/metiva"}, "sink", "METIVA_CLICKHOUSE_URL: the clickhouse URL names no host and port"},
+		"clickhouse unverified": {map[string]string{"METIVA_CLICKHOUSE_URL": "https://u:canary-password@db:8443/metiva?skip_verify=true"}, "sink", "METIVA_CLICKHOUSE_URL: the clickhouse URL has parameters"},
+		"postgres bad option":   {map[string]string{"METIVA_POSTGRES_URL": "postgres://u:canary-password@db/m?sslmode=verify-full&sslrootcert=/none"}, "core", "METIVA_POSTGRES_URL: the Postgres URL cannot be read"},
 		"plaintext postgres":    {map[string]string{"METIVA_POSTGRES_URL": "postgres://u:canary-password@db/m"}, "core", "sslmode=verify-full"},
 	}
 	for what, c := range cases {

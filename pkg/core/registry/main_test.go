@@ -78,12 +78,14 @@ func edgeKey(t *testing.T) seal.PrivateKey {
 	return key
 }
 
-func (w *world) publisher() *registry.Publisher {
+func (w *world) publisher() *registry.Publisher { return w.reporting(nil) }
+
+func (w *world) reporting(report func(error)) *registry.Publisher {
 	w.t.Helper()
 	p, err := registry.NewPublisher(registry.PublisherConfig{
 		Pool: w.pool, Worker: w.worker, Kafka: w.topics, Edge: w.edge.Public(),
 		Log: slog.New(slog.DiscardHandler), Now: w.clock.read,
-		PollEvery: 50 * time.Millisecond, SaltsEvery: 100 * time.Millisecond,
+		PollEvery: 50 * time.Millisecond, SaltsEvery: 100 * time.Millisecond, Report: report,
 	})
 	if err != nil {
 		w.t.Fatal(err)

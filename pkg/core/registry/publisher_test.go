@@ -2,11 +2,13 @@ package registry_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -300,6 +302,48 @@ func TestRepublishFillsAnEmptiedTopicOnce(t *testing.T) {
 // TestALostConnectionAndOldRecords: every connection of the worker is cut while
 // the publisher runs; it listens again. At its start it purged what was
 // superseded long ago, and kept the newest record.
+// TestEachRoundIsReported: a publisher that cannot publish is not ready, and is
+// ready again once it can.
+func TestEachRoundIsReported(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.tenantWithSite("Alpha")
+	var down atomic.Bool
+	down.Store(true)
+	w.topics.refuse = func(int) error {
+		if down.Load() {
+			return errDown
+		}
+		return nil
+	}
+	reports := make(chan error, 100)
+	p := w.reporting(func(err error) {
+		select {
+		case reports <- err:
+		default:
+		}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	if err := <-reports; !errors.Is(err, errDown) {
+		t.Errorf("while Kafka is down: %v", err)
+	}
+	down.Store(false)
+	within(t, 10*time.Second, "a round without a fault", func() bool {
+		select {
+		case err := <-reports:
+			return err == nil
+		default:
+			return false
+		}
+	})
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestALostConnectionAndOldRecords(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -18,7 +18,8 @@
 // <data>/postgres is a symbolic link to it. A cluster there whose link is gone
 // belonged to a data directory somebody deleted: it is wiped and made anew.
 //
-// Limits: Linux; a socket path of at most 107 bytes (a longer one moves to the
-// system's temporary directory); the cluster is a development default, sized
+// Limits: Linux; a socket path of at most 107 bytes without a comma (another one
+// moves to the system's temporary directory); a cluster belongs to the user who
+// made it; the cluster is a development default, sized
 // for one machine.
 package postgres

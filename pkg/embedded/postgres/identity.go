@@ -56,6 +56,27 @@ func (id *identity) own(path string) error {
 	return nil
 }
 
+// owns refuses a cluster that another user made: Postgres would, and less
+// clearly. One that does not exist yet is nobody's.
+func (id *identity) owns(data string) error {
+	info, err := os.Stat(data)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking at the cluster: %w", err)
+	}
+	ours := os.Geteuid()
+	if id != nil {
+		ours = int(id.uid)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(st.Uid) != ours {
+		return fmt.Errorf("the cluster in %s was made by another user: run metiva as that user, or use another data directory", data)
+	}
+	return nil
+}
+
 // reaches reports whether the server's user may go into dir: every directory
 // on the way, links resolved, lets it pass. A directory that does not exist yet
 // is judged by the nearest that does.

@@ -49,6 +49,9 @@ func choosePlace(cfg Config, id *identity) (place, error) {
 	if err != nil {
 		return place{}, err
 	}
+	if err := id.owns(filepath.Join(root, "data")); err != nil {
+		return place{}, err
+	}
 	run, err := runDir(cfg, id, root)
 	if err != nil {
 		return place{}, err

@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"errors"
 	"io"
+	"log/slog"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,6 +53,39 @@ func TestADataDirectoryOutOfReach(t *testing.T) {
 		if _, err := os.Stat(target); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("after Remove: %v", err)
 		}
+	}
+}
+
+// TestAClusterOfAnotherUserIsRefused: somebody ran metiva as themselves and now
+// as root.
+func TestAClusterOfAnotherUserIsRefused(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		return // only root can make one
+	}
+	const somebody = 12345
+	data := openDir(t)
+	cluster := filepath.Join(data, "postgres", "data")
+	must(t, os.MkdirAll(cluster, 0o700))
+	must(t, os.Chown(cluster, somebody, somebody))
+	_, err := embedded.New(config(t, data), slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "made by another user") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestACommaInThePathMovesTheSocket(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(openDir(t), "a, b")
+	s, stop := start(t, config(t, data))
+	must(t, run(t, s, schema.RoleRW, `SELECT 1`))
+	u, err := url.Parse(s.URL(schema.RoleRW).Reveal())
+	must(t, err)
+	stop()
+	if socket := u.Query().Get("host"); strings.HasPrefix(socket, data) {
+		t.Errorf("the socket is in %s", socket)
+	} else if _, err := os.Stat(socket); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("after the stop the socket's directory %s: %v", socket, err)
 	}
 }
 

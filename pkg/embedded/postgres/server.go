@@ -74,7 +74,12 @@ func (s *Server) prepare() error {
 // with a fast shutdown, which ends open transactions, and gives the cluster
 // free. A Server runs once.
 func (s *Server) Run(ctx context.Context) error {
-	defer func() { _ = s.lock.Close() }()
+	defer func() {
+		if s.place.run != filepath.Join(s.place.root, "run") && s.cfg.RunDir == "" {
+			_ = os.Remove(s.place.run) // the one below the temporary directory; only when empty
+		}
+		_ = s.lock.Close()
+	}()
 	if err := s.process.Run(ctx); err != nil {
 		return fmt.Errorf("running the embedded Postgres: %w", err)
 	}

@@ -170,6 +170,56 @@ func TestAForeignProcessInThePIDFileIsLeftAlone(t *testing.T) {
 	_ = stopForeign()
 }
 
+// TestTheSameChildOfAnotherRunIsLeftAlone: a process id in an old file may now
+// be that of the same engine over another data directory.
+func TestTheSameChildOfAnotherRunIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	spec, dir := shell(t, "")
+	spec.Args = []string{"-c", "touch " + dir + "/ready; while :; do sleep 1; done"}
+	spec.Dir = t.TempDir()
+	other := spec
+	other.Dir, other.PIDFile = t.TempDir(), ""
+	running := supervise.New(other, slog.New(slog.DiscardHandler))
+	stopRunning := run(t, running)
+	<-running.Ready()
+	pid := running.PID()
+	if err := os.WriteFile(spec.PIDFile, []byte(strconv.Itoa(pid)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := supervise.New(spec, slog.New(slog.DiscardHandler))
+	stop := run(t, p)
+	<-p.Ready()
+	if running.PID() != pid || !alive(pid) {
+		t.Error("the child of another run was ended")
+	}
+	_ = stop()
+	_ = stopRunning()
+}
+
+func TestACrashIsReported(t *testing.T) {
+	t.Parallel()
+	spec, _ := shell(t, "exec sleep 600")
+	crashes := make(chan error, 1)
+	spec.Ended = func(err error) { crashes <- err }
+	p := supervise.New(spec, slog.New(slog.DiscardHandler))
+	stop := run(t, p)
+	<-p.Ready()
+	if err := syscall.Kill(p.PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-crashes; err == nil || !strings.Contains(err.Error(), "killed") {
+		t.Errorf("got %v", err)
+	}
+	if err := stop(); err != nil {
+		t.Errorf("stopping: %v", err)
+	}
+	select {
+	case err := <-crashes:
+		t.Errorf("a stop that was asked for is reported: %v", err)
+	default:
+	}
+}
+
 func TestAChildThatIsNeverReadyIsAnError(t *testing.T) {
 	t.Parallel()
 	spec, _ := shell(t, "exec sleep 600")

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/metiva-io/metiva/cmd/internal/stack"
+	"github.com/metiva-io/metiva/collector/snippet/chromium"
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/pkg/core/analytics"
 	"github.com/metiva-io/metiva/pkg/tenant"
@@ -75,7 +75,12 @@ func (c *demoCommand) Run(ctx context.Context, t terminal) error {
 		var failed error
 		return errors.Join(serveDemoSites(ctx, s, demo, func() {
 			t.printf("\nsending visits\n")
-			result, failed = runVisits(ctx, s, demo, findChromium(cfg.CacheDir))
+			browser, err := chromium.Find(os.Getenv)
+			if err != nil {
+				t.printf("no Chromium here: the demo website is not loaded in a browser (make chromium installs one)\n")
+				browser = ""
+			}
+			result, failed = runVisits(ctx, s, demo, browser)
 		}), failed)
 	})
 	if err != nil {
@@ -92,7 +97,7 @@ func (c *demoCommand) Run(ctx context.Context, t terminal) error {
 // runVisits sends every visit, waits until each event is accounted for, and
 // reads what the tenants would see. Without a Chromium the visits are those
 // through the HTTP door.
-func runVisits(ctx context.Context, s *stack.Stack, demo stack.Demo, chromium string) (demoResult, error) {
+func runVisits(ctx context.Context, s *stack.Stack, demo stack.Demo, browser string) (demoResult, error) {
 	d := newDriver(s.Addresses().CollectorURL, demo.Sites)
 	if err := d.untilKnown(ctx); err != nil {
 		return demoResult{}, err
@@ -105,10 +110,9 @@ func runVisits(ctx context.Context, s *stack.Stack, demo stack.Demo, chromium st
 	if err := d.refusals(ctx); err != nil {
 		return demoResult{}, err
 	}
-	if chromium != "" {
-		for i, site := range demo.Sites {
-			profile := filepath.Join(s.DataDir(), "run", fmt.Sprintf("chromium-%d", i))
-			if err := browse(ctx, chromium, profile, site.Origin+"/"); err != nil {
+	if browser != "" {
+		for _, site := range demo.Sites {
+			if err := browse(ctx, browser, site.Origin+"/"); err != nil {
 				return demoResult{}, err
 			}
 			d.sent++ // at least its page view

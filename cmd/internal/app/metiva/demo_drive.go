@@ -4,17 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
-	"strconv"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/google/uuid"
 
 	"github.com/metiva-io/metiva/cmd/internal/stack"
+	"github.com/metiva-io/metiva/collector/snippet/chromium"
 )
 
 // driver sends the demo's visits through the collector's HTTP door.
@@ -222,47 +222,40 @@ func (d *driver) refusals(ctx context.Context) error {
 	return nil
 }
 
-// findChromium is where the browser of the demo and the tests is, or nothing.
-func findChromium(cacheDir string) string {
-	if p := os.Getenv("METIVA_CHROMIUM"); p != "" {
-		return p
-	}
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if p, err := exec.LookPath(name); err == nil {
-			return p
-		}
-	}
-	for _, p := range []string{cacheDir + "/chromium/chromium"} {
-		if _, err := os.Stat(p); err == nil {
-			return p
-		}
-	}
-	return ""
-}
-
 const (
 	browserTimeout = 40 * time.Second
-	browserWait    = 4 * time.Second
+	browserPoll    = 100 * time.Millisecond
+	// eventsSent counts the requests the page has had answered by the collector.
+	eventsSent = `performance.getEntriesByType("resource").filter(e => e.name.endsWith("/v1/events") && e.responseEnd > 0).length`
 )
 
-// browse loads a page in headless Chromium and lets its script run.
-func browse(ctx context.Context, chromium, profileDir, url string) error {
+// browse loads a page in Chromium and waits until its script has sent the page
+// view.
+func browse(ctx context.Context, path, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, browserTimeout)
 	defer cancel()
-	args := []string{
-		"--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--user-data-dir=" + profileDir,
-		"--timeout=" + strconv.FormatInt(browserWait.Milliseconds(), 10), "--dump-dom", url,
-	}
-	if os.Geteuid() == 0 {
-		args = append([]string{"--no-sandbox"}, args...) // Chromium's sandbox refuses root
-	}
-	out, err := exec.CommandContext(ctx, chromium, args...).Output()
+	tab, stop, err := chromium.Start(ctx, path)
 	if err != nil {
+		return err
+	}
+	defer stop()
+	if err := chromedp.Do(tab, chromedp.Navigate(url)); err != nil {
 		return fmt.Errorf("loading the demo website in Chromium: %w", err)
 	}
-	if !bytes.Contains(out, []byte("data-site=")) {
-		return fmt.Errorf("loading the demo website in Chromium: the page has no snippet")
+	tick := time.NewTicker(browserPoll)
+	defer tick.Stop()
+	for {
+		sent, err := chromedp.Run(tab, chromedp.Evaluate[int](eventsSent))
+		if err != nil {
+			return fmt.Errorf("waiting for the snippet on the demo website: %w", err)
+		}
+		if sent > 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("the snippet on the demo website sent nothing")
+		case <-tick.C:
+		}
 	}
-	return nil
 }

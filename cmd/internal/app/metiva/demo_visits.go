@@ -42,17 +42,17 @@ const (
 // governments and universities that announce their own space, access and
 // mobile providers, hosting, and bots.
 func demoVisits() []demoVisit {
-	home, prices, contact := "/", "/prijzen", "/contact"
+	home, prices, about := "/", "/prijzen", "/over-ons"
 	search, news := "https://www.google.nl/", "https://www.linkedin.com/"
 	return []demoVisit{
-		{"145.221.10.1", agentChrome, kindCompany, 0, []string{home, prices, contact}, search},
+		{"145.221.10.1", agentChrome, kindCompany, 0, []string{home, prices, about}, search},
 		{"145.221.77.20", agentFirefox, kindCompany, 1, []string{home}, ""},
 		{"164.140.12.9", agentChrome, kindCompany, 0, []string{home, prices}, news},
 		{"145.72.95.14", agentSafari, kindCompany, 0, []string{home}, ""},
 		{"171.21.3.200", agentChrome, kindCompany, 1, []string{home, prices}, search},
 		{"146.106.44.5", agentFirefox, kindCompany, 0, []string{prices}, ""},
 		{"77.241.225.30", agentChrome, kindCompany, 1, []string{home}, news},
-		{"46.17.25.77", agentChrome, kindCompany, 0, []string{home, contact}, ""},
+		{"46.17.25.77", agentChrome, kindCompany, 0, []string{home, about}, ""},
 		{"2a02:cc0:1:20::7", agentChrome, kindCompany, 1, []string{home, prices}, ""},
 		{"2a0d:c40:5::12", agentSafari, kindCompany, 0, []string{home}, search},
 		{"131.211.8.44", agentFirefox, kindUniversity, 0, []string{home}, search},
