@@ -82,7 +82,6 @@ type Collector struct {
 
 	caughtUp atomic.Bool
 	inFlight atomic.Int64
-	fresh    freshConns
 	requests sync.Pool // of *request
 
 	// panicLogged is when a panic was last logged, in Unix seconds.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"image/gif"
 	"io"
@@ -242,32 +243,6 @@ func TestStopFinishesOpenRequests(t *testing.T) {
 	wantLedger(t, e.stoppedLedger(), map[string]uint64{testCompany + "/none": 1})
 }
 
-func TestStopDoesNotWaitForSilentConnections(t *testing.T) {
-	t.Parallel()
-	e := startEdge(t, nil)
-	if a := e.post(e.body(newPage(e))); a.outcomes() != "accepted" {
-		t.Fatalf("%s", a.body)
-	}
-	conn, err := net.Dial("tcp", strings.TrimPrefix(e.url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	// Connections are served in the order they came: this answer shows that the
-	// silent one is open on both sides.
-	if a := e.post(e.body(newPage(e))); a.outcomes() != "accepted" {
-		t.Fatalf("%s", a.body)
-	}
-	began := time.Now()
-	e.cancel()
-	if err := <-e.ended; err != nil {
-		t.Error(err)
-	}
-	if took := time.Since(began); took > e.cfg.ReadTimeout/2 {
-		t.Errorf("stopping took %s", took)
-	}
-}
-
 // A request whose end the collector and a proxy may see in different places is
 // the last of its connection.
 func TestConnectionEndsAfterATransferEncoding(t *testing.T) {
@@ -282,7 +257,7 @@ func TestConnectionEndsAfterATransferEncoding(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
+		t.Cleanup(func() { _ = conn.Close() })
 		if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
@@ -290,7 +265,8 @@ func TestConnectionEndsAfterATransferEncoding(t *testing.T) {
 			t.Fatal(err)
 		}
 		answer, err := io.ReadAll(conn)
-		if ne, ok := err.(net.Error); ok && ne.Timeout() {
+		var ne net.Error
+		if errors.As(err, &ne) && ne.Timeout() {
 			t.Errorf("%s: the connection stays open", name)
 		}
 		if n := strings.Count(string(answer), "HTTP/1.1 "); n != 1 {

@@ -2,7 +2,6 @@ package collector
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -37,7 +36,7 @@ func startBrokerEdge(t *testing.T, change func(*Config)) *brokerEdge {
 			b.broker.CreateTopic(topic.Name, topic.Partitions)
 		}
 	}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	var err error
 	if b.client, err = kafka.NewClient(kafka.Config{Brokers: b.broker.Addrs(), ClientID: "edge-test"}, log, prometheus.NewRegistry()); err != nil {
 		t.Fatal(err)
@@ -241,7 +240,7 @@ func TestStalledBrokerIsAnsweredRetry(t *testing.T) {
 // reread reads with a client of its own, after the collector's is closed.
 func (b *brokerEdge) reread(topic string) []record {
 	b.t.Helper()
-	client, err := kafka.NewClient(kafka.Config{Brokers: b.broker.Addrs(), ClientID: "reader"}, slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry())
+	client, err := kafka.NewClient(kafka.Config{Brokers: b.broker.Addrs(), ClientID: "reader"}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -29,8 +29,9 @@ func outcomeOf(reason metivav1.Reason) outcome {
 		return outcomeAccepted
 	case metivav1.Reason_REASON_UNACKNOWLEDGED, metivav1.Reason_REASON_NOT_READY, metivav1.Reason_REASON_RATE_LIMITED:
 		return outcomeRetry
+	default:
+		return outcomeDropped
 	}
-	return outcomeDropped
 }
 
 // result is the outcome of one event.
@@ -91,8 +92,9 @@ func errorText(reason metivav1.Reason) string {
 		return "send application/json or text/plain without content encoding"
 	case metivav1.Reason_REASON_MALFORMED:
 		return "the request cannot be read"
+	default:
+		return "the request was not handled"
 	}
-	return "the request was not handled"
 }
 
 // refuseRequest answers a request as a whole.

@@ -199,7 +199,7 @@ func (r *request) awaitAcks() {
 		default:
 			if timer == nil {
 				timer = time.NewTimer(r.c.cfg.AckTimeout)
-				defer timer.Stop()
+				defer timer.Stop() //nolint:revive // made once at most
 			}
 			if !expired {
 				select {

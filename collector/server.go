@@ -8,7 +8,6 @@ import (
 	"net"
 	"runtime"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -20,7 +19,6 @@ func (c *Collector) newServer() *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler:                      c.handle,
 		ErrorHandler:                 c.handleUnread,
-		ConnState:                    c.fresh.note,
 		Logger:                       silentLogger{c.metrics},
 		Concurrency:                  c.cfg.ConnectionsMax,
 		ReadBufferSize:               c.cfg.HeaderBytesMax,
@@ -46,9 +44,6 @@ func (l silentLogger) Printf(string, ...any) { l.m.serverErrors.Inc() }
 func (c *Collector) drain(server *fasthttp.Server, ln net.Listener) error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.DrainTimeout)
 	defer cancel()
-	// The server waits for connections that never sent a byte as for open
-	// requests: browsers and load balancers open some ahead of need.
-	defer time.AfterFunc(freshGrace, c.fresh.closeAll).Stop()
 	err := server.ShutdownWithContext(ctx)
 	// Serve may not have taken the listener yet.
 	if closeErr := ln.Close(); closeErr != nil && !errors.Is(closeErr, net.ErrClosed) && err == nil {
@@ -58,29 +53,6 @@ func (c *Collector) drain(server *fasthttp.Server, ln net.Listener) error {
 		return fmt.Errorf("waiting for open requests: %w", err)
 	}
 	return nil
-}
-
-// freshGrace is how long a connection without a request may live on when the
-// server stops: its first request may be on its way.
-const freshGrace = 500 * time.Millisecond
-
-// freshConns are the connections that have not sent anything yet.
-type freshConns struct{ conns sync.Map } // net.Conn -> nil
-
-// note follows the state of a connection.
-func (f *freshConns) note(conn net.Conn, state fasthttp.ConnState) {
-	if state == fasthttp.StateNew {
-		f.conns.Store(conn, nil)
-		return
-	}
-	f.conns.Delete(conn)
-}
-
-func (f *freshConns) closeAll() {
-	f.conns.Range(func(conn, _ any) bool {
-		_ = conn.(net.Conn).Close() // its own goroutine reports what matters
-		return true
-	})
 }
 
 // handle serves one request. A panic ends that request only.

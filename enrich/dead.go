@@ -9,8 +9,32 @@ import (
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
+// A record that no collector makes may be as large as a broker takes, and with
+// our headers too large for it. It must not block its partition.
+const (
+	deadValueBytesMax = 64 << 10
+	keyBytesMax       = 64
+)
+
+// boundedKey is the key to pass on: none for one that no collector makes.
+func boundedKey(key []byte) []byte {
+	if len(key) > keyBytesMax {
+		return nil
+	}
+	return key
+}
+
+// deadValue is the value to keep on events.dead. Of one beyond the bound only
+// the headers are kept: they say where the record is.
+func deadValue(r *kafka.Record) []byte {
+	if len(r.Value) > deadValueBytesMax {
+		return nil
+	}
+	return r.Value
+}
+
 // deadHeaders say why and from where a record is on events.dead. The value
-// goes there as it came, sealed.
+// goes there as it came, sealed (deadValue).
 func deadHeaders(r *kafka.Record, reason metivav1.Reason, now time.Time) []kafka.Header {
 	return []kafka.Header{
 		{Key: schemas.HeaderDeadReason, Value: []byte(schemas.Label(reason))},

@@ -18,11 +18,12 @@
 // its end (unknown_key), whose sealed values belong elsewhere (tampered): with
 // a dead letter. Events whose key was destroyed (shredded) or whose tenant or
 // visitor was erased (erased): without one. The event of a visitor who has
-// withdrawn is not dropped but reduced to company level. An event that makes a
-// step panic is a dead letter alone (internal).
+// withdrawn is not dropped but reduced to company level, under a visit key of
+// its own. An event that makes a step panic is a dead letter alone (internal).
 //
 // Limits: an event's address and agent in clear live in one goroutine's
 // scratch memory while the event is worked on, and are cleared after it. They
-// are in no log, metric, error or record. Offsets are committed after every
-// output of the batch is acknowledged.
+// are in no log, metric, error or record. A dead letter's value is the record's
+// as it came, up to 64 KiB; beyond, it is empty. Offsets are committed after
+// every output of the batch is acknowledged.
 package enrich

@@ -55,8 +55,9 @@ func hasConsent(e *metivav1.CollectedEvent) bool {
 		return len(e.GetVisitorId()) == 0
 	case metivav1.ConsentState_CONSENT_STATE_ANALYTICS, metivav1.ConsentState_CONSENT_STATE_IDENTIFIED:
 		return len(e.GetVisitorId()) == schemas.IDBytes
+	default:
+		return false
 	}
-	return false
 }
 
 // hasPage: the fields have their bounds, and no query string came through.

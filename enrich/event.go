@@ -1,6 +1,7 @@
 package enrich
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -34,9 +35,12 @@ type steps struct {
 // outcome of one record.
 type outcome struct {
 	record *metivav1.EnrichedRecord
-	// companyID and visitKey place the record on its partition.
+	// companyID and visitKey, as collected, place the record on its partition:
+	// a repetition goes where the first went.
 	companyID string
 	visitKey  []byte
+	// unlinked: the record's key is the visitor's and must not go on.
+	unlinked bool
 	// dead asks for a copy of the source record on events.dead.
 	dead   bool
 	reason metivav1.Reason
@@ -84,7 +88,7 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, source *metivav1.S
 	}
 	watch.lap(stepOpen)
 	out := enrichedOf(e, source)
-	s.applyWithdrawal(out)
+	unlinked := s.applyWithdrawal(out)
 	out.Bot = s.bots.Classify(sc.agent)
 	watch.lap(stepBot)
 	if out.GetBot() != metivav1.BotClass_BOT_CLASS_NONE {
@@ -105,7 +109,7 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, source *metivav1.S
 	out.Device, out.BrowserFamily, out.SystemFamily = d.Class, d.Browser, d.System
 	watch.lap(stepDevice)
 	out.EnrichedAtMs = s.now().UnixMilli()
-	return outcome{record: schemas.EnrichedOf(out), companyID: out.GetCompanyId(), visitKey: out.GetVisitKey()}, nil
+	return outcome{record: schemas.EnrichedOf(out), companyID: e.GetCompanyId(), visitKey: e.GetVisitKey(), unlinked: unlinked}, nil
 }
 
 // sourceAgent is the source of the verdict on a bot.
@@ -147,14 +151,19 @@ func (s *steps) resolve(out *metivav1.EnrichedEvent, v geo.View, b seal.Binding)
 }
 
 // applyWithdrawal reduces the event of a visitor who has withdrawn to company
-// level.
-func (s *steps) applyWithdrawal(out *metivav1.EnrichedEvent) {
+// level. The visit key of a consented event is made from the visitor id and
+// stands beside it in the day's earlier rows, so it goes too: the event is a
+// visit of its own, under a random key.
+func (s *steps) applyWithdrawal(out *metivav1.EnrichedEvent) bool {
 	if !s.revocations.isWithdrawn(out.GetCompanyId(), out.GetVisitorId(), out.GetConsentSeq()) {
-		return
+		return false
 	}
-	out.VisitorId = nil
+	out.VisitorId, out.ConsentSeq = nil, 0
+	out.VisitKey = make([]byte, schemas.IDBytes)
+	_, _ = rand.Read(out.VisitKey) // never fails since Go 1.24
 	out.Consent = metivav1.ConsentState_CONSENT_STATE_WITHDRAWN
 	s.metrics.withdrawn.Inc()
+	return true
 }
 
 // enrichedOf carries over what the steps do not change. The fields share the

@@ -104,6 +104,12 @@ func (m *metrics) setLag(partition int, age time.Duration) {
 	m.lag.WithLabelValues(strconv.Itoa(partition)).Set(max(age, 0).Seconds())
 }
 
+// forgetLag ends the series of a partition that this process gives back: its
+// last value would stand for ever.
+func (m *metrics) forgetLag(partition int) {
+	m.lag.DeleteLabelValues(strconv.Itoa(partition))
+}
+
 // stopwatch times the steps of one event, or none.
 type stopwatch struct {
 	m    *metrics

@@ -50,6 +50,7 @@ type counts struct {
 // partition again from its last commit, with the same planned batch.
 func (w *Worker) serve(ctx context.Context, c claim) error {
 	p := &partition{w: w, number: c.Partition(), scratch: newScratch()}
+	defer w.metrics.forgetLag(p.number)
 	limit := kafka.BatchLimit{RecordsMax: w.cfg.BatchRecordsMax, BytesMax: w.cfg.BatchBytesMax, WaitMax: w.cfg.BatchWaitMax}
 	for {
 		batch, err := c.NextBatch(ctx, limit)
@@ -187,17 +188,21 @@ func (p *partition) produce(ctx context.Context, r *kafka.Record, out outcome) e
 	if out.companyID != "" {
 		target = schemas.EventPartition(out.companyID, out.visitKey, p.w.enrichedPartitions)
 	}
-	if err := p.send(ctx, schemas.TopicEventsEnriched, target, r.Key, value); err != nil {
+	key := boundedKey(r.Key)
+	if out.unlinked {
+		key = append([]byte{schemas.TenantBucket(out.companyID)}, out.record.GetEvent().GetVisitKey()...)
+	}
+	if err := p.send(ctx, schemas.TopicEventsEnriched, target, key, value); err != nil {
 		return err
 	}
 	if !out.dead {
 		return nil
 	}
-	target, err = p.w.producer.PartitionFor(ctx, schemas.TopicEventsDead, r.Key)
+	target, err = p.w.producer.PartitionFor(ctx, schemas.TopicEventsDead, key)
 	if err != nil {
 		return fmt.Errorf("placing a dead letter: %w", err)
 	}
-	return p.send(ctx, schemas.TopicEventsDead, target, r.Key, r.Value, deadHeaders(r, out.reason, p.w.deps.Now())...)
+	return p.send(ctx, schemas.TopicEventsDead, target, key, deadValue(r), deadHeaders(r, out.reason, p.w.deps.Now())...)
 }
 
 // bufferFullPause is how long to leave the producer alone when its buffer is

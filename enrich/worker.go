@@ -121,7 +121,7 @@ func (w *Worker) consume(ctx context.Context) error {
 	var err error
 	if w.enrichedPartitions, err = w.deps.Kafka.Partitions(ctx, schemas.TopicEventsEnriched); err != nil {
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // told to stop
 		}
 		return fmt.Errorf("reading the partitions of %s: %w", schemas.TopicEventsEnriched, err)
 	}

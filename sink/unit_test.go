@@ -116,8 +116,10 @@ func TestSortOutcomes(t *testing.T) {
 	old.ReceivedAtMs, old.RetentionDays = testNow.AddDate(0, 0, -10).UnixMilli(), 9
 	known := testEvent("cmp_a", 5)
 	resent := testEvent("cmp_a", 6)
-	drop := &metivav1.Drop{EventId: make([]byte, 16), CompanyId: "cmp_a", SiteId: "sit_1", ReceivedAtMs: 1, Stage: metivav1.Stage_STAGE_ENRICH,
-		Reason: metivav1.Reason_REASON_WITHDRAWN, Source: &metivav1.SourceRef{Partition: 1, Offset: 9}}
+	drop := &metivav1.Drop{
+		EventId: make([]byte, 16), CompanyId: "cmp_a", SiteId: "sit_1", ReceivedAtMs: 1, Stage: metivav1.Stage_STAGE_ENRICH,
+		Reason: metivav1.Reason_REASON_WITHDRAWN, Source: &metivav1.SourceRef{Partition: 1, Offset: 9},
+	}
 	values := [][]byte{
 		encode(t, schemas.EnrichedOf(first)), encode(t, schemas.EnrichedOf(first)), encode(t, schemas.EnrichedOf(again)), encode(t, schemas.EnrichedOf(other)),
 		encode(t, schemas.EnrichedOf(old)), encode(t, schemas.EnrichedOf(known)), encode(t, schemas.EnrichedOf(resent)),

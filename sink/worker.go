@@ -88,13 +88,13 @@ func (w *Worker) handle(ctx context.Context, claim Claim) error {
 		b, err := claim.NextBatch(ctx, limit)
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // told to stop
 			}
 			return fmt.Errorf("reading a batch of %s/%d: %w", claim.Topic(), claim.Partition(), err)
 		}
 		if err := w.process(ctx, claim, b); err != nil {
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // told to stop
 			}
 			return err
 		}

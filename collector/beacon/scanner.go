@@ -170,8 +170,9 @@ func (s *scanner) skip(depth int) bool {
 		return s.object(depth+1, func([]byte) bool { return s.skip(depth + 1) })
 	case kindArray:
 		return s.array(depth+1, func() bool { return s.skip(depth + 1) })
+	default:
+		return false
 	}
-	return false
 }
 
 func (s *scanner) literal(text string) bool {

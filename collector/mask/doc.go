@@ -8,7 +8,9 @@
 // A path segment, campaign value or host label that holds an e-mail address, a
 // token, an IBAN, a BSN, a card or another long number is replaced whole by a
 // placeholder that says what stood there. Percent-encoding is undone, up to
-// three times, before looking. What is found is a matter of form: a name in a
+// three times, before looking, and what is encoded deeper is replaced unseen;
+// characters nobody sees, and those that stand for plain ones, are read as if
+// they were not there, or as the plain ones. What is found is a matter of form: a name in a
 // path cannot be told from any other word.
 //
 // All functions are pure and hold on to nothing.

@@ -26,9 +26,11 @@ func TestReduce(t *testing.T) {
 		"https://example.nl/?utm_campaign=lente%20actie": {"https://example.nl", "example.nl", "/", "", "", "lente actie"},
 		"https://example.nl/?utm_source=a&utm_source=b":  {"https://example.nl", "example.nl", "/", "a"},
 		"https://example.nl/?utm_source=jan%40mail.nl&utm_medium=e+mail&utm_campaign=0612345678": {
-			"https://example.nl", "example.nl", "/", ":email", "e mail", ":number"},
+			"https://example.nl", "example.nl", "/", ":email", "e mail", ":number",
+		},
 		"https://example.nl/?utm_source=jan%01%40mail.nl&utm_medium=0612%00345678&utm_campaign=%E2%80%AEnews%C2%85": {
-			"https://example.nl", "example.nl", "/", ":email", ":number", "news"},
+			"https://example.nl", "example.nl", "/", ":email", ":number", "news",
+		},
 		"https://example.nl/?utm_term=jan&utm_content=jan&x=jan": {"https://example.nl", "example.nl", "/"},
 	} {
 		var p Page

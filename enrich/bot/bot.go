@@ -70,10 +70,26 @@ func (c *Classifier) Classify(agent []byte) metivav1.BotClass {
 			rank, class = none-1, metivav1.BotClass_BOT_CLASS_OTHER
 		}
 	}
-	if rank == none && !isBrowserLike(lower) {
+	switch {
+	case rank != none:
+		return class
+	case !isBrowserLike(lower):
 		return metivav1.BotClass_BOT_CLASS_NO_AGENT
+	case isIntroduction(lower):
+		return metivav1.BotClass_BOT_CLASS_OTHER
 	}
 	return class
+}
+
+// isIntroduction reports whether the agent introduces a program by its address
+// ("+https://…") or as "compatible" with a browser. Of browsers, only Internet
+// Explorer and Konqueror did the latter.
+func isIntroduction(agent []byte) bool {
+	if bytes.Contains(agent, []byte("+http")) {
+		return true
+	}
+	_, after, ok := bytes.Cut(agent, []byte("compatible; "))
+	return ok && !bytes.HasPrefix(after, []byte("msie")) && !bytes.HasPrefix(after, []byte("konqueror"))
 }
 
 // isGenericBot reports whether "bot" at i ends a word: "FooBot/1.0", "bot;".

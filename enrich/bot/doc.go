@@ -3,7 +3,8 @@
 // Enters: the user agent of one event, opened in memory. Leaves: a BotClass.
 // Nothing of the agent is kept: the copy made for comparing is cleared.
 //
-// A closed list of literals decides; an agent that no browser sends is
-// NO_AGENT. Limits: only the first agentBytesMax bytes count; a bot that calls
+// A closed list of literals decides. Outside it, an agent that names itself a
+// bot, gives its address or calls itself "compatible" with a browser is OTHER,
+// and one that no browser sends is NO_AGENT. Limits: only the first agentBytesMax bytes count; a bot that calls
 // itself a browser is not seen here, its network may show it.
 package bot

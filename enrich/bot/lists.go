@@ -31,10 +31,10 @@ func lists() []list {
 		{metivav1.BotClass_BOT_CLASS_CRAWLER, []string{
 			"googlebot", "adsbot-google", "mediapartners-google", "apis-google", "feedfetcher-google", "google-inspectiontool", "storebot-google", "google-read-aloud",
 			"google favicon", "google web preview", "google-site-verification", "bingbot", "bingpreview", "adidxbot", "msnbot", "microsoftpreview", "slurp", "duckduckbot", "baiduspider",
-			"yandexbot", "yandex.com/bots", "yandeximages", "yandexmetrika", "sogou", "exabot", "qwantify", "qwantbot", "seznambot", "applebot", "mojeekbot", "naverbot",
-			"yeti/", "coccocbot", "ecosia", "neevabot", "ia_archiver", "archive.org_bot", "heritrix",
+			"yandexbot", "yandex.com/bots", "yandeximages", "yandexmetrika", "sogou web", "exabot", "qwantify", "qwantbot", "seznambot", "applebot", "mojeekbot", "naverbot",
+			"yeti/", "coccocbot", "neevabot", "ia_archiver", "archive.org_bot", "heritrix",
 			"facebookexternalhit", "facebookcatalog", "twitterbot", "linkedinbot", "slackbot", "slack-imgproxy", "telegrambot", "whatsapp/", "discordbot",
-			"skypeuripreview", "pinterestbot", "redditbot", "embedly", "iframely", "vkshare", "viber", "tumblr", "flipboard", "mastodon",
+			"skypeuripreview", "pinterestbot", "redditbot", "embedly", "iframely", "vkshare", "tumblr", "flipboardproxy", "flipboardrss", "mastodon",
 			"ahrefsbot", "ahrefssiteaudit", "semrushbot", "siteauditbot", "mj12bot", "dotbot", "rogerbot", "screaming frog", "sitebulb", "blexbot", "dataforseo",
 			"serpstatbot", "seokicks", "sistrix", "xovibot", "barkrowler", "megaindex", "linkdexbot", "lumar", "deepcrawl", "botify", "oncrawl", "ryte", "majestic",
 			"censys", "shodan", "expanse", "nmap", "nuclei", "zgrab", "masscan", "internetmeasurement", "netcraft", "paloalto", "leakix", "nikto", "wpscan", "sqlmap",

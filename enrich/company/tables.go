@@ -30,7 +30,7 @@ const (
 	kindResearch        // research and education network
 	kindHosting         // hosting, cloud, content delivery
 	kindAnonymizer      // VPN, proxy, Tor, security egress
-	kindMixed           // access, hosting and offices in one AS
+	kindMixed           // access (also of guests), hosting and offices in one AS
 	kindBusiness        // one organisation
 	kindGovernment
 	kindEducation

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 
 	driver "github.com/ClickHouse/clickhouse-go/v2"
 	rowdriver "github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -182,12 +183,9 @@ func (c *Conn) Insert(ctx context.Context, table, token string, columns []Column
 }
 
 func insertSQL(table string, columns []Column) string {
-	sql := "INSERT INTO " + table + " ("
+	names := make([]string, len(columns))
 	for i, column := range columns {
-		if i > 0 {
-			sql += ", "
-		}
-		sql += column.Name
+		names[i] = column.Name
 	}
-	return sql + ")"
+	return "INSERT INTO " + table + " (" + strings.Join(names, ", ") + ")"
 }

@@ -207,7 +207,7 @@ func TestConformancePlanSurvivesOwner(t *testing.T) {
 			return err
 		}
 		if err := claim.Plan(ctx, next); !errors.Is(err, kafka.ErrPlanOrder) {
-			return fmt.Errorf("planning out of order: %v", err)
+			return fmt.Errorf("planning out of order: %w", err)
 		}
 		return claim.Plan(ctx, b)
 	})

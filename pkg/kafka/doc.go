@@ -21,6 +21,10 @@
 // again under a new producer id. Records that retention removed before they
 // were read are counted by metiva_kafka_consumer_skipped_records_total.
 //
+// A group consumer never skips what it has not read, except over offsets that
+// retention removed; only a Table takes a gap at the end of its topic for
+// compacted. A broker's quota slows reading down and is no error.
+//
 // Limits: brokers from Kafka 2.3 on (fetch version 11); message format 2 only;
 // no transactions, and nothing here may be written transactionally, because
 // aborted records are not filtered on reading; eager rebalancing.

@@ -153,6 +153,7 @@ func newSealer(c codec) (*sealer, error) {
 			_ = w.Apply(lz4.BlockSizeOption(lz4.Block256Kb), lz4.ChecksumOption(false), lz4.ConcurrencyOption(1))
 			return w
 		}}
+	case codecNone, codecSnappy: // stateless
 	}
 	return s, nil
 }

@@ -16,9 +16,12 @@ const (
 	fetchVersion         = 11
 	defaultFetchBytesMax = 4 << 20
 	defaultFetchWaitMax  = 500 * time.Millisecond
-	// emptyFetchesMax is how many empty answers below the end of a partition
-	// prove that nothing is left in between.
+	// emptyFetchesMax is how many empty answers below the end of a compacted
+	// topic prove that nothing is left in between.
 	emptyFetchesMax = 3
+	// throttleWaitMax bounds how long a broker's quota may make us wait before
+	// we ask again.
+	throttleWaitMax = 10 * time.Second
 )
 
 // fetchMessage reads one partition from an offset on.
@@ -32,6 +35,7 @@ type fetchMessage struct {
 	bytesMax  int32
 
 	// The answer.
+	throttled     time.Duration // above zero: a quota has answered, not the partition
 	highWatermark int64
 	records       []byte
 }
@@ -95,13 +99,19 @@ func (m *fetchMessage) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 
 func (m *fetchMessage) parse(answer []byte) error {
 	c := cursor{b: answer}
-	c.int32() // throttle time
+	throttle := time.Duration(c.int32()) * time.Millisecond
 	code := c.int16()
 	c.int32() // session
 	if code != 0 {
 		return kafkago.Error(code)
 	}
-	if c.int32() != 1 { // topics
+	topics := c.int32()
+	if topics == 0 && throttle > 0 && !c.bad {
+		// Over its quota a client gets an answer without topics (KIP-219).
+		m.throttled = throttle
+		return nil
+	}
+	if topics != 1 {
 		return fmt.Errorf("%w: fetch answer", errCorrupt)
 	}
 	c.take(int(c.int16())) // topic
@@ -138,6 +148,9 @@ type fetcher struct {
 	topic     string
 	partition int
 	bytesMax  int
+
+	// compacted allows gaps up to the end to be skipped.
+	compacted bool
 
 	next    int64    // offset to fetch
 	pending []Record // fetched and not yet handed out
@@ -184,9 +197,9 @@ func (f *fetcher) fill(ctx context.Context, wait time.Duration, bytesMin int) er
 func (f *fetcher) fetch(ctx context.Context, wait time.Duration, bytesMin int) error {
 	c := f.client
 	wait = max(wait, time.Millisecond)
-	ctx, cancel := context.WithTimeout(ctx, wait+c.cfg.RequestTimeout)
+	request, cancel := context.WithTimeout(ctx, wait+c.cfg.RequestTimeout)
 	defer cancel()
-	res, err := c.transport.RoundTrip(ctx, c.addr, &fetchMessage{
+	res, err := c.transport.RoundTrip(request, c.addr, &fetchMessage{
 		rawMessage: rawMessage{clientID: c.cfg.ClientID},
 		topic:      f.topic, partition: int32(f.partition), offset: f.next,
 		wait: wait, bytesMin: int32(max(bytesMin, 1)), bytesMax: int32(f.bytesMax),
@@ -198,8 +211,18 @@ func (f *fetcher) fetch(ctx context.Context, wait time.Duration, bytesMin int) e
 	if !ok {
 		return fmt.Errorf("%w: fetch answer", errCorrupt)
 	}
+	if m.throttled > 0 {
+		sleep(ctx, min(m.throttled, throttleWaitMax))
+		return ctx.Err()
+	}
+	return f.take(m)
+}
+
+// take decodes an answer of the partition.
+func (f *fetcher) take(m *fetchMessage) error {
 	f.end = m.highWatermark
 	before := f.next
+	var err error
 	f.pending, f.next, err = decodeBatches(f.pending, f.topic, f.partition, m.records, f.next)
 	if err != nil {
 		return err
@@ -208,8 +231,10 @@ func (f *fetcher) fetch(ctx context.Context, wait time.Duration, bytesMin int) e
 		f.empty = 0
 		return nil
 	}
-	// Nothing at all below the end: compaction or retention took it.
-	if f.empty++; f.empty >= emptyFetchesMax {
+	// Nothing at all below the end. In a compacted topic the cleaner took it;
+	// in others it is on its way (from remote storage, say), and to skip it
+	// would lose it.
+	if f.empty++; f.compacted && f.empty >= emptyFetchesMax {
 		f.empty, f.next = 0, f.end
 	}
 	return nil

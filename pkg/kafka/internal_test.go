@@ -3,6 +3,7 @@ package kafka
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -243,6 +244,40 @@ func FuzzFetchAnswer(f *testing.F) {
 			t.Fatal("records from nothing")
 		}
 	})
+}
+
+// A broker answers without topics while a client is over its quota. That is
+// neither damage nor the end of the partition.
+func TestFetchAnswerOverQuota(t *testing.T) {
+	t.Parallel()
+	answer := func(throttleMs uint32) []byte {
+		b := binary.BigEndian.AppendUint32(nil, throttleMs)
+		return append(b, make([]byte, 2+4+4)...) // no error, no session, no topics
+	}
+	m := &fetchMessage{}
+	if err := m.parse(answer(1500)); err != nil || m.throttled != 1500*time.Millisecond {
+		t.Errorf("throttled %v, error %v", m.throttled, err)
+	}
+	if err := (&fetchMessage{}).parse(answer(0)); !errors.Is(err, errCorrupt) {
+		t.Errorf("an answer without topics and throttle: %v", err)
+	}
+}
+
+// Empty answers below the end pass a gap of a compacted topic; a topic that
+// is not compacted is asked again, because what is there would be lost.
+func TestEmptyAnswersBelowTheEnd(t *testing.T) {
+	t.Parallel()
+	for compacted, want := range map[bool]int64{true: 10, false: 4} {
+		f := &fetcher{topic: "t", compacted: compacted, next: 4}
+		for range 2 * emptyFetchesMax {
+			if err := f.take(&fetchMessage{highWatermark: 10}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if f.next != want {
+			t.Errorf("compacted %v: next offset %d, want %d", compacted, f.next, want)
+		}
+	}
 }
 
 func TestConfigValidate(t *testing.T) {

@@ -283,8 +283,8 @@ func (l *lane) finish(b *batch, err error, outcome string) {
 	}
 	b.ack.err = err
 	close(b.ack.done)
-	n := l.p.buffered.Add(-b.reserved)
-	m.bufferedBytes.Add(float64(n - l.p.reported.Swap(n)))
+	l.p.buffered.Add(-b.reserved)
+	l.p.reportBuffered()
 	if cap(l.wire) > keepBytesMax {
 		l.wire = nil
 	}

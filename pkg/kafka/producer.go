@@ -65,7 +65,6 @@ type Producer struct {
 	batches sync.Pool // of *batch
 
 	buffered atomic.Int64 // bytes accepted and not yet finished
-	reported atomic.Int64 // of buffered, as the metric has it
 	stopping atomic.Bool
 	lanes    atomic.Pointer[map[laneKey]*lane] // replaced under mu, never changed
 
@@ -74,6 +73,9 @@ type Producer struct {
 	ended   bool
 	wg      sync.WaitGroup
 	closing chan struct{}
+
+	reportMu sync.Mutex
+	reported int64 // of buffered, as the metric has it
 
 	topicMu sync.Mutex
 	topics  map[string]knownTopic
@@ -245,6 +247,15 @@ func (p *Producer) lane(topic string, partition int) (*lane, error) {
 		p.wg.Go(l.run)
 	}
 	return l, nil
+}
+
+// reportBuffered brings the metric, which several producers share, up to date.
+func (p *Producer) reportBuffered() {
+	p.reportMu.Lock()
+	defer p.reportMu.Unlock()
+	n := p.buffered.Load()
+	p.client.metrics.bufferedBytes.Add(float64(n - p.reported))
+	p.reported = n
 }
 
 // murmur2 is the hash of Java's default partitioner

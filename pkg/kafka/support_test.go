@@ -31,8 +31,6 @@ func cluster(t *testing.T) []string {
 	return kafkatest.Start(t).Addrs()
 }
 
-func onRealKafka() bool { return os.Getenv(brokersEnv) != "" }
-
 func newClient(t *testing.T, brokers []string) *kafka.Client {
 	t.Helper()
 	return newClientWith(t, kafka.Config{Brokers: brokers, ClientID: "test"})

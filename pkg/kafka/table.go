@@ -13,8 +13,9 @@ import (
 )
 
 // Table reads a topic from its start, without a group: every process that has
-// one sees the whole topic. It is meant for compacted topics. The partitions are
-// those the topic has when Run begins.
+// one sees the whole topic. It is for compacted topics: a gap up to the end of
+// a partition counts as compacted. The partitions are those the topic has when
+// Run begins.
 type Table struct {
 	client *Client
 	topic  string
@@ -82,6 +83,7 @@ func endOf(ctx context.Context, err error) error {
 
 func (t *Table) read(ctx context.Context, partition int, at int64) error {
 	f := newFetcher(t.client, t.topic, partition, defaultFetchBytesMax, at)
+	f.compacted = true
 	t.moveTo(partition, at)
 	for {
 		err := f.fill(ctx, defaultFetchWaitMax, 1)

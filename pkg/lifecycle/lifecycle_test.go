@@ -29,7 +29,7 @@ func (r *recorder) stage(name string, drain time.Duration) lifecycle.Stage {
 	return lifecycle.Stage{Name: name, Run: func(ctx context.Context) error {
 		<-ctx.Done()
 		r.note("stop " + name)
-		time.Sleep(drain)
+		<-time.After(drain)
 		r.note("drained " + name)
 		return context.Cause(ctx)
 	}}

@@ -42,3 +42,9 @@ func CreateDatabase(name, template, owner string) string {
 func DropDatabase(name string) string {
 	return fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", pgx.Identifier{name}.Sanitize())
 }
+
+// RevokeTemporary is the statement that keeps everybody but the database's
+// owner from creating temporary tables in it (see queryRevokeTemporary).
+func RevokeTemporary(name string) string {
+	return "REVOKE TEMPORARY ON DATABASE " + pgx.Identifier{name}.Sanitize() + " FROM PUBLIC"
+}

@@ -65,11 +65,10 @@ func (c Config) PoolConfig() (*pgxpool.Config, error) {
 	if err != nil {
 		return nil, errors.New("the Postgres URL cannot be read")
 	}
-	pc.MaxConns = int32(orDefault(c.ConnectionsMax, connectionsDefault)) //nolint:gosec // bounded by Validate
+	pc.MaxConns = int32(orDefault(c.ConnectionsMax, connectionsDefault))
 	pc.ConnConfig.ConnectTimeout = orDefault(c.ConnectTimeout, connectTimeoutDefault)
 	pc.ConnConfig.RuntimeParams["application_name"] = "metiva"
-	pc.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] =
-		fmt.Sprintf("%dms", orDefault(c.IdleInTransactionMax, idleInTxDefault).Milliseconds())
+	pc.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = fmt.Sprintf("%dms", orDefault(c.IdleInTransactionMax, idleInTxDefault).Milliseconds())
 	return pc, nil
 }
 

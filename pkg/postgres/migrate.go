@@ -160,8 +160,15 @@ func prepare(ctx context.Context, cfg *pgx.ConnConfig) (err error) {
 			return fmt.Errorf("granting the database to %s: %w", schema.RoleOwner, err)
 		}
 	}
+	// As whoever of the two owns the database.
+	if _, err := conn.Exec(ctx, queryRevokeTemporary); err != nil {
+		return fmt.Errorf("revoking temporary tables: %w", err)
+	}
 	if err := becomeOwner(ctx, conn); err != nil {
 		return err
+	}
+	if _, err := conn.Exec(ctx, queryRevokeTemporary); err != nil {
+		return fmt.Errorf("revoking temporary tables: %w", err)
 	}
 	if _, err := conn.Exec(ctx, queryCreateCore); err != nil {
 		return fmt.Errorf("creating the schema of the version table: %w", err)

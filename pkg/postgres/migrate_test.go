@@ -25,6 +25,9 @@ func TestMigrationsUpDownUp(t *testing.T) {
 		if err != nil || len(applied) != len(pending) {
 			t.Fatalf("round %d: applied %d of %d, %v", round, len(applied), len(pending), err)
 		}
+		if err := postgres.Administer(t.Context(), db.AdminURL(), refuseTemporary); err != nil {
+			t.Errorf("round %d: app_rw may create temporary tables: %v", round, err)
+		}
 		again, err := postgres.Migrate(t.Context(), url, log)
 		if err != nil || len(again) != 0 {
 			t.Fatalf("round %d: a second run applied %v, %v", round, again, err)
@@ -43,6 +46,28 @@ func TestMigrationsUpDownUp(t *testing.T) {
 		}
 	}
 }
+
+// TestADatabaseOfTheAdministrators: a provider's, or a container's, whose owner
+// is neither app_owner nor anybody who runs migrations.
+func TestADatabaseOfTheAdministrators(t *testing.T) {
+	t.Parallel()
+	db := postgrestest.StartEmpty(t)
+	err := postgres.Administer(t.Context(), db.AdminURL(),
+		`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I OWNER TO CURRENT_USER', current_database()); END $$`, schema.Roles())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := postgres.Migrate(t.Context(), db.URL(schema.RoleMigrate), slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	if err := postgres.Administer(t.Context(), db.AdminURL(), refuseTemporary); err != nil {
+		t.Errorf("app_rw may create temporary tables: %v", err)
+	}
+}
+
+// refuseTemporary fails where app_rw may create temporary tables.
+const refuseTemporary = `DO $$ BEGIN
+  IF has_database_privilege('app_rw', current_database(), 'TEMPORARY') THEN RAISE 'temporary tables'; END IF; END $$`
 
 func TestFourStartersAtOnceApplyEachMigrationOnce(t *testing.T) {
 	t.Parallel()

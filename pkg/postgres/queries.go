@@ -12,6 +12,18 @@ DO $$ BEGIN
   END IF;
 END $$`
 
+	// Temporary tables outlive a tenant's transaction and have no policies
+	// (pkg/tenant, catalogue.sql). Only the database's owner may do this; where
+	// that is neither we nor app_owner, the administrator does (roles.sql).
+	queryRevokeTemporary = `
+DO $$ BEGIN
+  IF has_database_privilege('app_rw', current_database(), 'TEMPORARY')
+     AND (SELECT pg_has_role(current_user, datdba, 'USAGE') FROM pg_database WHERE datname = current_database()) THEN
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+  END IF;
+EXCEPTION WHEN internal_error THEN NULL; -- another starter did it at the same moment
+END $$`
+
 	// CREATE SCHEMA IF NOT EXISTS is not safe against another starter doing the
 	// same at the same moment.
 	queryCreateCore = `

@@ -101,7 +101,7 @@ func TestNothingShowsAKey(t *testing.T) {
 		"in a struct": struct{ K KeyMaterial }{material},
 	} {
 		for how, text := range shownBy(t, v) {
-			for _, needle := range []string{hex.EncodeToString(raw[:4]), string(raw[:4]), strings.Trim(fmt.Sprint(raw[:4]), "[]")} {
+			for _, needle := range []string{hex.EncodeToString(raw[:4]), string(raw[:4]), strings.Trim(fmt.Sprint(string(raw[:4])), "[]")} {
 				if strings.Contains(text, needle) {
 					t.Errorf("%s shown by %s holds the key", name, how)
 				}

@@ -242,7 +242,7 @@ func createKeyFile(path string, m KeyMaterial) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name())
+	defer func() { _ = os.Remove(file.Name()) }()
 	grade := gradeProduction
 	if m.Development {
 		grade = gradeDevelopment

@@ -107,6 +107,11 @@ found (object, finding) AS (
   SELECT n.nspname, r.rolname || ' may create objects in the schema'
   FROM pg_namespace n CROSS JOIN app_roles r WHERE n.nspname IN ('core', 'identity') AND has_schema_privilege(r.oid, n.oid, 'CREATE')
   UNION ALL
+  -- A temporary table lives as long as its connection, without any policy: the
+  -- next tenant on that connection could read it.
+  SELECT current_database()::text, r.rolname || ' may create temporary tables in the database'
+  FROM app_roles r WHERE has_database_privilege(r.oid, current_database(), 'TEMPORARY')
+  UNION ALL
   SELECT 'core', 'the schema has no tenant tables: the migrations have not run' WHERE NOT EXISTS (SELECT FROM tt WHERE object = 'core.tenants')
 )
 SELECT object, finding FROM found

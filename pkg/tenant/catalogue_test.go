@@ -43,6 +43,10 @@ func TestEachPlantedFaultIsFound(t *testing.T) {
 	t.Parallel()
 	db := postgrestest.Start(t)
 	admin := raw(t, db, "metiva_admin")
+	var database string
+	if err := admin.QueryRow(t.Context(), `SELECT current_database()`).Scan(&database); err != nil {
+		t.Fatal(err)
+	}
 	newTable := `CREATE TABLE core.deals (company_id core.company_id NOT NULL DEFAULT current_setting('app.company_id'), id text NOT NULL, PRIMARY KEY (company_id, id))`
 	secured := newTable + `; ALTER TABLE core.deals ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 		CREATE POLICY tenant ON core.deals USING (` + tenantPolicy + `) WITH CHECK (` + tenantPolicy + `)`
@@ -75,6 +79,7 @@ func TestEachPlantedFaultIsFound(t *testing.T) {
 		"bypass":                    {`ALTER ROLE app_rw BYPASSRLS`, "app_rw: superuser, BYPASSRLS"},
 		"member of the owner":       {`GRANT app_owner TO app_rw`, "app_rw: superuser, BYPASSRLS"},
 		"worker becomes superuser":  {`ALTER ROLE app_worker SUPERUSER`, "app_worker: superuser"},
+		"temporary tables":          {`DO $$ BEGIN EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO PUBLIC', current_database()); END $$`, database + ": app_rw may create temporary tables in the database"},
 		"may create":                {`GRANT CREATE ON SCHEMA core TO app_rw`, "core: app_rw may create objects"},
 	} {
 		t.Run(name, func(t *testing.T) {

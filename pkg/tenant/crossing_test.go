@@ -33,7 +33,7 @@ func TestNoCrossingUnderLoad(t *testing.T) {
 		}
 		wg.Go(func() {
 			for range 30 {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.IntN(100_000))*time.Microsecond) //nolint:gosec // not for secrets
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.IntN(100_000))*time.Microsecond)
 				err := tenant.Run(ctx, pool, claim, func(ctx context.Context, tx tenant.Tx) error {
 					var id, company, setting string
 					err := tx.QueryRow(ctx, `SELECT id, company_id, current_setting('app.company_id') FROM core.brands`).Scan(&id, &company, &setting)
@@ -41,7 +41,7 @@ func TestNoCrossingUnderLoad(t *testing.T) {
 						bad.Add(1)
 						t.Errorf("tenant %s saw brand %s of %s under %s", claim.CompanyID(), id, company, setting)
 					}
-					if err == nil && rand.IntN(4) == 0 { //nolint:gosec // not for secrets
+					if err == nil && rand.IntN(4) == 0 {
 						_, err = tx.Exec(ctx, `SELECT pg_sleep(0.005)`)
 					}
 					return err

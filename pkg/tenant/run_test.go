@@ -233,6 +233,22 @@ func TestASessionContextThatLeakedClosesTheConnection(t *testing.T) {
 	}
 }
 
+// TestNoTemporaryTableOutlivesARun: it would be on the connection, behind no
+// policy, when the next tenant gets it.
+func TestNoTemporaryTableOutlivesARun(t *testing.T) {
+	t.Parallel()
+	db := postgrestest.Start(t)
+	pool := openPool(t, db, 1)
+	claim, _ := found(t, pool, "Alpha")
+	err := tenant.Run(t.Context(), pool, claim, func(ctx context.Context, tx tenant.Tx) error {
+		_, err := tx.Exec(ctx, `CREATE TEMPORARY TABLE stash AS SELECT * FROM core.brands`)
+		return err
+	})
+	if err == nil {
+		t.Error("a tenant's rows were copied to a temporary table")
+	}
+}
+
 func TestAPanicRollsBackAndFreesTheConnection(t *testing.T) {
 	t.Parallel()
 	db := postgrestest.Start(t)

@@ -2,6 +2,7 @@
 -- the provider's administrative role); running it again changes nothing.
 -- Passwords are not set here: a login role without a password cannot log in.
 -- Plain SQL without psql commands, each statement on its own.
+-- Run it in the application's database: the last statement is about that one.
 
 DO $$
 BEGIN
@@ -33,5 +34,15 @@ BEGIN
 EXCEPTION
   -- Two administrators at once: the other one made the role.
   WHEN duplicate_object OR unique_violation THEN NULL;
+END
+$$;
+
+-- app_owner makes its schemas here. Nobody makes temporary tables: they are
+-- behind no policy and outlive a tenant's transaction, and core refuses to start
+-- where its roles may create one.
+DO $$
+BEGIN
+  EXECUTE format('GRANT CREATE ON DATABASE %I TO app_owner', current_database());
+  EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
 END
 $$;

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	embeddedclickhouse "github.com/metiva-io/metiva/pkg/embedded/clickhouse"
 	embeddedpostgres "github.com/metiva-io/metiva/pkg/embedded/postgres"
@@ -22,8 +24,6 @@ import (
 	"github.com/metiva-io/metiva/schemas"
 	clickhouseschema "github.com/metiva-io/metiva/schemas/clickhouse"
 	postgresschema "github.com/metiva-io/metiva/schemas/postgres"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 const (

@@ -136,7 +136,7 @@ func (l *layout) port(ctx context.Context, name string, preferred int) (int, err
 			errs = append(errs, err)
 			continue
 		}
-		got := ln.Addr().(*net.TCPAddr).Port //nolint:errcheck // a tcp listener has a TCPAddr
+		got := ln.Addr().(*net.TCPAddr).Port
 		if err := ln.Close(); err != nil {
 			return 0, fmt.Errorf("freeing the port for %s: %w", name, err)
 		}

@@ -54,9 +54,18 @@ func insertEvents(t *testing.T, c *clickhouse.Conn, events ...event) {
 		account[i], name[i], confidence[i], source[i] = e.account, e.name, 0.75, "asn"
 	}
 	err := c.Insert(context.Background(), "events", "", []clickhouse.Column{
-		{Name: "tenant_bucket", Values: bucket}, {Name: "company_id", Values: company}, {Name: "event_id", Values: id}, {Name: "visit_key", Values: visit},
-		{Name: "received_at", Values: at}, {Name: "expires_at", Values: expires}, {Name: "type", Values: kind}, {Name: "verdict", Values: verdict},
-		{Name: "account_id", Values: account}, {Name: "account_name", Values: name}, {Name: "confidence", Values: confidence}, {Name: "resolution_source", Values: source},
+		{Name: "tenant_bucket", Values: bucket},
+		{Name: "company_id", Values: company},
+		{Name: "event_id", Values: id},
+		{Name: "visit_key", Values: visit},
+		{Name: "received_at", Values: at},
+		{Name: "expires_at", Values: expires},
+		{Name: "type", Values: kind},
+		{Name: "verdict", Values: verdict},
+		{Name: "account_id", Values: account},
+		{Name: "account_name", Values: name},
+		{Name: "confidence", Values: confidence},
+		{Name: "resolution_source", Values: source},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
@@ -49,14 +50,11 @@ func tenantTables() []string { return []string{"events", "drops", "ledger_edge"}
 
 // filters is the setting that puts the tenant's condition under every table.
 func (r *Reader) filters() string {
-	out := "{"
-	for i, table := range tenantTables() {
-		if i > 0 {
-			out += ", "
-		}
-		out += fmt.Sprintf(`'%s.%s': 'company_id = \'%s\''`, r.conn.Database(), table, r.company)
+	var filters []string
+	for _, table := range tenantTables() {
+		filters = append(filters, fmt.Sprintf(`'%s.%s': 'company_id = \'%s\''`, r.conn.Database(), table, r.company))
 	}
-	return out + "}"
+	return "{" + strings.Join(filters, ", ") + "}"
 }
 
 func (r *Reader) each(ctx context.Context, sql string, fn func(scan func(...any) error) error, options ...clickhouse.Option) error {

@@ -215,7 +215,7 @@ func siteRecord(s Site, tenantActive bool) *metivav1.SiteRecord {
 		CompanyId: s.CompanyID, BrandId: s.BrandID, SiteId: s.ID,
 		SiteKeys: keys, AllowedOrigins: s.AllowedOrigins,
 		Mode: s.Mode, HonourDnt: s.HonourDNT,
-		RetentionDays: uint32(s.RetentionDays), //nolint:gosec // 1 to RetentionDaysMax
+		RetentionDays: uint32(s.RetentionDays),
 		Active:        s.Active && tenantActive,
 		Version:       s.Version,
 	}

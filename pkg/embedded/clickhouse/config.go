@@ -98,8 +98,12 @@ func (c Config) Validate() error {
 		name  string
 		value int64
 	}{
-		{"concurrent statements", int64(c.ConcurrentStatementsMax)}, {"query bytes", c.QueryBytesMax}, {"body bytes", c.BodyBytesMax},
-		{"memory bytes", c.MemoryBytesMax}, {"queue timeout", int64(c.QueueTimeout)}, {"lock timeout", int64(c.LockTimeout)},
+		{"concurrent statements", int64(c.ConcurrentStatementsMax)},
+		{"query bytes", c.QueryBytesMax},
+		{"body bytes", c.BodyBytesMax},
+		{"memory bytes", c.MemoryBytesMax},
+		{"queue timeout", int64(c.QueueTimeout)},
+		{"lock timeout", int64(c.LockTimeout)},
 		{"drain timeout", int64(c.DrainTimeout)},
 	} {
 		if limit.value < 0 {

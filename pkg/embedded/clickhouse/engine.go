@@ -122,11 +122,6 @@ func writeEngineConfig(cfg Config) (string, error) {
 	return configPath, nil
 }
 
-// driverRevision is the protocol revision clickhouse-go decodes the answer of
-// its first query at (DBMS_TCP_PROTOCOL_VERSION and newer share this layout
-// from DBMS_MIN_REVISION_WITH_CUSTOM_SERIALIZATION, 54454).
-const driverRevision = 54454
-
 // helloBlock is the answer to the driver's first query as one Native block. It
 // reports protocol revision 0, at which the driver reads everything after:
 // the library's Native format has no block header and no serialisation flags.

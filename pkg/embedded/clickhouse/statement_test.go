@@ -109,7 +109,7 @@ func FuzzParseStatement(f *testing.F) {
 			return
 		}
 		words := strings.FieldsFunc(strings.ToUpper(sql), func(r rune) bool {
-			return !(r == '_' || r == '$' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z')
+			return r != '_' && r != '$' && (r < '0' || r > '9') && (r < 'A' || r > 'Z')
 		})
 		for _, w := range words {
 			if w == "SETTINGS" && st.kind == kindRead {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"log/slog"
 	"math"
@@ -34,6 +35,8 @@ const (
 	cleanMarker = "closed-in-order"
 	// windowEntries is how many batches kfake remembers per producer.
 	windowEntries = 5
+	// batchBytesMax bounds what a damaged length can make us read.
+	batchBytesMax = 64 << 20
 )
 
 type sequenceFile struct {
@@ -132,7 +135,7 @@ func partitionSequences(dir string) ([]*sequenceWindow, error) {
 	topic, errTopic := url.PathUnescape(escaped)
 	partition, errNumber := strconv.ParseInt(number, 10, 32)
 	if !ok || errTopic != nil || errNumber != nil {
-		return nil, nil // not a partition
+		return nil, nil //nolint:nilerr // not a partition
 	}
 	segments, err := filepath.Glob(filepath.Join(dir, "*.dat"))
 	if err != nil {
@@ -168,7 +171,8 @@ func segmentBase(path string) int64 {
 }
 
 // readHeads calls each for every whole batch of a segment. What a kill has cut
-// off at the end is not a batch; kfake removes it.
+// off at the end, or a loss of power has left half written, is not a batch;
+// kfake removes it. Taken for one, its repetition would be refused as known.
 func readHeads(segment string, each func(batchHead)) error {
 	f, err := os.Open(segment)
 	if err != nil {
@@ -177,16 +181,22 @@ func readHeads(segment string, each func(batchHead)) error {
 	defer f.Close()
 	r := bufio.NewReaderSize(f, 256<<10)
 	var h [61]byte
+	var body []byte
+	castagnoli := crc32.MakeTable(crc32.Castagnoli)
 	for {
 		if _, err := io.ReadFull(r, h[:]); err != nil {
 			return endOfSegment(err)
 		}
 		rest := int64(int32(binary.BigEndian.Uint32(h[8:]))) - (int64(len(h)) - 12)
-		if rest < 0 || h[16] != 2 {
+		if rest < 0 || rest > batchBytesMax || h[16] != 2 {
 			return nil
 		}
-		if _, err := io.CopyN(io.Discard, r, rest); err != nil {
+		body = slices.Grow(body[:0], int(rest))[:rest]
+		if _, err := io.ReadFull(r, body); err != nil {
 			return endOfSegment(err)
+		}
+		if crc32.Update(crc32.Checksum(h[21:], castagnoli), castagnoli, body) != binary.BigEndian.Uint32(h[17:]) {
+			return nil
 		}
 		be := binary.BigEndian
 		each(batchHead{

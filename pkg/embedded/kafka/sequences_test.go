@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -80,12 +81,9 @@ func sendBatch(t *testing.T, client *kgo.Client, id int64, firstSeq, count int32
 	return answer.BaseOffset, kerr.ErrorForCode(answer.ErrorCode)
 }
 
-// A broker that was killed still knows each producer's last sequence numbers:
-// it takes no batch twice, and none out of order.
-func TestSequencesSurviveKill(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	client, stop := serve(t, dir)
+// newProducerID makes the topic of sendBatch and gives a producer's identity.
+func newProducerID(t *testing.T, client *kgo.Client) int64 {
+	t.Helper()
 	create := kmsg.NewPtrCreateTopicsRequest()
 	topic := kmsg.NewCreateTopicsRequestTopic()
 	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = "a-b.c", 1, 1
@@ -97,7 +95,68 @@ func TestSequencesSurviveKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := init.ProducerID
+	return init.ProducerID
+}
+
+// A batch that a loss of power has left half written was never acknowledged:
+// its repetition must be appended, not taken for known.
+func TestDamagedLastBatchIsNotKnown(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	client, stop := serve(t, dir)
+	id := newProducerID(t, client)
+	for i := range int32(3) {
+		if got, err := sendBatch(t, client, id, i*2, 2); err != nil || got != int64(i*2) {
+			t.Fatalf("batch %d: offset %d, %v", i, got, err)
+		}
+	}
+	damaged := t.TempDir()
+	if err := os.CopyFS(damaged, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	segments, err := filepath.Glob(filepath.Join(damaged, "log", "partitions", "*", "*.dat"))
+	if err != nil || len(segments) != 1 {
+		t.Fatalf("segments %v, %v", segments, err)
+	}
+	data, err := os.ReadFile(segments[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)-1] ^= 0xff
+	if err := os.WriteFile(segments[0], data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	client, stop = serve(t, damaged)
+	defer stop()
+	if got, err := sendBatch(t, client, id, 2, 2); err != nil || got != 2 {
+		t.Errorf("repetition of a whole batch: offset %d, %v", got, err)
+	}
+	if got, err := sendBatch(t, client, id, 4, 2); err != nil || got != 4 {
+		t.Errorf("repetition of the damaged batch: offset %d, %v", got, err)
+	}
+	req := kmsg.NewPtrListOffsetsRequest()
+	p := kmsg.NewListOffsetsRequestTopicPartition()
+	p.Timestamp = -1
+	topic := kmsg.NewListOffsetsRequestTopic()
+	topic.Topic, topic.Partitions = "a-b.c", append(topic.Partitions, p)
+	req.ReplicaID, req.Topics = -1, append(req.Topics, topic)
+	ends, err := req.RequestWith(t.Context(), client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if end := ends.Topics[0].Partitions[0].Offset; end != 6 {
+		t.Errorf("the log ends at %d, want 6", end)
+	}
+}
+
+// A broker that was killed still knows each producer's last sequence numbers:
+// it takes no batch twice, and none out of order.
+func TestSequencesSurviveKill(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	client, stop := serve(t, dir)
+	id := newProducerID(t, client)
 	expect := func(client *kgo.Client, what string, firstSeq, count int32, offset int64, fault error) {
 		t.Helper()
 		got, err := sendBatch(t, client, id, firstSeq, count)

@@ -169,6 +169,6 @@ func (a logAdapter) Logf(level kfake.LogLevel, format string, args ...any) {
 		l = slog.LevelDebug
 	}
 	if a.log.Enabled(context.Background(), l) {
-		a.log.Log(context.Background(), l, "kfake: "+fmt.Sprintf(format, args...))
+		a.log.Log(context.Background(), l, "kfake says", slog.String("text", fmt.Sprintf(format, args...)))
 	}
 }

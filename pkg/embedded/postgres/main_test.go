@@ -5,7 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -114,6 +116,22 @@ func serve(t *testing.T, s *embedded.Server) (stop func()) {
 func run(t *testing.T, s *embedded.Server, role string, statements ...string) error {
 	t.Helper()
 	return postgres.Administer(t.Context(), s.URL(role), statements...)
+}
+
+// giveToServer makes dir that of the user the server runs as.
+func giveToServer(t *testing.T, dir string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		if u, err := user.Lookup(name); err == nil {
+			uid, err := strconv.Atoi(u.Uid)
+			must(t, err)
+			must(t, os.Chown(dir, uid, -1))
+			return
+		}
+	}
 }
 
 func must(t *testing.T, err error) {

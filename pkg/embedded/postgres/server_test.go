@@ -100,7 +100,7 @@ func TestTakesOverFromAKilledRun(t *testing.T) {
 			must(t, err)
 			info, err := os.Stat(filepath.Join("/proc", itoa(s.PID())))
 			must(t, err)
-			owner := info.Sys().(*syscall.Stat_t) //nolint:errcheck,forcetypeassert // Linux
+			owner := info.Sys().(*syscall.Stat_t) //nolint:forcetypeassert // Linux
 			stop()
 
 			argv := strings.Split(strings.TrimSuffix(string(args), "\x00"), "\x00")
@@ -152,6 +152,7 @@ func TestAnotherMajorVersionIsRefusedInWords(t *testing.T) {
 	dir := filepath.Join(data, "postgres", "data")
 	must(t, os.MkdirAll(dir, 0o755))
 	must(t, os.WriteFile(filepath.Join(dir, "PG_VERSION"), []byte("12\n"), 0o644))
+	giveToServer(t, dir)
 	_, err := embedded.New(config(t, data), quiet)
 	if err == nil || !strings.Contains(err.Error(), "made by Postgres 12") {
 		t.Errorf("got %v", err)

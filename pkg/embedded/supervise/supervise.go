@@ -106,7 +106,7 @@ func (p *Process) Run(ctx context.Context) error {
 		began := time.Now()
 		err := p.runOnce(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // told to stop
 		}
 		firstStart := false
 		select {

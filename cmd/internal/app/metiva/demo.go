@@ -123,7 +123,7 @@ func runVisits(ctx context.Context, s *stack.Stack, demo stack.Demo, browser str
 		return demoResult{}, err
 	}
 	defer func() { _ = conn.Close() }()
-	ledger, err := settled(ctx, analytics.NewOperator(conn), uint64(d.sent)) //nolint:gosec // a small count
+	ledger, err := settled(ctx, analytics.NewOperator(conn), uint64(d.sent))
 	if err != nil {
 		return demoResult{}, err
 	}

@@ -133,7 +133,7 @@ func lookup(view geo.View, chain *company.Chain, text string) (lookupLine, error
 		Country: answer.Country,
 	}
 	if verdict.GetPrefixBits() > 0 {
-		matched, err := network.Addr().Prefix(int(verdict.GetPrefixBits())) //nolint:gosec // at most 128
+		matched, err := network.Addr().Prefix(int(verdict.GetPrefixBits()))
 		if err != nil {
 			return lookupLine{}, fmt.Errorf("naming the matched network: %w", err)
 		}

@@ -112,7 +112,12 @@ func start(tb testing.TB, from string) *Server {
 func createDatabase(name, from string) error {
 	shared.templates.Lock()
 	defer shared.templates.Unlock()
-	return admin(postgres.CreateDatabase(name, from, schema.RoleOwner))
+	statements := []string{postgres.CreateDatabase(name, from, schema.RoleOwner)}
+	if from == template {
+		// A copy does not take along what the migrations revoked on the database.
+		statements = append(statements, postgres.RevokeTemporary(name))
+	}
+	return admin(statements...)
 }
 
 func admin(statements ...string) error {
@@ -141,7 +146,7 @@ func boot() error {
 		return err
 	}
 	shared.dir = dir
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // the server's user must pass it
+	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
