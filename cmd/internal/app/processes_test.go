@@ -15,6 +15,7 @@ import (
 	"github.com/metiva-io/metiva/cmd/internal/app/core"
 	"github.com/metiva-io/metiva/cmd/internal/app/enrich"
 	"github.com/metiva-io/metiva/cmd/internal/app/sink"
+	"github.com/metiva-io/metiva/cmd/internal/config"
 	"github.com/metiva-io/metiva/pkg/seal"
 )
 
@@ -153,4 +154,35 @@ func geoDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// TestEverySettingIsInTheExampleEnvironment holds deploy/env.example and the
+// settings together.
+func TestEverySettingIsInTheExampleEnvironment(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile(filepath.Join("..", "..", "..", "deploy", "env.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := make(map[string]bool)
+	for line := range strings.Lines(string(raw)) {
+		line = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "#"))
+		if name, _, ok := strings.Cut(line, "="); ok {
+			named[strings.TrimSpace(name)] = true
+		}
+	}
+	for name, bind := range map[string]interface{ Bind(*config.Set) }{
+		"collector": &collector.Config{}, "enrich": &enrich.Config{}, "sink": &sink.Config{}, "core": &core.Config{},
+	} {
+		set := config.NewSet(name)
+		bind.Bind(set)
+		for _, o := range set.Options() {
+			if o.Env != "" && !named[o.Env] {
+				t.Errorf("%s of %s is not in deploy/env.example", o.Env, name)
+			}
+			if o.Help == "" {
+				t.Errorf("--%s of %s has no help", o.Flag, name)
+			}
+		}
+	}
 }

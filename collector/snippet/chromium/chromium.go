@@ -63,6 +63,7 @@ func Start(ctx context.Context, path string, extra ...chromedp.ExecAllocatorOpti
 	opts := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
 		chromedp.UserDataDir(profile),
+		chromedp.Env("TMPDIR="+profile), // what it leaves behind goes with the profile
 		chromedp.DisableGPU,
 		// Nothing of its own on the network: only the pages we open.
 		chromedp.Flag("disable-component-update", true),

@@ -141,11 +141,12 @@ WHERE received_at >= {since:DateTime('UTC')} GROUP BY company_id, writer_id`
 	ledgerDropped = `SELECT company_id, writer_id, stage, reason, count() FROM drops FINAL
 WHERE received_at >= {since:DateTime('UTC')} GROUP BY company_id, writer_id, stage, reason`
 
-	// An acceptance is its SourceRef; rows of two tables may not share one.
-	ledgerDoubled = `SELECT company_id, '', '', '', toUInt64(count() - uniqExact(source_partition, source_offset)) FROM (
-SELECT company_id, source_partition, source_offset FROM events FINAL WHERE received_at >= {since:DateTime('UTC')}
+	// An acceptance is its SourceRef; rows of two tables may not share one. The
+	// writer tells apart a topic that was made anew, whose offsets start again.
+	ledgerDoubled = `SELECT company_id, '', '', '', toUInt64(count() - uniqExact(writer_id, source_partition, source_offset)) FROM (
+SELECT company_id, writer_id, source_partition, source_offset FROM events FINAL WHERE received_at >= {since:DateTime('UTC')}
 UNION ALL
-SELECT company_id, source_partition, source_offset FROM drops FINAL WHERE received_at >= {since:DateTime('UTC')}
+SELECT company_id, writer_id, source_partition, source_offset FROM drops FINAL WHERE received_at >= {since:DateTime('UTC')}
 ) GROUP BY company_id`
 )
 

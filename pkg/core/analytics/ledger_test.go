@@ -121,6 +121,19 @@ func TestARowTooManyDoesNotBalance(t *testing.T) {
 	}
 }
 
+func TestOffsetsOfATopicMadeAnewAreNotDoubled(t *testing.T) {
+	t.Parallel()
+	b := book{t, migrated(t)}
+	for _, writer := range []string{"before", "after"} {
+		b.edge("cmp_a", writer, "none", 0, 1)
+	}
+	b.event("cmp_a", "before", 1)
+	b.drop("cmp_a", "after", "sink", "duplicate", 1)
+	if a := b.ledger().Tenants["cmp_a"]; a.Doubled != 0 || !a.Balanced {
+		t.Errorf("%+v", a)
+	}
+}
+
 func TestAnUnreadableRecordStandsForAnEventInTheTotal(t *testing.T) {
 	t.Parallel()
 	b := book{t, migrated(t)}
