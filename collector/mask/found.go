@@ -42,21 +42,28 @@ func found(text []byte) finding {
 	return nothing
 }
 
-// hasEmail looks for an at sign between two things that can stand there. The
-// domain need not have a dot.
+// mailGapBytesMax is how far a mailbox and its domain may stand from the at
+// sign: people write "jan @ mail.nl", "(jan)@mail.nl" and "jan@@mail.nl".
+const mailGapBytesMax = 3
+
+// hasEmail looks for an at sign with a word close by on both sides. The domain
+// need not have a dot. A handle ("@name") has nothing before its sign.
 func hasEmail(text []byte) bool {
-	for rest, offset := text, 0; ; {
-		i := bytes.IndexByte(rest, '@')
-		if i < 0 {
-			return false
-		}
-		at := offset + i
-		if at > 0 && at+1 < len(text) && isMailboxByte(text[at-1]) && isWordByte(text[at+1]) {
+	for i, c := range text {
+		if c == '@' && wordWithin(text[max(0, i-mailGapBytesMax-1):i]) && wordWithin(text[i+1:min(len(text), i+2+mailGapBytesMax)]) {
 			return true
 		}
-		offset = at + 1
-		rest = text[offset:]
 	}
+	return false
+}
+
+func wordWithin(text []byte) bool {
+	for _, c := range text {
+		if isWordByte(c) {
+			return true
+		}
+	}
+	return false
 }
 
 // hasQuery finds names with values: a whole query encoded into a path. One
@@ -95,8 +102,8 @@ func hasNumber(text []byte) bool {
 }
 
 // isGap accepts what people write inside a telephone number: "020 - 123 45 67",
-// "(020) 123 4567", "06/12345678".
-func isGap(c byte) bool { return isSeparator(c) || c == '(' || c == ')' || c == '/' }
+// "(020) 123 4567", "06/12345678", "123,456,782".
+func isGap(c byte) bool { return isSeparator(c) || c == '(' || c == ')' || c == '/' || c == ',' }
 
 // isShortBSN applies the elfproef (weights 8 to 2 and -1, here without the
 // leading 9) to eight digits. A date of our time is left alone: one in eleven
@@ -289,12 +296,6 @@ func isHex(c byte) bool    { return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'f'
 // isWordByte accepts letters, digits and everything beyond ASCII.
 func isWordByte(c byte) bool {
 	return isAlnum(c) || c >= 0x80 || c == '_' || c == '-' || c == '+' || c == '"'
-}
-
-// isMailboxByte accepts what may end the local part of an e-mail address
-// (RFC 5322 atext, and a dot, which some providers allow there).
-func isMailboxByte(c byte) bool {
-	return isWordByte(c) || bytes.IndexByte([]byte(".!#$%&'*/=?^`{|}~"), c) >= 0
 }
 
 func isTokenByte(c byte) bool { return isAlnum(c) || c == '-' || c == '_' }

@@ -90,6 +90,13 @@ func TestPathSegments(t *testing.T) {
 		"/u/jan%E2%82%AC@example.nl":           "/u/:email",
 		"/u/jan.@example.nl":                   "/u/:email",
 		"/u/jan!@example.nl":                   "/u/:email",
+		"/u/jan%40%40example.nl":               "/u/:email",
+		"/u/jan%20@%20example.nl":              "/u/:email",
+		"/u/(jan)@example.nl":                  "/u/:email",
+		"/u/jan@(example.nl)":                  "/u/:email",
+		"/u/jan@.example.nl":                   "/u/:email",
+		"/@example":                            "/@example", // a handle
+		"/n/123,456,782":                       "/n/:number",
 		// characters that are not seen, or look like others
 		"/u/jan%00%40example.nl":            "/u/:email",
 		"/u/jan@%E2%80%8Bexample.nl":        "/u/:email",
