@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -39,75 +38,6 @@ func issue(t testing.TB, tokens *Tokens, g Grant) []byte {
 		t.Fatal(err)
 	}
 	return []byte(token)
-}
-
-// TestEveryCombination walks all signals and policies and checks the rules one
-// by one, written differently from the code.
-func TestEveryCombination(t *testing.T) {
-	t.Parallel()
-	const (
-		off      = metivav1.SiteMode_SITE_MODE_OFF
-		count    = metivav1.SiteMode_SITE_MODE_COUNT
-		company  = metivav1.SiteMode_SITE_MODE_COMPANY
-		unset    = metivav1.SiteMode_SITE_MODE_UNSPECIFIED
-		unknown  = metivav1.SiteMode(99)
-		objected = metivav1.ConsentState_CONSENT_STATE_OBJECTED
-	)
-	proofs := map[proofStatus]metivav1.ConsentState{
-		proofNone:      metivav1.ConsentState_CONSENT_STATE_DENIED,
-		proofWithdrawn: metivav1.ConsentState_CONSENT_STATE_WITHDRAWN,
-		proofAnalytics: metivav1.ConsentState_CONSENT_STATE_ANALYTICS,
-		99:             metivav1.ConsentState_CONSENT_STATE_DENIED,
-	}
-	bools := []bool{false, true}
-	seen := 0
-	for _, mode := range []metivav1.SiteMode{unset, off, count, company, unknown} {
-		for _, honour := range bools {
-			for _, gpc := range bools {
-				for _, dnt := range bools {
-					for _, optOut := range bools {
-						for status, granted := range proofs {
-							seen++
-							proof := Proof{status: status, visitorID: [IDBytes]byte{9}, sequence: 3, textVersion: "v"}
-							d := Decide(Policy{Mode: mode, HonourDNT: honour}, Signals{GPC: gpc, DNT: dnt, OptOut: optOut, Proof: proof})
-							name := fmt.Sprintf("mode=%v honour=%v gpc=%v dnt=%v optout=%v proof=%d", mode, honour, gpc, dnt, optOut, status)
-
-							wantState, wantReason := granted, metivav1.Reason_REASON_UNSPECIFIED
-							objects := gpc || optOut || (dnt && honour)
-							if objects {
-								wantState = objected
-							}
-							if mode == count {
-								wantReason = metivav1.Reason_REASON_COUNT_ONLY
-							}
-							if objects {
-								wantReason = metivav1.Reason_REASON_OBJECTED
-							}
-							if mode != count && mode != company {
-								wantReason = metivav1.Reason_REASON_OFF
-							}
-							wantAllowed := mode == company && !objects
-							if d.State() != wantState || d.Reason() != wantReason || d.Allows() != wantAllowed {
-								t.Errorf("%s: %v %v %v, want %v %v %v", name, d.State(), d.Reason(), d.Allows(), wantState, wantReason, wantAllowed)
-							}
-							id, ok := d.VisitorID()
-							if want := wantAllowed && status == proofAnalytics; ok != want || ok != (id != [IDBytes]byte{}) || ok != (d.Sequence() == 3) || ok != (d.TextVersion() == "v") {
-								t.Errorf("%s: visitor id %x %v, sequence %d", name, id, ok, d.Sequence())
-							}
-							// No signal raises what its absence would give.
-							without := Decide(Policy{Mode: mode, HonourDNT: honour}, Signals{Proof: proof})
-							if d.State() > without.State() || d.Allows() && !without.Allows() {
-								t.Errorf("%s: a signal raised %v to %v", name, without.State(), d.State())
-							}
-						}
-					}
-				}
-			}
-		}
-	}
-	if want := 5 * 2 * 2 * 2 * 2 * 4; seen != want {
-		t.Fatalf("walked %d combinations, want %d", seen, want)
-	}
 }
 
 func TestZeroDecisionAllowsNothing(t *testing.T) {

@@ -1,6 +1,11 @@
 package consent
 
-import "github.com/metiva-io/metiva/schemas/metivav1"
+import (
+	"time"
+
+	"github.com/metiva-io/metiva/consent/tcf"
+	"github.com/metiva-io/metiva/schemas/metivav1"
+)
 
 // IDBytes is the length of a visitor id (a consent subject).
 const IDBytes = 16
@@ -12,6 +17,13 @@ type Policy struct {
 	Mode metivav1.SiteMode
 	// HonourDNT makes "DNT: 1" an objection.
 	HonourDNT bool
+	// TCFVendor is the vendor a TC string has to name; 0 takes no grant from one.
+	TCFVendor tcf.VendorID
+	// CMP is the platform the site takes grants from; empty takes none.
+	CMP CMP
+	// GrantAge is how long a grant lasts: GrantAgeDefault where it is 0, at most
+	// GrantAgeMax.
+	GrantAge time.Duration
 }
 
 // Signals is what a request says about consent. The zero value says nothing,
@@ -21,6 +33,38 @@ type Signals struct {
 	DNT    bool // DNT: 1
 	OptOut bool // the visitor's own opt-out on this site
 	Proof  Proof
+	// What the page claims, from Claim.Answer. They lower and never raise.
+	Page        Answer // our own banner, or the site's script
+	CMP         Answer
+	TCF         Answer
+	ConsentMode Answer
+}
+
+// With adds what a claim says. Of two claims from one source the more
+// restrictive stands.
+func (s Signals) With(claim Claim, policy Policy, now time.Time) Signals {
+	answer := claim.Answer(policy, now)
+	switch claim.Source {
+	case SourceCMP:
+		s.CMP = max(s.CMP, answer)
+	case SourceTCF:
+		s.TCF = max(s.TCF, answer)
+	case SourceConsentMode:
+		s.ConsentMode = max(s.ConsentMode, answer)
+	default:
+		s.Page = max(s.Page, answer)
+	}
+	return s
+}
+
+// objects reports an objection to any processing.
+func (s Signals) objects(policy Policy) bool {
+	return s.GPC || s.OptOut || s.DNT && policy.HonourDNT
+}
+
+// refuses reports a refusal of analytics among the page's claims.
+func (s Signals) refuses() bool {
+	return s.Page.refuses() || s.CMP.refuses() || s.TCF.refuses() || s.ConsentMode.refuses()
 }
 
 // Decision is what may be done with an event. Only Decide makes one that allows
@@ -58,8 +102,9 @@ func (d Decision) Sequence() uint64 { return d.sequence }
 func (d Decision) TextVersion() string { return d.textVersion }
 
 // Decide applies the policy to the signals. The most restrictive wins: a site
-// that is off, then an objection, then a site that only counts, then what the
-// proof grants.
+// that is off, then an objection, then a site that only counts, then a refusal
+// among the page's claims, then what the proof grants. A claim that grants
+// changes nothing: Grantable says whether it is exchanged for a proof.
 func Decide(policy Policy, signals Signals) Decision {
 	state := stateOf(policy, signals)
 	switch {
@@ -81,11 +126,11 @@ func Decide(policy Policy, signals Signals) Decision {
 
 func stateOf(policy Policy, signals Signals) metivav1.ConsentState {
 	switch {
-	case signals.GPC, signals.OptOut, signals.DNT && policy.HonourDNT:
+	case signals.objects(policy):
 		return metivav1.ConsentState_CONSENT_STATE_OBJECTED
 	case signals.Proof.status == proofWithdrawn:
 		return metivav1.ConsentState_CONSENT_STATE_WITHDRAWN
-	case signals.Proof.status == proofAnalytics:
+	case signals.Proof.status == proofAnalytics && !signals.refuses():
 		return metivav1.ConsentState_CONSENT_STATE_ANALYTICS
 	}
 	return metivav1.ConsentState_CONSENT_STATE_DENIED
