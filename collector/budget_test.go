@@ -14,9 +14,9 @@ import (
 // of the message (host, path, referrer, three campaign values).
 const allocsPerEventMax = 6
 
-// eventOf returns a function that takes one body through everything but HTTP
+// wholeEvent returns a function that takes one body through everything but HTTP
 // and Kafka.
-func eventOf(t testing.TB, e *edge) func() {
+func wholeEvent(t testing.TB, e *edge) func() {
 	t.Helper()
 	e.applySite(siteRecord())
 	e.applySalt(testCompany, "2026-11-22")
@@ -40,6 +40,10 @@ func eventOf(t testing.TB, e *edge) func() {
 		if reason := r.decide(r.batch.Consent); reason != metivav1.Reason_REASON_UNSPECIFIED {
 			t.Fatal(reason)
 		}
+		r.networkLimited = true
+		if n, _ := e.limits.admit(r, 1); n != 1 {
+			t.Fatal("limited")
+		}
 		if err := r.prepare(); err != nil {
 			t.Fatal(err)
 		}
@@ -54,11 +58,16 @@ func eventOf(t testing.TB, e *edge) func() {
 	}
 }
 
+// noLimits lets a clock that stands still pass any number of events.
+func noLimits(c *Config) {
+	c.NetworkEventsPerSecond, c.SiteEventsPerSecond, c.TenantEventsPerMinute = eventsPerSecondMax, eventsPerSecondMax, 1<<40
+}
+
 func TestAllocationBudget(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector makes pools allocate")
 	}
-	run := eventOf(t, newEdge(t, nil, nil))
+	run := wholeEvent(t, newEdge(t, nil, noLimits))
 	run()
 	// One more for the text version of a consent token, per request.
 	if allocs := testing.AllocsPerRun(500, run); allocs > allocsPerEventMax+1 {
@@ -69,7 +78,7 @@ func TestAllocationBudget(t *testing.T) {
 }
 
 func BenchmarkEvent(b *testing.B) {
-	run := eventOf(b, newEdge(b, nil, nil))
+	run := wholeEvent(b, newEdge(b, nil, noLimits))
 	b.ReportAllocs()
 	for b.Loop() {
 		run()

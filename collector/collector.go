@@ -77,6 +77,8 @@ type Collector struct {
 	withdrawals *consent.Withdrawals
 	sealer      *seal.Sealer
 	ledger      *ledger
+	limits      *limits
+	inflater    *inflater
 	metrics     *metrics
 	script      script
 
@@ -114,6 +116,10 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	var err error
 	if c.metrics, err = newMetrics(deps.Registry, c.sites.count); err != nil {
 		return nil, fmt.Errorf("registering collector metrics: %w", err)
+	}
+	c.limits = newLimits(cfg, c.metrics)
+	if c.inflater, err = newInflater(cfg.BodyBytesMax); err != nil {
+		return nil, err
 	}
 	if c.sealer, err = seal.NewSealer(deps.ResolverKey, c.writerID, c.publishKey, deps.Now); err != nil {
 		return nil, err
@@ -168,13 +174,22 @@ func (c *Collector) CaughtUp() {
 	c.deps.Readiness.Set(ReadyTables, nil)
 }
 
+// drainShares divides the time for stopping: all but one share is for open
+// requests, the last at least for the counts, which would name what was lost.
+const drainShares = 3
+
 // pingInterval is how often Kafka is asked for a sign of life.
 const pingInterval = 5 * time.Second
 
 // Run serves ln until ctx ends: then it is not ready, accepts nothing more,
-// finishes the open requests, publishes the last counts and returns. It closes
-// ln. The producer must keep running until Run has returned.
+// finishes the open requests, publishes the last counts and returns, all within
+// DrainTimeout. It closes ln. The producer must keep running until Run has
+// returned.
 func (c *Collector) Run(ctx context.Context, ln net.Listener) error {
+	return c.run(ctx, newListener(ln))
+}
+
+func (c *Collector) run(ctx context.Context, ln *listener) error {
 	server := c.newServer()
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
@@ -185,19 +200,22 @@ func (c *Collector) Run(ctx context.Context, ln net.Listener) error {
 	wg.Go(func() { c.housekeep(background) })
 	c.deps.Readiness.Set(ReadyListener, nil)
 
+	var begun time.Time // of the stop
 	var err error
 	select {
 	case <-ctx.Done():
 		c.deps.Readiness.Set(ReadyListener, errStopping)
-		err = c.drain(server, ln)
+		begun = time.Now()
+		err = c.drain(server, ln, begun.Add(c.cfg.DrainTimeout/drainShares*(drainShares-1)))
 		<-served
 	case err = <-served:
 		c.deps.Readiness.Set(ReadyListener, errStopping)
+		begun = time.Now()
 		err = fmt.Errorf("serving events: %w", errors.Join(err, errListenerClosed))
 	}
 	stop()
 	wg.Wait()
-	return errors.Join(err, c.publishLast(context.WithoutCancel(ctx)))
+	return errors.Join(err, c.publishLast(context.WithoutCancel(ctx), begun.Add(c.cfg.DrainTimeout)))
 }
 
 var errListenerClosed = errors.New("the listener ended by itself")
@@ -222,7 +240,8 @@ func (c *Collector) watchKafka(ctx context.Context) {
 	}
 }
 
-// housekeep publishes counts and forgets yesterday's keys and salts.
+// housekeep publishes counts and forgets yesterday's keys and salts and the
+// last minute's quotas.
 func (c *Collector) housekeep(ctx context.Context) {
 	ticker := time.NewTicker(c.cfg.LedgerInterval)
 	defer ticker.Stop()
@@ -235,6 +254,7 @@ func (c *Collector) housekeep(ctx context.Context) {
 		c.publishLedger(ctx)
 		c.sealer.Forget()
 		c.salts.forget()
+		c.limits.forget(c.now())
 	}
 }
 
@@ -249,8 +269,8 @@ func (c *Collector) publishLedger(ctx context.Context) {
 }
 
 // publishLast publishes what the ledger still holds, after the last request.
-func (c *Collector) publishLast(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.DrainTimeout)
+func (c *Collector) publishLast(ctx context.Context, by time.Time) error {
+	ctx, cancel := context.WithDeadline(ctx, by)
 	defer cancel()
 	for {
 		unsent, err := c.ledger.publish(ctx)

@@ -19,7 +19,8 @@ type Config struct {
 	// TrustedNetworks are the proxies whose X-Forwarded-For is believed.
 	TrustedNetworks []netip.Prefix
 
-	// BodyBytesMax: sendBeacon gives up at 64 KiB.
+	// BodyBytesMax: sendBeacon gives up at 64 KiB. It holds for what was received
+	// and for what it decompresses to.
 	BodyBytesMax int
 	// EventsPerRequestMax: a page that was offline for a while sends some dozens.
 	EventsPerRequestMax int
@@ -49,13 +50,42 @@ type Config struct {
 	// FutureSkewMax is how far an event may lie after its own sending: clocks
 	// jump when they are set.
 	FutureSkewMax time.Duration
+	// NetworkEventsPerSecond is what one truncated network may send to all sites:
+	// a mobile carrier puts tens of thousands of people behind one /24. Private
+	// networks have no such limit: their address is a proxy's that TrustedNetworks
+	// does not name, with everybody behind it.
+	NetworkEventsPerSecond int
+	// LimitedNetworksMax is how many networks are remembered, at 16 bytes each.
+	// Beyond it, those that sent least lately are forgotten, and so unlimited.
+	LimitedNetworksMax int
+	// SiteEventsPerSecond is what one site may send: a busy publisher's peak.
+	SiteEventsPerSecond int
+	// LimitedSitesMax is how many sites are remembered, as with networks.
+	LimitedSitesMax int
+	// TenantEventsPerMinute is what all sites of a tenant may send within a
+	// minute: an accident or attack at one must not fill Kafka for the others.
+	// Each collector counts what it receives itself, here and above.
+	TenantEventsPerMinute int
 	// Partitions of events.collected; a multiple of schemas.TenantBuckets.
 	Partitions int
 	// LedgerInterval is how often counts are published.
 	LedgerInterval time.Duration
-	// DrainTimeout bounds the wait for open requests when stopping.
+	// DrainTimeout bounds a stop: the wait for open requests and the publishing
+	// of the last counts together.
 	DrainTimeout time.Duration
+	// DrainGrace is what a stop leaves to requests that are still being sent: a
+	// beacon takes a fraction of it, a stalled one would take ReadTimeout.
+	DrainGrace time.Duration
 }
+
+const (
+	// eventsPerSecondMax is as good as no limit.
+	eventsPerSecondMax = 1_000_000
+	// rememberedMax is 256 MiB.
+	rememberedMax = 1 << 24
+	// bodyBytesCeiling: bodies are held whole, compressed ones twice.
+	bodyBytesCeiling = 8 << 20
+)
 
 // userAgentBytesMax is how much of a user agent is sealed.
 const userAgentBytesMax = 512
@@ -77,8 +107,15 @@ func DefaultConfig() Config {
 		EventAgeMax:         24 * time.Hour,
 		FutureSkewMax:       5 * time.Minute,
 		Partitions:          schemas.TenantBuckets,
-		LedgerInterval:      time.Second,
-		DrainTimeout:        15 * time.Second,
+
+		NetworkEventsPerSecond: 500,
+		LimitedNetworksMax:     1 << 16,
+		SiteEventsPerSecond:    2000,
+		LimitedSitesMax:        1 << 14,
+		TenantEventsPerMinute:  300_000,
+		LedgerInterval:         time.Second,
+		DrainTimeout:           15 * time.Second,
+		DrainGrace:             time.Second,
 	}
 }
 
@@ -91,6 +128,11 @@ func (c Config) withDefaults() Config {
 		{&c.HeaderBytesMax, &d.HeaderBytesMax},
 		{&c.ConnectionsMax, &d.ConnectionsMax},
 		{&c.InFlightEventsMax, &d.InFlightEventsMax},
+		{&c.NetworkEventsPerSecond, &d.NetworkEventsPerSecond},
+		{&c.LimitedNetworksMax, &d.LimitedNetworksMax},
+		{&c.SiteEventsPerSecond, &d.SiteEventsPerSecond},
+		{&c.LimitedSitesMax, &d.LimitedSitesMax},
+		{&c.TenantEventsPerMinute, &d.TenantEventsPerMinute},
 		{&c.Partitions, &d.Partitions},
 	} {
 		if *n.v == 0 {
@@ -107,6 +149,7 @@ func (c Config) withDefaults() Config {
 		{&c.FutureSkewMax, &d.FutureSkewMax},
 		{&c.LedgerInterval, &d.LedgerInterval},
 		{&c.DrainTimeout, &d.DrainTimeout},
+		{&c.DrainGrace, &d.DrainGrace},
 	} {
 		if *n.v == 0 {
 			*n.v = *n.d
@@ -137,17 +180,32 @@ func (c Config) Validate() error {
 	}
 	for name, n := range map[string]int{
 		"body bytes": c.BodyBytesMax, "events per request": c.EventsPerRequestMax, "connections": c.ConnectionsMax, "events in flight": c.InFlightEventsMax,
+		"events per second of a network": c.NetworkEventsPerSecond, "networks remembered": c.LimitedNetworksMax,
+		"events per second of a site": c.SiteEventsPerSecond, "sites remembered": c.LimitedSitesMax, "events per minute of a tenant": c.TenantEventsPerMinute,
 	} {
 		if n < 1 {
 			fault("the limit of %s must be at least 1", name)
 		}
+	}
+	for name, n := range map[string]int{"a network": c.NetworkEventsPerSecond, "a site": c.SiteEventsPerSecond} {
+		if n > eventsPerSecondMax {
+			fault("the events per second of %s must be at most %d", name, eventsPerSecondMax)
+		}
+	}
+	for name, n := range map[string]int{"networks": c.LimitedNetworksMax, "sites": c.LimitedSitesMax} {
+		if n > rememberedMax {
+			fault("the %s remembered must be at most %d", name, rememberedMax)
+		}
+	}
+	if c.BodyBytesMax > bodyBytesCeiling {
+		fault("the limit of body bytes must be at most %d", bodyBytesCeiling)
 	}
 	if c.HeaderBytesMax < 4<<10 {
 		fault("the limit of header bytes must be at least 4096: browsers send two thousand")
 	}
 	for name, d := range map[string]time.Duration{
 		"read": c.ReadTimeout, "write": c.WriteTimeout, "idle": c.IdleTimeout, "acknowledgement": c.AckTimeout, "retry-after": c.RetryAfter,
-		"event age": c.EventAgeMax, "future skew": c.FutureSkewMax, "ledger": c.LedgerInterval, "drain": c.DrainTimeout,
+		"event age": c.EventAgeMax, "future skew": c.FutureSkewMax, "ledger": c.LedgerInterval, "drain": c.DrainTimeout, "drain grace": c.DrainGrace,
 	} {
 		if d < 0 {
 			fault("the %s time must not be negative", name)

@@ -1,16 +1,18 @@
 // Package collector is the HTTP edge: it decides about each event, strips it,
 // seals what is personal, and answers when Kafka has it.
 //
-// Enters: POST /v1/events, GET /v1/pixel.gif, GET /v1/s.js, preflights; and by
-// the Apply methods the control topics with sites, visit salts and withdrawals.
+// Enters: POST /v1/events, plain or in one content encoding (gzip, deflate, br,
+// zstd), and with ?r=0 for an empty 204 when every event was accepted; GET
+// /v1/pixel.gif, GET /v1/s.js, preflights; and by the Apply methods the control
+// topics with sites, visit salts and withdrawals.
 // Leaves: one CollectedEvent on events.collected per accepted event, one wrapped
 // data key per tenant and day on control.keys, the counts of every outcome on
 // ledger.edge, and the answer.
 //
 // The order for an event is: form (beacon), site key, origin, client address,
-// consent (consent.Decide), prefetch, reduction (mask), time, visit key, sealing
-// (pkg/seal), produce, acknowledgement. A Decision that allows it is the only
-// way to build an event.
+// consent (consent.Decide), prefetch, limits, reduction (mask), time, visit key,
+// sealing (pkg/seal), produce, acknowledgement. A Decision that allows it is the
+// only way to build an event.
 //
 // Dropped: every event the order above refuses, each with a Reason, counted by
 // tenant, site and minute of receipt. An event that Kafka did not acknowledge
@@ -21,6 +23,14 @@
 // beyond the three campaign parameters, bodies, tokens. The server's own log
 // lines carry peer addresses and are counted instead of written.
 //
-// Limits: Config names each with its default and reason. The counts of the last
+// Limits: Config names each with its default and reason. An event over a limit of
+// its network, site or tenant is answered "retry"; a request of nothing else is
+// answered 429, with Retry-After saying when the limit has room. Networks are
+// remembered by a hash under a random key of the process and day, in a table of
+// fixed size. A compressed body is decompressed up to BodyBytesMax and not a byte
+// further, by as many decoders as there are processors.
+//
+// A stop finishes requests that have arrived, gives those being sent DrainGrace,
+// and publishes the counts, all within DrainTimeout. The counts of the last
 // second before a kill are not published; a clean stop publishes all.
 package collector

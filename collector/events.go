@@ -2,7 +2,7 @@ package collector
 
 import (
 	"bytes"
-	"strconv"
+	"errors"
 
 	"github.com/valyala/fasthttp"
 
@@ -11,14 +11,19 @@ import (
 
 // serveEvents is POST /v1/events.
 func (c *Collector) serveEvents(ctx *fasthttp.RequestCtx, r *request) {
-	c.allowOrigin(ctx, r)
+	if c.allowOrigin(ctx, r) {
+		ctx.Response.Header.Set("Access-Control-Expose-Headers", "Retry-After")
+	}
 	if status, reason := r.read(ctx); reason != metivav1.Reason_REASON_UNSPECIFIED {
 		r.refuse(reason)
 		if reason == metivav1.Reason_REASON_ORIGIN_NOT_ALLOWED {
 			ctx.Response.Header.Del("Access-Control-Allow-Origin")
 		}
+		if reason == metivav1.Reason_REASON_UNSUPPORTED_TYPE {
+			ctx.Response.Header.Set("Accept-Encoding", acceptedEncodings)
+		}
 		if reason == metivav1.Reason_REASON_NOT_READY {
-			ctx.Response.Header.Set("Retry-After", strconv.Itoa(retryAfterSeconds(c.cfg)))
+			setRetryAfter(ctx, c.cfg.RetryAfter)
 		}
 		refuseRequest(ctx, status, reason)
 		return
@@ -36,7 +41,11 @@ func (r *request) read(ctx *fasthttp.RequestCtx) (status int, reason metivav1.Re
 	if !isReadable(ctx) {
 		return fasthttp.StatusUnsupportedMediaType, metivav1.Reason_REASON_UNSUPPORTED_TYPE
 	}
-	if err := r.batch.Parse(ctx.PostBody(), r.c.cfg.EventsPerRequestMax); err != nil {
+	body, status, reason := r.body(ctx)
+	if reason != metivav1.Reason_REASON_UNSPECIFIED {
+		return status, reason
+	}
+	if err := r.batch.Parse(body, r.c.cfg.EventsPerRequestMax); err != nil {
 		return fasthttp.StatusBadRequest, metivav1.Reason_REASON_MALFORMED
 	}
 	r.total = r.batch.Total
@@ -58,6 +67,27 @@ func (r *request) read(ctx *fasthttp.RequestCtx) (status int, reason metivav1.Re
 	return 0, metivav1.Reason_REASON_UNSPECIFIED
 }
 
+// body is the request's body, decompressed if it has to be.
+func (r *request) body(ctx *fasthttp.RequestCtx) (body []byte, status int, reason metivav1.Reason) {
+	body = ctx.PostBody()
+	enc, known := encodingOf(&ctx.Request.Header)
+	if !known {
+		return nil, fasthttp.StatusUnsupportedMediaType, metivav1.Reason_REASON_UNSUPPORTED_TYPE
+	}
+	if enc == encodingNone {
+		return body, 0, metivav1.Reason_REASON_UNSPECIFIED
+	}
+	var err error
+	r.inflated, err = r.c.inflater.inflate(r.inflated, body, enc)
+	switch {
+	case errors.Is(err, errInflatedTooLarge):
+		return nil, fasthttp.StatusRequestEntityTooLarge, metivav1.Reason_REASON_TOO_LARGE
+	case err != nil:
+		return nil, fasthttp.StatusBadRequest, metivav1.Reason_REASON_MALFORMED
+	}
+	return r.inflated, 0, metivav1.Reason_REASON_UNSPECIFIED
+}
+
 // findSite looks the site key up.
 func (r *request) findSite(key []byte) (status int, reason metivav1.Reason) {
 	if !r.c.caughtUp.Load() {
@@ -69,12 +99,8 @@ func (r *request) findSite(key []byte) (status int, reason metivav1.Reason) {
 	return 0, metivav1.Reason_REASON_UNSPECIFIED
 }
 
-// isReadable accepts the two content types with any parameters, and no content
-// encoding. sendBeacon sends text/plain, which needs no preflight.
+// isReadable accepts the two content types with any parameters. sendBeacon sends text/plain, which needs no preflight.
 func isReadable(ctx *fasthttp.RequestCtx) bool {
-	if len(ctx.Request.Header.ContentEncoding()) > 0 {
-		return false
-	}
 	kind, _, _ := bytes.Cut(ctx.Request.Header.ContentType(), []byte{';'})
 	kind = bytes.TrimSpace(kind)
 	return bytes.EqualFold(kind, []byte("application/json")) || bytes.EqualFold(kind, []byte("text/plain"))
@@ -84,10 +110,13 @@ func isReadable(ctx *fasthttp.RequestCtx) bool {
 // reason for the whole request is every event's.
 func (r *request) handleAll(whole metivav1.Reason) {
 	c, n := r.c, int64(len(r.batch.Events))
+	admitted := len(r.batch.Events)
 	if whole == metivav1.Reason_REASON_UNSPECIFIED {
 		defer c.leave(n)
 		if !c.enter(n) {
 			whole = metivav1.Reason_REASON_UNACKNOWLEDGED
+		} else if admitted, r.retryAfter = c.limits.admit(r, admitted); admitted == 0 {
+			whole = metivav1.Reason_REASON_RATE_LIMITED
 		} else if err := r.prepare(); err != nil {
 			c.metrics.dataKeyFailures.Inc()
 			whole = metivav1.Reason_REASON_UNACKNOWLEDGED
@@ -99,7 +128,11 @@ func (r *request) handleAll(whole metivav1.Reason) {
 		if e.idOK {
 			res.id = r.batch.Events[i].ID
 		}
-		if whole == metivav1.Reason_REASON_UNSPECIFIED {
+		switch {
+		case whole != metivav1.Reason_REASON_UNSPECIFIED:
+		case i >= admitted:
+			res.reason = metivav1.Reason_REASON_RATE_LIMITED
+		default:
 			r.produce(&res, &e)
 		}
 		r.results = append(r.results, res)

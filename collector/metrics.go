@@ -21,6 +21,7 @@ type metrics struct {
 	serverErrors    prometheus.Counter
 	ledgerUnsent    prometheus.Gauge
 	dataKeyFailures prometheus.Counter
+	limited         *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer, siteCount func() int) (*metrics, error) {
@@ -68,6 +69,10 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int) (*metrics, erro
 			Name: "metiva_collector_data_key_failures_total",
 			Help: "Requests that had to be retried because no data key could be published.",
 		}),
+		limited: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "metiva_collector_rate_limited_events_total",
+			Help: "Events over a limit, by the limit that refused them: network, site or tenant.",
+		}, []string{"limit"}),
 	}
 	for reason, label := range schemas.Labels(metivav1.Reason_REASON_UNSPECIFIED) {
 		if reason != metivav1.Reason_REASON_UNSPECIFIED {
@@ -80,7 +85,7 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int) (*metrics, erro
 	}, func() float64 { return float64(siteCount()) })
 	for _, c := range []prometheus.Collector{
 		events, m.requests, m.requestSeconds, m.inFlight, m.panics, m.saltMissing,
-		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, sites,
+		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, m.limited, sites,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err

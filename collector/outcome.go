@@ -2,6 +2,7 @@ package collector
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -41,15 +42,22 @@ type result struct {
 	ack    Ack // nil when nothing was produced
 }
 
-// answerResults writes the answer to a request whose events were looked at:
-// 503 when all of them are to be sent again, else 200.
+// answerResults writes the answer to a request whose events were looked at: 429
+// when all of them are over a limit, 503 when all are to be sent again, else 200
+// with a result each; 204 when all were accepted and the client asked for none.
 func (c *Collector) answerResults(ctx *fasthttp.RequestCtx, r *request) {
-	retry := 0
+	accepted, retry, limited := 0, 0, 0
 	b := append(r.answer[:0], `{"results":[`...)
 	for i := range r.results {
 		res := &r.results[i]
 		out := outcomeOf(res.reason)
-		if out == outcomeRetry {
+		switch {
+		case out == outcomeAccepted:
+			accepted++
+		case res.reason == metivav1.Reason_REASON_RATE_LIMITED:
+			limited++
+			retry++
+		case out == outcomeRetry:
 			retry++
 		}
 		if i > 0 {
@@ -69,15 +77,42 @@ func (c *Collector) answerResults(ctx *fasthttp.RequestCtx, r *request) {
 	}
 	b = append(b, `]}`...)
 	r.answer = b
-	if retry == len(r.results) {
+	switch len(r.results) {
+	case accepted:
+		if wantsNoResults(ctx) {
+			ctx.SetStatusCode(fasthttp.StatusNoContent)
+			return
+		}
+	case limited:
+		ctx.SetStatusCode(fasthttp.StatusTooManyRequests)
+		setRetryAfter(ctx, r.retryAfter)
+	case retry:
 		ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
-		ctx.Response.Header.Set("Retry-After", strconv.Itoa(retryAfterSeconds(c.cfg)))
+		setRetryAfter(ctx, max(c.cfg.RetryAfter, r.retryAfter))
 	}
-	ctx.SetContentType("application/json")
+	setJSON(ctx)
 	ctx.SetBody(b)
 }
 
-func retryAfterSeconds(cfg Config) int { return max(1, int(cfg.RetryAfter.Seconds())) }
+// wantsNoResults reports whether the client asked for no results: r=0 in the
+// query. The header for it, Prefer (RFC 7240), cannot be set on a beacon and
+// would cost everybody else a preflight.
+func wantsNoResults(ctx *fasthttp.RequestCtx) bool {
+	return len(ctx.URI().QueryString()) > 0 && string(ctx.QueryArgs().Peek("r")) == "0"
+}
+
+// setRetryAfter names the wait in whole seconds, rounded up.
+func setRetryAfter(ctx *fasthttp.RequestCtx, wait time.Duration) {
+	seconds := max(1, int((wait+time.Second-1)/time.Second))
+	ctx.Response.Header.Set("Retry-After", strconv.Itoa(seconds))
+}
+
+// setJSON marks an answer as JSON, and as nothing a browser may take for
+// something else.
+func setJSON(ctx *fasthttp.RequestCtx) {
+	ctx.SetContentType("application/json")
+	ctx.Response.Header.Set("X-Content-Type-Options", "nosniff")
+}
 
 // errorTexts say what to change, for people who read the network panel.
 func errorText(reason metivav1.Reason) string {
@@ -89,7 +124,7 @@ func errorText(reason metivav1.Reason) string {
 	case metivav1.Reason_REASON_TOO_LARGE:
 		return "the request is over its limits"
 	case metivav1.Reason_REASON_UNSUPPORTED_TYPE:
-		return "send application/json or text/plain without content encoding"
+		return "send application/json or text/plain, in one content encoding of gzip, deflate, br and zstd or in none"
 	case metivav1.Reason_REASON_MALFORMED:
 		return "the request cannot be read"
 	default:
@@ -100,6 +135,6 @@ func errorText(reason metivav1.Reason) string {
 // refuseRequest answers a request as a whole.
 func refuseRequest(ctx *fasthttp.RequestCtx, status int, reason metivav1.Reason) {
 	ctx.SetStatusCode(status)
-	ctx.SetContentType("application/json")
+	setJSON(ctx)
 	ctx.SetBodyString(`{"error":"` + errorText(reason) + `","reason":"` + schemas.Label(reason) + `"}`)
 }

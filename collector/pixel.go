@@ -50,7 +50,13 @@ func (r *request) readPixel(ctx *fasthttp.RequestCtx) metivav1.Reason {
 		return whole
 	}
 	defer r.c.leave(1)
-	if !r.c.enter(1) || r.prepare() != nil {
+	if !r.c.enter(1) {
+		return metivav1.Reason_REASON_UNACKNOWLEDGED
+	}
+	if admitted, _ := r.c.limits.admit(r, 1); admitted == 0 {
+		return metivav1.Reason_REASON_RATE_LIMITED
+	}
+	if r.prepare() != nil {
 		return metivav1.Reason_REASON_UNACKNOWLEDGED
 	}
 	atMs := r.received.UnixMilli()

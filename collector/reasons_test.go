@@ -78,7 +78,8 @@ func reasonCases() []reasonCase {
 		{name: "prefetch", body: one, headers: []func(map[string]string){header("Sec-Purpose", "Prefetch;prerender")}, status: 200, outcomes: "dropped:prefetch", ledger: company("prefetch", 1), reasons: []metivav1.Reason{metivav1.Reason_REASON_PREFETCH}},
 		{name: "old prefetch", body: one, headers: []func(map[string]string){header("Purpose", "prefetch")}, status: 200, outcomes: "dropped:prefetch", ledger: company("prefetch", 1)},
 		{name: "form post", body: one, headers: []func(map[string]string){header("Content-Type", "application/x-www-form-urlencoded")}, status: 415, reason: "unsupported_type", ledger: map[string]uint64{"/unsupported_type": 1}, reasons: []metivav1.Reason{metivav1.Reason_REASON_UNSUPPORTED_TYPE}},
-		{name: "compressed", body: one, headers: []func(map[string]string){header("Content-Encoding", "gzip")}, status: 415, reason: "unsupported_type", ledger: map[string]uint64{"/unsupported_type": 1}},
+		{name: "compressed by name only", body: one, headers: []func(map[string]string){header("Content-Encoding", "gzip")}, status: 400, reason: "malformed", ledger: map[string]uint64{"/malformed": 1}},
+		{name: "compressed otherwise", body: one, headers: []func(map[string]string){header("Content-Encoding", "compress")}, status: 415, reason: "unsupported_type", ledger: map[string]uint64{"/unsupported_type": 1}},
 		{name: "json", body: one, headers: []func(map[string]string){header("Content-Type", "Application/JSON; charset=utf-8")}, status: 200, outcomes: "accepted", ledger: company("none", 1)},
 		{name: "no acknowledgement", config: func(c *Config) { c.AckTimeout = 30 * time.Millisecond }, setup: func(e *edge) { e.log.hold = make(chan struct{}) }, body: func(e *edge) any { return e.body(newPage(e), newPage(e)) }, status: 503, outcomes: "retry:unacknowledged retry:unacknowledged", ledger: company("unacknowledged", 2), reasons: []metivav1.Reason{metivav1.Reason_REASON_UNACKNOWLEDGED}},
 		{name: "refused by kafka", setup: func(e *edge) { e.log.ackErr = errTest }, body: one, status: 503, outcomes: "retry:unacknowledged", ledger: company("unacknowledged", 1)},
@@ -99,6 +100,7 @@ func reasonCases() []reasonCase {
 			}
 		}, body: one, status: 503, outcomes: "retry:unacknowledged", ledger: company("unacknowledged", 1)},
 		{name: "too many in flight", config: func(c *Config) { c.InFlightEventsMax = 1 }, body: func(e *edge) any { return e.body(newPage(e), newPage(e)) }, status: 503, outcomes: "retry:unacknowledged retry:unacknowledged", ledger: company("unacknowledged", 2)},
+		{name: "over the quota", config: func(c *Config) { c.TenantEventsPerMinute = 2 }, body: func(e *edge) any { return e.body(newPage(e), newPage(e), newPage(e)) }, status: 200, outcomes: "accepted accepted retry:rate_limited", ledger: map[string]uint64{testCompany + "/none": 2, testCompany + "/rate_limited": 1}, reasons: []metivav1.Reason{metivav1.Reason_REASON_RATE_LIMITED}},
 		{name: "starting", setup: func(e *edge) { e.caughtUp.Store(false) }, body: one, status: 503, reason: "not_ready", ledger: map[string]uint64{"/not_ready": 1}, reasons: []metivav1.Reason{metivav1.Reason_REASON_NOT_READY}},
 		{name: "panic in one event", setup: func(e *edge) {
 			n := 0
@@ -114,8 +116,7 @@ func reasonCases() []reasonCase {
 func TestEveryReason(t *testing.T) {
 	t.Parallel()
 	covered := map[metivav1.Reason]bool{
-		metivav1.Reason_REASON_NO_ADDRESS:   true, // TestNoAddress: a TCP peer always has one
-		metivav1.Reason_REASON_RATE_LIMITED: true, // no limit by rate yet
+		metivav1.Reason_REASON_NO_ADDRESS: true, // TestNoAddress: a TCP peer always has one
 	}
 	for _, tc := range reasonCases() {
 		for _, r := range tc.reasons {
@@ -139,7 +140,7 @@ func TestEveryReason(t *testing.T) {
 			if a.status != tc.status || a.outcomes() != tc.outcomes || a.Reason != tc.reason {
 				t.Errorf("answered %d %q %q, want %d %q %q", a.status, a.outcomes(), a.Reason, tc.status, tc.outcomes, tc.reason)
 			}
-			if retry := a.header.Get("Retry-After"); (retry != "") != (tc.status == http.StatusServiceUnavailable) {
+			if retry := a.header.Get("Retry-After"); (retry != "") != (tc.status == http.StatusServiceUnavailable || tc.status == http.StatusTooManyRequests) {
 				t.Errorf("Retry-After is %q", retry)
 			}
 			wantLedger(t, e.stoppedLedger(), tc.ledger)

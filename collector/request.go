@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"hash/maphash"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -29,6 +30,8 @@ type request struct {
 	prefetch  bool
 	signals   consent.Signals
 	address   seal.Address
+	// networkLimited: the address is a visitor's, not of a private network.
+	networkLimited bool
 
 	site     *site
 	decision consent.Decision
@@ -40,25 +43,31 @@ type request struct {
 	counted bool // the ledger has them
 	results []result
 
-	scratch *seal.Scratch
-	page    mask.Page
-	event   *builder
-	answer  []byte
+	// retryAfter is when the limit that refused events has room again.
+	retryAfter time.Duration
+
+	scratch     *seal.Scratch
+	networkHash *maphash.Hash
+	inflated    []byte // the body, if it came compressed
+	page        mask.Page
+	event       *builder
+	answer      []byte
 }
 
 func newRequest(c *Collector) *request {
-	return &request{c: c, scratch: seal.NewScratch(), event: newBuilder()}
+	return &request{c: c, scratch: seal.NewScratch(), networkHash: &maphash.Hash{}, event: newBuilder()}
 }
 
 // end drops everything that belongs to the visitor or to the request's memory.
 func (r *request) end() {
 	r.scratch.Forget()
+	r.networkHash.Reset()
 	r.event.forget()
 	clear(r.results)
 	r.batch.Release()
 	*r = request{
-		c: r.c, scratch: r.scratch, page: r.page, event: r.event, batch: r.batch,
-		results: r.results[:0], answer: r.answer[:0], origin: r.origin[:0],
+		c: r.c, scratch: r.scratch, networkHash: r.networkHash, page: r.page, event: r.event, batch: r.batch,
+		results: r.results[:0], answer: r.answer[:0], inflated: r.inflated[:0], origin: r.origin[:0],
 	}
 }
 
@@ -112,6 +121,7 @@ func (r *request) readVisitor(ctx *fasthttp.RequestCtx) {
 	}
 	client := clientAddr(peerAddr(ctx.RemoteAddr()), h.PeekAll("X-Forwarded-For"), r.c.cfg.TrustedNetworks)
 	r.address = seal.AddressOf(client, r.scratch)
+	r.networkLimited = client.IsValid() && !client.IsPrivate() && !client.IsLoopback() && !client.IsLinkLocalUnicast()
 }
 
 // says reports whether any value of a header is exactly this.

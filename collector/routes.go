@@ -66,7 +66,7 @@ func (c *Collector) servePreflight(ctx *fasthttp.RequestCtx, r *request) {
 	}
 	h := &ctx.Response.Header
 	h.Set("Access-Control-Allow-Methods", "POST")
-	h.Set("Access-Control-Allow-Headers", "Content-Type")
+	h.Set("Access-Control-Allow-Headers", "Content-Type, Content-Encoding")
 	h.Set("Access-Control-Max-Age", preflightSeconds)
 	ctx.SetStatusCode(fasthttp.StatusNoContent)
 }

@@ -26,7 +26,6 @@ func (c *Collector) newServer() *fasthttp.Server {
 		ReadTimeout:                  c.cfg.ReadTimeout,
 		WriteTimeout:                 c.cfg.WriteTimeout,
 		IdleTimeout:                  c.cfg.IdleTimeout,
-		TCPKeepalive:                 true,
 		CloseOnShutdown:              true,
 		DisablePreParseMultipartForm: true,
 		NoDefaultServerHeader:        true,
@@ -40,16 +39,20 @@ type silentLogger struct{ m *metrics }
 
 func (l silentLogger) Printf(string, ...any) { l.m.serverErrors.Inc() }
 
-// drain stops accepting and waits for the open requests.
-func (c *Collector) drain(server *fasthttp.Server, ln net.Listener) error {
-	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.DrainTimeout)
+// drain stops accepting and waits until by for the requests that have arrived.
+// Those still being sent get the grace.
+func (c *Collector) drain(server *fasthttp.Server, ln *listener, by time.Time) error {
+	ctx, cancel := context.WithDeadline(context.Background(), by)
 	defer cancel()
+	now := time.Now()
+	ln.drain(now, min(c.cfg.DrainGrace, by.Sub(now)))
 	err := server.ShutdownWithContext(ctx)
 	// Serve may not have taken the listener yet.
 	if closeErr := ln.Close(); closeErr != nil && !errors.Is(closeErr, net.ErrClosed) && err == nil {
 		c.log.Debug("listener was closed already", "error", closeErr)
 	}
 	if err != nil {
+		ln.closeAll()
 		return fmt.Errorf("waiting for open requests: %w", err)
 	}
 	return nil
@@ -125,7 +128,8 @@ func (c *Collector) panicked(value any) {
 }
 
 // handleUnread answers a request that could not be read: too large, too slow,
-// or not HTTP. Whether it carried events is unknown; it counts as one.
+// or not HTTP. Whether it carried events is unknown; it counts as one, unless
+// not one byte of it came.
 func (c *Collector) handleUnread(ctx *fasthttp.RequestCtx, err error) {
 	status, reason := fasthttp.StatusBadRequest, metivav1.Reason_REASON_MALFORMED
 	var small *fasthttp.ErrSmallBuffer
@@ -138,7 +142,9 @@ func (c *Collector) handleUnread(ctx *fasthttp.RequestCtx, err error) {
 	case errors.As(err, &netErr) && netErr.Timeout():
 		status = fasthttp.StatusRequestTimeout
 	}
-	c.count("", "", c.now(), reason, 1)
+	if !isSilent(ctx.Conn()) {
+		c.count("", "", c.now(), reason, 1)
+	}
 	c.metrics.requests.WithLabelValues("unread", strconv.Itoa(status)).Inc()
 	refuseRequest(ctx, status, reason)
 }

@@ -58,7 +58,7 @@ func Rules() Table {
 			{Part: "deploy", Allow: []string{"schemas"}, Why: "tests of the files only"},
 		},
 		Drivers: []Driver{
-			{Path: "github.com/valyala/fasthttp", Only: []string{"collector"}, Why: "the edge's server; its buffers must not outlive the handler"},
+			{Path: "github.com/valyala/fasthttp", Only: []string{"collector", "cmd/internal/bench"}, Why: "the edge's server; its buffers must not outlive the handler; the bench has the bare server it is compared with"},
 			{Path: "github.com/segmentio/kafka-go", Only: []string{"pkg/kafka"}, Why: "one producer and consumer for all"},
 			{Path: "github.com/twmb/franz-go", Only: []string{"pkg/embedded/kafka"}, Why: "kfake only, for one machine"},
 			{Path: "github.com/ClickHouse/clickhouse-go", Only: []string{"pkg/clickhouse"}, Why: "one package opens connections"},
@@ -70,7 +70,8 @@ func Rules() Table {
 			{Path: "github.com/ebitengine/purego", Only: []string{"pkg/embedded/clickhouse"}, Why: "loads a C library: the child process only"},
 			{Path: "github.com/alecthomas/kong", Only: []string{"cmd"}, Why: "configuration is read under cmd"},
 			{Path: "github.com/evanw/esbuild", Only: []string{"collector/snippet/internal"}, Why: "bundles the snippet at build time"},
-			{Path: "github.com/andybalholm/brotli", Only: []string{"collector/snippet/internal"}, Why: "measures the snippet at build time"},
+			{Path: "github.com/andybalholm/brotli", Only: []string{"collector"}, Why: "decompresses request bodies, whose size only the edge bounds; compresses the snippet at build time"},
+			{Path: "github.com/klauspost/compress", Only: []string{"collector", "pkg/kafka"}, Why: "decompresses request bodies, whose size only the edge bounds; packs Kafka's batches"},
 			{Path: "github.com/chromedp", Only: []string{"collector/snippet/chromium", "cmd"}, InTest: []string{"collector/snippet"}, Why: "drives a browser in tests and in the demo"},
 		},
 		Links: []Link{

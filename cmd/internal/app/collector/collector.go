@@ -43,6 +43,11 @@ func (c *Config) Bind(s *config.Set) {
 	s.Int(&c.Edge.BodyBytesMax, config.Option{Flag: "body-bytes-max", Env: "METIVA_COLLECTOR_BODY_BYTES_MAX", Default: fmt.Sprint(d.BodyBytesMax), Help: "Largest request body; browsers send at most 64 KiB on the way out."})
 	s.Int(&c.Edge.EventsPerRequestMax, config.Option{Flag: "events-per-request-max", Env: "METIVA_COLLECTOR_EVENTS_PER_REQUEST_MAX", Default: fmt.Sprint(d.EventsPerRequestMax), Help: "Most events of one request."})
 	s.Int(&c.Edge.ConnectionsMax, config.Option{Flag: "connections-max", Env: "METIVA_COLLECTOR_CONNECTIONS_MAX", Default: fmt.Sprint(d.ConnectionsMax), Help: "Most open connections; each costs its buffers."})
+	s.Int(&c.Edge.NetworkEventsPerSecond, config.Option{Flag: "network-events-per-second", Env: "METIVA_COLLECTOR_NETWORK_EVENTS_PER_SECOND", Default: fmt.Sprint(d.NetworkEventsPerSecond), Help: "Events one truncated network may send to this collector, with ten seconds' worth at once; private networks are not limited."})
+	s.Int(&c.Edge.SiteEventsPerSecond, config.Option{Flag: "site-events-per-second", Env: "METIVA_COLLECTOR_SITE_EVENTS_PER_SECOND", Default: fmt.Sprint(d.SiteEventsPerSecond), Help: "Events one site may send to this collector, with ten seconds' worth at once."})
+	s.Int(&c.Edge.TenantEventsPerMinute, config.Option{Flag: "tenant-events-per-minute", Env: "METIVA_COLLECTOR_TENANT_EVENTS_PER_MINUTE", Default: fmt.Sprint(d.TenantEventsPerMinute), Help: "Events all sites of a tenant may send to this collector within a minute."})
+	s.Int(&c.Edge.LimitedNetworksMax, config.Option{Flag: "limited-networks-max", Env: "METIVA_COLLECTOR_LIMITED_NETWORKS_MAX", Default: fmt.Sprint(d.LimitedNetworksMax), Help: "How many networks the limit remembers, at 16 bytes each; beyond it the quietest are forgotten."})
+	s.Duration(&c.Edge.DrainGrace, config.Option{Flag: "drain-grace", Env: "METIVA_COLLECTOR_DRAIN_GRACE", Default: d.DrainGrace.String(), Help: "How long a stop waits for requests that are still being sent."})
 	s.Duration(&c.Edge.AckTimeout, config.Option{Flag: "ack-timeout", Env: "METIVA_COLLECTOR_ACK_TIMEOUT", Default: d.AckTimeout.String(), Help: "How long a request waits for Kafka before its events are answered retry."})
 	s.Duration(&c.Edge.EventAgeMax, config.Option{Flag: "event-age-max", Env: "METIVA_COLLECTOR_EVENT_AGE_MAX", Default: d.EventAgeMax.String(), Help: "Oldest event that is accepted."})
 }
@@ -65,6 +70,8 @@ func (c *Config) Validate() error {
 		}
 		c.Edge.TrustedNetworks = append(c.Edge.TrustedNetworks, network.Masked())
 	}
+	// The rest of the time is the producer's, to send what it still holds.
+	c.Edge.DrainTimeout = c.Process.DrainTimeout / 4 * 3
 	return errors.Join(append(faults, c.Edge.Validate())...)
 }
 

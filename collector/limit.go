@@ -1,0 +1,214 @@
+package collector
+
+import (
+	"hash/maphash"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// burstSeconds is how many seconds of its rate a site or network may send at
+// once: visitors come back together from a tunnel or a lunch break.
+const burstSeconds = 10
+
+// limits are what one collector lets through, each for itself: of a network, a
+// site and a tenant. They hold for events that would be produced; what is refused
+// for another reason costs nothing downstream, and the network of a visitor who
+// objected is not looked at.
+type limits struct {
+	networks *buckets
+	sites    *buckets
+	tenants  *quotas
+
+	siteSeed maphash.Seed
+	// networkSeed makes a network's key in the table. It is random, replaced
+	// every UTC day and never leaves the process: the table holds no address, and
+	// nobody can make one from yesterday's key.
+	networkSeed atomic.Pointer[daySeed]
+
+	byNetwork, bySite, byTenant prometheus.Counter
+}
+
+type daySeed struct {
+	day  int64
+	seed maphash.Seed
+}
+
+func newLimits(cfg Config, m *metrics) *limits {
+	return &limits{
+		networks:  newBuckets(cfg.NetworkEventsPerSecond, cfg.LimitedNetworksMax),
+		sites:     newBuckets(cfg.SiteEventsPerSecond, cfg.LimitedSitesMax),
+		tenants:   &quotas{perMinute: cfg.TenantEventsPerMinute, used: map[string]quota{}},
+		siteSeed:  maphash.MakeSeed(),
+		byNetwork: m.limited.WithLabelValues("network"), bySite: m.limited.WithLabelValues("site"), byTenant: m.limited.WithLabelValues("tenant"),
+	}
+}
+
+// seedOf is the day's seed.
+func (l *limits) seedOf(t time.Time) maphash.Seed {
+	day := dayOf(t)
+	known := l.networkSeed.Load()
+	if known == nil || known.day < day {
+		l.networkSeed.CompareAndSwap(known, &daySeed{day: day, seed: maphash.MakeSeed()})
+		known = l.networkSeed.Load()
+	}
+	return known.seed
+}
+
+// admit takes n events of a request and says how many of them, from the first,
+// are within every limit. For the rest, wait is when the limit has room again.
+func (l *limits) admit(r *request, n int) (admitted int, wait time.Duration) {
+	now := r.received
+	admitted = n
+	var networkKey uint64
+	if r.networkLimited {
+		r.networkHash.SetSeed(l.seedOf(now)) // also resets it
+		r.address.WriteNetworkTo(r.networkHash)
+		networkKey = r.networkHash.Sum64()
+		k, w := l.networks.take(networkKey, now, admitted)
+		l.byNetwork.Add(float64(admitted - k))
+		admitted, wait = k, max(wait, w)
+	}
+	afterNetwork := admitted
+	siteKey := maphash.String(l.siteSeed, r.site.siteID)
+	k, w := l.sites.take(siteKey, now, admitted)
+	l.bySite.Add(float64(admitted - k))
+	admitted, wait = k, max(wait, w)
+	afterSite := admitted
+	k, w = l.tenants.take(r.site.companyID, now, admitted)
+	l.byTenant.Add(float64(admitted - k))
+	admitted, wait = k, max(wait, w)
+	// What a later limit refused was not sent through an earlier one.
+	if r.networkLimited {
+		l.networks.give(networkKey, afterNetwork-admitted)
+	}
+	l.sites.give(siteKey, afterSite-admitted)
+	return admitted, wait
+}
+
+// forget drops the quotas of past minutes.
+func (l *limits) forget(now time.Time) { l.tenants.forget(now) }
+
+// buckets are token buckets in a table of fixed size, kept as the time at which
+// each is full again. A key has one of the places of its set; when they are
+// taken, the fullest bucket makes room. One that is full loses nothing by that.
+type buckets struct {
+	interval int64 // nanoseconds a token takes
+	burst    int64 // nanoseconds an empty bucket takes
+	sets     []bucketSet
+}
+
+const bucketsPerSet = 8
+
+type bucketSet struct {
+	mu     sync.Mutex
+	places [bucketsPerSet]bucket
+}
+
+type bucket struct {
+	key    uint64 // 0: free
+	fullAt int64  // Unix nanoseconds
+}
+
+// newBuckets makes a table for at least bucketsMax keys, of 16 bytes each.
+func newBuckets(perSecond, bucketsMax int) *buckets {
+	sets := (bucketsMax + bucketsPerSet - 1) / bucketsPerSet
+	return &buckets{
+		interval: int64(time.Second) / int64(perSecond), burst: int64(burstSeconds * time.Second),
+		sets: make([]bucketSet, 1<<bits.Len(uint(sets-1))),
+	}
+}
+
+func (b *buckets) set(key uint64) (s *bucketSet, stored uint64) {
+	return &b.sets[key&uint64(len(b.sets)-1)], key | 1<<63
+}
+
+// take takes up to n tokens; wait is when there is another one, if n were too
+// many.
+func (b *buckets) take(key uint64, now time.Time, n int) (taken int, wait time.Duration) {
+	at := now.UnixNano()
+	s, key := b.set(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	place := &s.places[0]
+	for i := range s.places {
+		if p := &s.places[i]; p.key == key {
+			place = p
+			break
+		} else if p.fullAt < place.fullAt {
+			place = p
+		}
+	}
+	if place.key != key {
+		*place = bucket{key: key}
+	}
+	// A clock that was set back must not empty a bucket for longer than it takes
+	// to fill.
+	fullAt := min(max(place.fullAt, at), at+b.burst)
+	taken = int(min(int64(n), (at+b.burst-fullAt)/b.interval))
+	place.fullAt = fullAt + int64(taken)*b.interval
+	if taken < n {
+		wait = time.Duration(place.fullAt + b.interval - at - b.burst)
+	}
+	return taken, wait
+}
+
+// give puts n tokens back.
+func (b *buckets) give(key uint64, n int) {
+	if n <= 0 {
+		return
+	}
+	s, key := b.set(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.places {
+		if p := &s.places[i]; p.key == key {
+			p.fullAt -= int64(n) * b.interval
+			return
+		}
+	}
+}
+
+// quotas count events by tenant and minute.
+type quotas struct {
+	perMinute int
+
+	mu   sync.Mutex
+	used map[string]quota // tenants of registered sites only
+}
+
+type quota struct {
+	minute int64
+	events int
+}
+
+// take takes up to n events of the minute; wait is when the next one begins.
+func (q *quotas) take(companyID string, now time.Time, n int) (taken int, wait time.Duration) {
+	minute := now.Unix() / 60
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	used := q.used[companyID]
+	if used.minute != minute {
+		used = quota{minute: minute}
+	}
+	taken = min(n, q.perMinute-used.events)
+	if used.events += taken; taken < n {
+		wait = time.Unix((minute+1)*60, 0).Sub(now)
+	}
+	q.used[companyID] = used
+	return taken, wait
+}
+
+func (q *quotas) forget(now time.Time) {
+	minute := now.Unix() / 60
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for tenant, used := range q.used {
+		if used.minute < minute {
+			delete(q.used, tenant)
+		}
+	}
+}
