@@ -28,6 +28,7 @@ type commands struct {
 	Ledger    ledgerCommand    `cmd:"" help:"Print the ledger; exits with 1 when it does not balance."`
 	Geo       geoCommand       `cmd:"" help:"The company database."`
 	Keys      keysCommand      `cmd:"" help:"Key files."`
+	Bench     benchCommand     `cmd:"" help:"Measure on this machine."`
 	Embedded  embeddedCommand  `cmd:"" hidden:"" help:"Serve one embedded engine; used by up."`
 }
 

@@ -1,0 +1,64 @@
+package metiva
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/metiva-io/metiva/cmd/internal/app"
+	"github.com/metiva-io/metiva/cmd/internal/bench"
+	"github.com/metiva-io/metiva/pkg/obs"
+)
+
+// benchCommand measures parts of the product on this machine.
+type benchCommand struct {
+	Collector benchCollector `cmd:"" help:"Measure the collector beside a bare handler, on loopback, with an embedded Kafka; takes about 45 s."`
+	Bare      benchBare      `cmd:"" hidden:"" help:"Serve the bare handler; used by bench collector."`
+}
+
+type benchCollector struct {
+	Rounds      int               `default:"3" help:"How often each measurement is repeated, in turns."`
+	Seconds     float64           `default:"2" help:"Length of each measurement; there are six in a round."`
+	Connections int               `default:"512" help:"Connections that are kept alive."`
+	ProfileDir  string            `help:"Also write a CPU and an allocation profile of the collector under load into this folder."`
+	Set         map[string]string `help:"Further settings of the collector, NAME=VALUE." mapsep:","`
+}
+
+// Run measures and prints the table, and the figures as JSON on the last line.
+// It fails when an event was not accepted: the figures would not be comparable.
+func (c *benchCollector) Run(ctx context.Context, t terminal) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding the binaries: %w", err)
+	}
+	cfg := bench.Config{
+		BinDir: filepath.Dir(self), Rounds: c.Rounds, Measure: time.Duration(c.Seconds * float64(time.Second)), Connections: c.Connections,
+		ProfileDir: c.ProfileDir, CollectorEnv: c.Set, Progress: t.err, Log: obs.NewLogger(t.err, "bench", slog.LevelWarn),
+	}
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("%w:\n%w", app.ErrConfiguration, err)
+	}
+	report, err := bench.Run(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if err := report.Write(t.out); err != nil {
+		return err
+	}
+	if report.Accepted != report.Sent {
+		return fmt.Errorf("measuring the collector: it accepted %d of %d events", report.Accepted, report.Sent)
+	}
+	return nil
+}
+
+type benchBare struct {
+	Listen string `required:"" help:"Loopback address and port."`
+}
+
+// Run serves until the context ends.
+func (c *benchBare) Run(ctx context.Context, t terminal) error {
+	return bench.ServeBare(ctx, c.Listen, obs.NewLogger(t.err, "bare", slog.LevelWarn))
+}
