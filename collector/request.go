@@ -52,10 +52,13 @@ type request struct {
 	page        mask.Page
 	event       *builder
 	answer      []byte
+	ackTimer    *time.Timer // stopped between requests
 }
 
 func newRequest(c *Collector) *request {
-	return &request{c: c, scratch: seal.NewScratch(), networkHash: &maphash.Hash{}, event: newBuilder()}
+	timer := time.NewTimer(c.cfg.AckTimeout)
+	timer.Stop()
+	return &request{c: c, scratch: seal.NewScratch(), networkHash: &maphash.Hash{}, event: newBuilder(), ackTimer: timer}
 }
 
 // end drops everything that belongs to the visitor or to the request's memory.
@@ -67,7 +70,7 @@ func (r *request) end() {
 	r.batch.Release()
 	*r = request{
 		c: r.c, scratch: r.scratch, networkHash: r.networkHash, page: r.page, event: r.event, batch: r.batch,
-		results: r.results[:0], answer: r.answer[:0], inflated: r.inflated[:0], origin: r.origin[:0],
+		results: r.results[:0], answer: r.answer[:0], inflated: r.inflated[:0], origin: r.origin[:0], ackTimer: r.ackTimer,
 	}
 }
 
@@ -97,11 +100,13 @@ func (r *request) settle() {
 
 // readOrigin takes the Origin header or, without one, the Referer's origin.
 func (r *request) readOrigin(ctx *fasthttp.RequestCtx) {
-	raw := ctx.Request.Header.Peek("Origin")
+	h, name := &ctx.Request.Header, "Origin"
+	raw := h.Peek(name)
 	if len(raw) == 0 {
-		raw = ctx.Request.Header.Peek("Referer")
+		name = "Referer"
+		raw = h.Peek(name)
 	}
-	if len(raw) == 0 {
+	if len(raw) == 0 || !arrived(h, name) {
 		return
 	}
 	r.origin, r.hasOrigin = mask.AppendOrigin(r.origin[:0], raw)
@@ -137,9 +142,10 @@ func says(values [][]byte, want string) bool {
 // isPrefetch recognises Sec-Purpose and its predecessors.
 func isPrefetch(h *fasthttp.RequestHeader) bool {
 	for _, name := range [...]string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
-		v := h.Peek(name)
-		if len(v) > 0 && (containsFold(v, "prefetch") || containsFold(v, "prerender") || containsFold(v, "preview")) {
-			return true
+		for _, v := range h.PeekAll(name) {
+			if containsFold(v, "prefetch") || containsFold(v, "prerender") || containsFold(v, "preview") {
+				return true
+			}
 		}
 	}
 	return false
@@ -197,8 +203,7 @@ func (r *request) prepareKey() error {
 
 // awaitAcks waits for the records of the request, all within one AckTimeout.
 func (r *request) awaitAcks() {
-	var timer *time.Timer
-	expired := false
+	waiting, expired := false, false
 	for i := range r.results {
 		res := &r.results[i]
 		if res.ack == nil {
@@ -207,14 +212,14 @@ func (r *request) awaitAcks() {
 		select {
 		case <-res.ack.Done():
 		default:
-			if timer == nil {
-				timer = time.NewTimer(r.c.cfg.AckTimeout)
-				defer timer.Stop() //nolint:revive // made once at most
+			if !waiting {
+				waiting = true
+				r.ackTimer.Reset(r.c.cfg.AckTimeout)
 			}
 			if !expired {
 				select {
 				case <-res.ack.Done():
-				case <-timer.C:
+				case <-r.ackTimer.C:
 					expired = true
 				}
 			}
@@ -224,6 +229,7 @@ func (r *request) awaitAcks() {
 		}
 		res.ack = nil
 	}
+	r.ackTimer.Stop()
 }
 
 func isDone(ack Ack) bool {

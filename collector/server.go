@@ -76,14 +76,18 @@ func (c *Collector) handle(ctx *fasthttp.RequestCtx) {
 // connection for another visitor's request, with an X-Forwarded-For nobody
 // checked: it is not read (RFC 9112, section 6.1).
 func hasTransferEncoding(h *fasthttp.RequestHeader) bool {
-	if h.ContentLength() > 0 {
-		return false
-	}
+	return arrived(h, fasthttp.HeaderTransferEncoding)
+}
+
+// arrived reports whether a header stood before the body. fasthttp merges the
+// fields behind a chunked body into the headers, which RFC 9110, section 6.5.1,
+// allows only for fields defined to be there.
+func arrived(h *fasthttp.RequestHeader, header string) bool {
 	for raw := h.RawHeaders(); len(raw) > 0; {
 		var line []byte
 		line, raw, _ = bytes.Cut(raw, []byte{'\n'})
 		name, _, _ := bytes.Cut(line, []byte{':'})
-		if bytes.EqualFold(name, []byte(fasthttp.HeaderTransferEncoding)) {
+		if len(name) == len(header) && bytes.EqualFold(name, []byte(header)) {
 			return true
 		}
 	}
