@@ -44,6 +44,10 @@ fuzz: ## Run each fuzz target for FUZZTIME (default 5s)
 kafka-conformance: ## Run the Kafka conformance suite against real Apache Kafka
 	.ci/kafka-apache/run
 
+.PHONY: bench-collector
+bench-collector: engines build ## Compare the collector with a bare handler, in one run
+	@$(BIN)/metiva bench collector
+
 .PHONY: bench
 bench: engines ## Run the benchmarks once each
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./...
