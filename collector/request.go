@@ -23,6 +23,7 @@ type request struct {
 	received time.Time
 
 	// Of the headers.
+	chunked   bool   // the body came with a transfer encoding
 	origin    []byte // normalised
 	hasOrigin bool
 	foreign   bool // an Origin or Referer that is no web origin
@@ -106,7 +107,7 @@ func (r *request) readOrigin(ctx *fasthttp.RequestCtx) {
 		name = "Referer"
 		raw = h.Peek(name)
 	}
-	if len(raw) == 0 || !arrived(h, name) {
+	if len(raw) == 0 || r.chunked && !arrived(h, name) {
 		return
 	}
 	r.origin, r.hasOrigin = mask.AppendOrigin(r.origin[:0], raw)

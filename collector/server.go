@@ -62,8 +62,9 @@ func (c *Collector) drain(server *fasthttp.Server, ln *listener, by time.Time) e
 func (c *Collector) handle(ctx *fasthttp.RequestCtx) {
 	r := c.requests.Get().(*request)
 	r.received = c.now()
+	r.chunked = hasTransferEncoding(&ctx.Request.Header)
 	route := c.serve(ctx, r)
-	if hasTransferEncoding(&ctx.Request.Header) {
+	if r.chunked {
 		ctx.SetConnectionClose()
 	}
 	c.metrics.requests.WithLabelValues(route, strconv.Itoa(ctx.Response.StatusCode())).Inc()

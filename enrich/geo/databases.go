@@ -9,6 +9,12 @@ import (
 	"time"
 )
 
+// Names of the databases in a directory that Build wrote and a worker reads.
+const (
+	FileASN     = "asn.mmdb"
+	FileCountry = "country.mmdb"
+)
+
 // Files names the database files to read.
 type Files struct {
 	ASN string

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/metiva-io/metiva/pkg/kafka"
+	"github.com/metiva-io/metiva/pkg/waittest"
 )
 
 // The conformance suite: what this package promises, on the embedded broker
@@ -344,22 +345,22 @@ func TestConformanceRebalance(t *testing.T) {
 	count := func() int { mu.Lock(); defer mu.Unlock(); return len(seen) }
 	stopFirst := member(1)
 	send(0, 1000)
-	eventually(t, "the first member reads", func() bool { return count() >= 1000 })
+	waittest.Until(t, 30*time.Second, "the first member reads", func() bool { return count() >= 1000 })
 	send(1000, 2000)
 	member(2)
 	sent := 2000
-	eventually(t, "the second member joins and reads", func() bool {
+	waittest.Until(t, 30*time.Second, "the second member joins and reads", func() bool {
 		send(sent, sent+partitions)
 		sent += partitions
 		mu.Lock()
 		defer mu.Unlock()
 		return len(owners[2]) > 0
 	})
-	eventually(t, "both read everything", func() bool { return count() == sent })
+	waittest.Until(t, 30*time.Second, "both read everything", func() bool { return count() == sent })
 	stopFirst()
 	send(sent, sent+1000)
 	sent += 1000
-	eventually(t, "the second member reads everything", func() bool { return count() == sent })
+	waittest.Until(t, 30*time.Second, "the second member reads everything", func() bool { return count() == sent })
 	mu.Lock()
 	defer mu.Unlock()
 	for value, n := range seen {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/metiva-io/metiva/pkg/embedded/kafka/kafkatest"
 	"github.com/metiva-io/metiva/pkg/kafka"
+	"github.com/metiva-io/metiva/pkg/waittest"
 )
 
 // checkOnce fails unless the partition holds exactly the values 0..n-1, once
@@ -205,7 +206,7 @@ func TestDeliveryTimeout(t *testing.T) {
 	// The broker may now append what was given up; what is acknowledged from
 	// here on must be there once each and in order.
 	var want []string
-	eventually(t, "producing works again", func() bool {
+	waittest.Until(t, 30*time.Second, "producing works again", func() bool {
 		v := fmt.Sprint("after", len(want))
 		err := p.ProduceSync(ctx, "t", 0, nil, []byte(v))
 		if err == nil {
@@ -265,7 +266,7 @@ func TestBufferIsBounded(t *testing.T) {
 	if _, err := p.Produce("t", 0, nil, fmt.Append(nil, len(acks))); err != nil {
 		t.Errorf("the buffer has room again: %v", err)
 	}
-	eventually(t, "the last record is written", func() bool { return b.HighWatermark("t", 0) == int64(len(acks)+1) })
+	waittest.Until(t, 30*time.Second, "the last record is written", func() bool { return b.HighWatermark("t", 0) == int64(len(acks)+1) })
 	checkOnce(t, readAll(t, c, "t")[0], len(acks)+1)
 }
 
@@ -449,7 +450,7 @@ func TestReadersSurviveRestart(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		eventually(t, "the records of the round are consumed", func() bool {
+		waittest.Until(t, 30*time.Second, "the records of the round are consumed", func() bool {
 			mu.Lock()
 			defer mu.Unlock()
 			return len(consumed) == (round+1)*50 && len(tabled) == (round+1)*50

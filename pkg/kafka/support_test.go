@@ -131,21 +131,6 @@ func await(t *testing.T, ack *kafka.Ack) error {
 	}
 }
 
-// eventually polls until the condition holds.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.After(30 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("not within 30 s: %s", what)
-		}
-	}
-}
-
 // readAll gives all records of a topic, by partition in order, through a
 // consumer group of its own.
 func readAll(t *testing.T, c *kafka.Client, topic string) map[int][]kafka.Record {

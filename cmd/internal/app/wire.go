@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/metiva-io/metiva/cmd/internal/config"
-	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/pkg/lifecycle"
 	"github.com/metiva-io/metiva/pkg/obs"
 	"github.com/metiva-io/metiva/pkg/seal"
@@ -79,21 +78,6 @@ func (w *Watched) Run(ctx context.Context, stages ...lifecycle.Stage) error {
 
 // retryEvery is the pause between two tries of something a process needs.
 const retryEvery = time.Second
-
-// Table is the stage that keeps a compacted topic applied, and meets the
-// condition once everything that was in it has been.
-func (w *Watched) Table(condition string, table *kafka.Table) lifecycle.Stage {
-	return lifecycle.Stage{Name: condition, Run: func(ctx context.Context) error {
-		go func() {
-			select {
-			case <-table.Ready():
-				w.Ready.Set(condition, nil)
-			case <-ctx.Done():
-			}
-		}()
-		return table.Run(ctx)
-	}}
-}
 
 // Until retries do until it succeeds or ctx ends, reporting the condition.
 func (w *Watched) Until(ctx context.Context, condition string, do func(context.Context) error) error {

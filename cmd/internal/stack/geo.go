@@ -10,12 +10,6 @@ import (
 	"github.com/metiva-io/metiva/enrich/geo"
 )
 
-// Names of the databases in a geo directory.
-const (
-	GeoASNFile     = "asn.mmdb"
-	GeoCountryFile = "country.mmdb"
-)
-
 // BuildGeo builds the default company database from the installed data
 // packages into dir, and says how far it is.
 func BuildGeo(ctx context.Context, cacheDir, dir string, say func(format string, args ...any)) (geo.BuildReport, error) {
@@ -24,8 +18,8 @@ func BuildGeo(ctx context.Context, cacheDir, dir string, say func(format string,
 	return geo.Build(ctx, geo.BuildConfig{
 		ASNPackageDir:  filepath.Join(packages, "asn"),
 		CountryFile:    filepath.Join(packages, "iptoasn-country-mmdb", "iptoasn-country.mmdb"),
-		OutFile:        filepath.Join(dir, GeoASNFile),
-		CountryOutFile: filepath.Join(dir, GeoCountryFile),
+		OutFile:        filepath.Join(dir, geo.FileASN),
+		CountryOutFile: filepath.Join(dir, geo.FileCountry),
 	}, func(p geo.Progress) {
 		if p.Phase != phase {
 			phase = p.Phase
@@ -39,14 +33,14 @@ func BuildGeo(ctx context.Context, cacheDir, dir string, say func(format string,
 func (s *Stack) prepareGeo(ctx context.Context) error {
 	dir := filepath.Join(s.cfg.CacheDir, "geo")
 	s.addr.GeoDir = dir
-	_, errASN := os.Stat(filepath.Join(dir, GeoASNFile))
-	_, errCountry := os.Stat(filepath.Join(dir, GeoCountryFile))
+	_, errASN := os.Stat(filepath.Join(dir, geo.FileASN))
+	_, errCountry := os.Stat(filepath.Join(dir, geo.FileCountry))
 	data, errData := os.Stat(filepath.Join(s.cfg.CacheDir, "data", "installed"))
 	if errData != nil {
 		return errors.New("the company data is not installed: run make engines")
 	}
 	if errASN == nil && errCountry == nil {
-		built, err := os.Stat(filepath.Join(dir, GeoASNFile))
+		built, err := os.Stat(filepath.Join(dir, geo.FileASN))
 		if err == nil && built.ModTime().After(data.ModTime()) {
 			return nil
 		}

@@ -217,21 +217,6 @@ func (k *topics) site(t *testing.T, id string) *metivav1.SiteRecord {
 	return rec
 }
 
-// within waits until cond holds.
-func within(t *testing.T, limit time.Duration, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.After(limit)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !cond() {
-		select {
-		case <-deadline:
-			t.Fatalf("not within %s: %s", limit, what)
-		case <-tick.C:
-		}
-	}
-}
-
 // forms are the ways bytes may stand in a text dump.
 func forms(b []byte) map[string]string {
 	return map[string]string{

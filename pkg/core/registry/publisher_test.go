@@ -16,6 +16,7 @@ import (
 
 	"github.com/metiva-io/metiva/pkg/core/registry"
 	"github.com/metiva-io/metiva/pkg/postgres"
+	"github.com/metiva-io/metiva/pkg/waittest"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
@@ -208,7 +209,7 @@ func TestSeveralPublishersRunPromptly(t *testing.T) {
 		_ = proto.Unmarshal(w.topics.table(schemas.TopicControlSites)[site.ID], rec)
 		return rec.GetVersion()
 	}
-	within(t, 10*time.Second, "the first record", func() bool { return version() == 1 })
+	waittest.Until(t, 10*time.Second, "the first record", func() bool { return version() == 1 })
 	var writers sync.WaitGroup
 	for range 4 {
 		writers.Go(func() {
@@ -220,16 +221,16 @@ func TestSeveralPublishersRunPromptly(t *testing.T) {
 		})
 	}
 	writers.Wait()
-	within(t, 10*time.Second, "all changes", func() bool { return version() == 21 })
+	waittest.Until(t, 10*time.Second, "all changes", func() bool { return version() == 21 })
 	began := time.Now()
 	if _, err := w.store.ResumeSite(t.Context(), claim, site.ID); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 10*time.Second, "one more change", func() bool { return version() == 22 })
+	waittest.Until(t, 10*time.Second, "one more change", func() bool { return version() == 22 })
 	t.Logf("change to topic: %s", time.Since(began).Round(time.Millisecond))
 	// A new tenant's salts come at once, too.
 	other, _ := w.tenantWithSite("Beta")
-	within(t, 10*time.Second, "the new tenant's salts", func() bool {
+	waittest.Until(t, 10*time.Second, "the new tenant's salts", func() bool {
 		n := 0
 		for key := range w.topics.table(schemas.TopicControlKeys) {
 			if strings.HasPrefix(key, "salt/"+other.CompanyID()) {
@@ -330,7 +331,7 @@ func TestEachRoundIsReported(t *testing.T) {
 		t.Errorf("while Kafka is down: %v", err)
 	}
 	down.Store(false)
-	within(t, 10*time.Second, "a round without a fault", func() bool {
+	waittest.Until(t, 10*time.Second, "a round without a fault", func() bool {
 		select {
 		case err := <-reports:
 			return err == nil
@@ -358,7 +359,7 @@ func TestALostConnectionAndOldRecords(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.publisher().Run(ctx) }()
-	within(t, 10*time.Second, "the purge", func() bool {
+	waittest.Until(t, 10*time.Second, "the purge", func() bool {
 		return postgres.Administer(t.Context(), w.db.AdminURL(),
 			`DO $$ BEGIN IF (SELECT count(*) FROM core.outbox) <> 1 THEN RAISE EXCEPTION 'not one'; END IF; END $$`) == nil
 	})
@@ -369,8 +370,8 @@ func TestALostConnectionAndOldRecords(t *testing.T) {
 	if _, err := w.store.ResumeSite(t.Context(), claim, site.ID); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 10*time.Second, "the change after the cut", func() bool { return w.topics.site(t, site.ID).GetVersion() == 3 })
-	within(t, 10*time.Second, "a new listener", func() bool {
+	waittest.Until(t, 10*time.Second, "the change after the cut", func() bool { return w.topics.site(t, site.ID).GetVersion() == 3 })
+	waittest.Until(t, 10*time.Second, "a new listener", func() bool {
 		return postgres.Administer(t.Context(), w.db.AdminURL(),
 			`DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_stat_activity WHERE usename = 'app_worker' AND datname = current_database() AND query LIKE 'LISTEN%') THEN RAISE EXCEPTION 'none'; END IF; END $$`) == nil
 	})

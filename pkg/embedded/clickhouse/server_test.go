@@ -17,6 +17,7 @@ import (
 
 	"github.com/metiva-io/metiva/pkg/embedded/clickhouse"
 	"github.com/metiva-io/metiva/pkg/embedded/clickhouse/clickhousetest"
+	"github.com/metiva-io/metiva/pkg/waittest"
 )
 
 func TestMain(m *testing.M) { os.Exit(clickhousetest.Main(m)) }
@@ -154,13 +155,13 @@ func TestTooManyStatementsWaitAndAreRefused(t *testing.T) {
 			_ = res.Body.Close()
 		}
 	}()
-	poll(t, "the only connection is taken", func() bool {
+	waittest.Until(t, 20*time.Second, "the only connection is taken", func() bool {
 		_, code, _ := r.do(nil, strings.NewReader("SELECT 1"))
 		return code == "202"
 	})
 	cancel()
 	<-running
-	poll(t, "it is free again", func() bool {
+	waittest.Until(t, 20*time.Second, "it is free again", func() bool {
 		status, _, _ := r.do(nil, strings.NewReader("SELECT 1"))
 		return status == http.StatusOK
 	})
@@ -209,7 +210,7 @@ func TestStopsWithinSecondsUnderLoad(t *testing.T) {
 			_ = res.Body.Close()
 		}
 	}()
-	poll(t, "the long statement runs", func() bool {
+	waittest.Until(t, 20*time.Second, "the long statement runs", func() bool {
 		return r.run("SELECT count() FROM system.processes WHERE query LIKE '%100000000000%' AND query NOT LIKE '%processes%'") == "1"
 	})
 	start := time.Now()
@@ -240,21 +241,5 @@ func TestConfigValidate(t *testing.T) {
 	}
 	if err := clickhouse.Serve(context.Background(), clickhouse.Config{}, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("an empty configuration is served")
-	}
-}
-
-// poll waits for a condition.
-func poll(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("not within 20 s: %s", what)
-		}
 	}
 }

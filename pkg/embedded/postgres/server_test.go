@@ -16,6 +16,7 @@ import (
 	"time"
 
 	embedded "github.com/metiva-io/metiva/pkg/embedded/postgres"
+	"github.com/metiva-io/metiva/pkg/waittest"
 	schema "github.com/metiva-io/metiva/schemas/postgres"
 )
 
@@ -75,7 +76,7 @@ func TestRestartsAfterACrashWithItsData(t *testing.T) {
 	must(t, run(t, s, embedded.RoleAdmin, makeTable))
 	first := s.PID()
 	kill(t, first)
-	within(t, 20*time.Second, "the server to answer again", func() bool {
+	waittest.Until(t, 20*time.Second, "the server to answer again", func() bool {
 		return s.PID() != first && s.PID() != 0 && run(t, s, embedded.RoleAdmin, `SELECT 1`) == nil
 	})
 	must(t, run(t, s, embedded.RoleAdmin, checkTable))
@@ -112,10 +113,10 @@ func TestTakesOverFromAKilledRun(t *testing.T) {
 			orphan.Dir = "/"
 			must(t, orphan.Start())
 			t.Cleanup(func() { _ = orphan.Process.Kill(); _ = orphan.Wait() })
-			within(t, 20*time.Second, "the orphan to answer", func() bool { return run(t, s, embedded.RoleAdmin, `SELECT 1`) == nil })
+			waittest.Until(t, 20*time.Second, "the orphan to answer", func() bool { return run(t, s, embedded.RoleAdmin, `SELECT 1`) == nil })
 			querying := make(chan error, 1)
 			go func() { querying <- run(t, s, embedded.RoleAdmin, `SELECT pg_sleep(600)`) }()
-			within(t, 20*time.Second, "the query to run", func() bool {
+			waittest.Until(t, 20*time.Second, "the query to run", func() bool {
 				return run(t, s, embedded.RoleAdmin, `DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%') THEN RAISE EXCEPTION 'not yet'; END IF; END $$`) == nil
 			})
 			if c.killServer {

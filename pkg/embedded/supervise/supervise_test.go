@@ -13,22 +13,8 @@ import (
 	"time"
 
 	"github.com/metiva-io/metiva/pkg/embedded/supervise"
+	"github.com/metiva-io/metiva/pkg/waittest"
 )
-
-// within waits until cond holds, and fails the test when it does not in time.
-func within(t *testing.T, limit time.Duration, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.After(limit)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !cond() {
-		select {
-		case <-deadline:
-			t.Fatalf("not within %s: %s", limit, what)
-		case <-tick.C:
-		}
-	}
-}
 
 func alive(pid int) bool {
 	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
@@ -83,7 +69,7 @@ func TestStartsAgainAfterAKillAndStopsCleanly(t *testing.T) {
 	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 10*time.Second, "a second child", func() bool { pid := p.PID(); return pid != 0 && pid != first })
+	waittest.Until(t, 10*time.Second, "a second child", func() bool { pid := p.PID(); return pid != 0 && pid != first })
 	second := p.PID()
 	if p.Restarts() != 1 {
 		t.Errorf("restarts: %d", p.Restarts())
@@ -108,7 +94,7 @@ func TestAChildThatIgnoresTheSignalIsKilledWithItsGroup(t *testing.T) {
 	stop := run(t, p)
 	<-p.Ready()
 	var pid int
-	within(t, 10*time.Second, "the grandchild", func() bool {
+	waittest.Until(t, 10*time.Second, "the grandchild", func() bool {
 		raw, _ := os.ReadFile(grandchild)
 		pid, _ = strconv.Atoi(strings.TrimSpace(string(raw)))
 		return pid != 0
@@ -116,7 +102,7 @@ func TestAChildThatIgnoresTheSignalIsKilledWithItsGroup(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Errorf("stopping: %v", err)
 	}
-	within(t, 5*time.Second, "the grandchild's end", func() bool { return !alive(pid) })
+	waittest.Until(t, 5*time.Second, "the grandchild's end", func() bool { return !alive(pid) })
 }
 
 func TestALeftOverChildIsEndedBeforeTheStart(t *testing.T) {
@@ -140,7 +126,7 @@ func TestALeftOverChildIsEndedBeforeTheStart(t *testing.T) {
 	}
 	stopNewer := run(t, newer)
 	<-newer.Ready()
-	within(t, 10*time.Second, "the left-over child's end", func() bool { return !alive(stale) })
+	waittest.Until(t, 10*time.Second, "the left-over child's end", func() bool { return !alive(stale) })
 	if newer.PID() == stale {
 		t.Error("the new supervisor took over the old child")
 	}

@@ -18,12 +18,6 @@ import (
 	"github.com/metiva-io/metiva/pkg/seal"
 )
 
-// Names of the databases in METIVA_GEO_DIR.
-const (
-	asnFile     = "asn.mmdb"
-	countryFile = "country.mmdb"
-)
-
 // Config is the configuration of the enrich process.
 type Config struct {
 	Process config.Process
@@ -45,8 +39,8 @@ func (c *Config) Bind(s *config.Set) {
 
 // files names the databases; the country database is optional.
 func (c *Config) files() geo.Files {
-	files := geo.Files{ASN: filepath.Join(c.GeoDir, asnFile)}
-	if country := filepath.Join(c.GeoDir, countryFile); fileExists(country) {
+	files := geo.Files{ASN: filepath.Join(c.GeoDir, geo.FileASN)}
+	if country := filepath.Join(c.GeoDir, geo.FileCountry); fileExists(country) {
 		files.Country = country
 	}
 	return files
@@ -65,9 +59,9 @@ func (c *Config) Validate() error {
 	}
 	switch {
 	case c.GeoDir == "":
-		faults = append(faults, errors.New("METIVA_GEO_DIR is missing: set the directory with "+asnFile))
-	case !fileExists(filepath.Join(c.GeoDir, asnFile)):
-		faults = append(faults, fmt.Errorf("METIVA_GEO_DIR has no %s: make one with metiva geo build, or put a database of that layout there", asnFile))
+		faults = append(faults, errors.New("METIVA_GEO_DIR is missing: set the directory with "+geo.FileASN))
+	case !fileExists(filepath.Join(c.GeoDir, geo.FileASN)):
+		faults = append(faults, fmt.Errorf("METIVA_GEO_DIR has no %s: make one with metiva geo build, or put a database of that layout there", geo.FileASN))
 	}
 	return errors.Join(faults...)
 }

@@ -148,39 +148,6 @@ func (d *driver) knows(ctx context.Context, site stack.DemoSite) bool {
 	return res.StatusCode == http.StatusNoContent
 }
 
-// accepted posts a batch once and reports whether every event was accepted.
-func (d *driver) accepted(ctx context.Context, batch wireBatch, origin string) (bool, error) {
-	body, err := json.Marshal(batch)
-	if err != nil {
-		return false, fmt.Errorf("encoding a batch: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.collectorURL+"/v1/events", bytes.NewReader(body))
-	if err != nil {
-		return false, fmt.Errorf("sending a batch: %w", err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Origin", origin)
-	req.Header.Set("User-Agent", agentChrome)
-	req.Header.Set("X-Forwarded-For", "164.140.12.9")
-	res, err := d.client.Do(req)
-	if err != nil {
-		return false, fmt.Errorf("sending a batch: %w", err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	var answer struct {
-		Results []struct{ Outcome, Reason string }
-	}
-	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
-		return false, fmt.Errorf("reading the collector's answer %s: %w", res.Status, err)
-	}
-	for _, r := range answer.Results {
-		if r.Outcome != "accepted" {
-			return false, fmt.Errorf("an event was answered %s (%s)", r.Outcome, r.Reason)
-		}
-	}
-	return len(answer.Results) == len(batch.Events), nil
-}
-
 // refusals sends events the collector must refuse, each for a reason of its
 // own, and one event twice.
 func (d *driver) refusals(ctx context.Context) error {

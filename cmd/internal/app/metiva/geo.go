@@ -77,7 +77,7 @@ func (c *geoLookup) Run(t terminal) error {
 		}
 		c.Geo = filepath.Join(cache, "geo")
 	}
-	databases, err := geo.OpenDatabases(geo.Files{ASN: filepath.Join(c.Geo, stack.GeoASNFile), Country: filepath.Join(c.Geo, stack.GeoCountryFile)})
+	databases, err := geo.OpenDatabases(geo.Files{ASN: filepath.Join(c.Geo, geo.FileASN), Country: filepath.Join(c.Geo, geo.FileCountry)})
 	if err != nil {
 		return err
 	}

@@ -71,14 +71,16 @@ func serveDemoSites(ctx context.Context, s *stack.Stack, demo stack.Demo, do fun
 	var servers []*http.Server
 	var lc net.ListenConfig
 	for _, site := range demo.Sites {
+		cfg := demosite.Config{CollectorURL: s.Addresses().CollectorURL, SiteKey: site.SiteKey, Name: site.Name}
+		if err := cfg.Validate(); err != nil {
+			return fmt.Errorf("serving a demo website: %w", err)
+		}
 		ln, err := lc.Listen(ctx, "tcp", site.Listen)
 		if err != nil {
 			return fmt.Errorf("serving a demo website: %w", err)
 		}
 		srv := &http.Server{
-			Handler: demosite.Handler(demosite.Config{
-				CollectorURL: s.Addresses().CollectorURL, SiteKey: site.SiteKey, Name: site.Name,
-			}),
+			Handler:           demosite.Handler(cfg),
 			ReadHeaderTimeout: demoHeaderTimeout,
 		}
 		servers = append(servers, srv)
