@@ -319,9 +319,8 @@ func TestConformanceRebalance(t *testing.T) {
 	p := newProducer(t, c, kafka.ProducerConfig{Linger: time.Millisecond})
 	var mu sync.Mutex
 	seen := map[string]int{}
-	owners := map[int]map[int]bool{} // member -> partitions it has had
+	owners := map[int]map[int]bool{1: {}, 2: {}} // member -> partitions it has had
 	member := func(id int) (stop func()) {
-		owners[id] = map[int]bool{}
 		return running(t, func(ctx context.Context) error {
 			return newConsumer(t, c, "rebalance."+topic, topic).Run(ctx, func(ctx context.Context, claim *kafka.Claim) error {
 				return commitAll(ctx, claim, func(b kafka.Batch) {
