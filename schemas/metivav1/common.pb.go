@@ -246,6 +246,19 @@ const (
 	Reason_REASON_INTERNAL Reason = 15
 	// The peer address could not be read from the connection and its proxies.
 	Reason_REASON_NO_ADDRESS Reason = 16
+	// The event's type needs a consent the visitor has not given, or the form's own
+	// box is not ticked.
+	Reason_REASON_CONSENT_REQUIRED Reason = 17
+	// The form is not among those the site may capture.
+	Reason_REASON_UNKNOWN_FORM Reason = 18
+	// The text the visitor is said to have seen is not registered for the site or
+	// the form.
+	Reason_REASON_UNKNOWN_TEXT Reason = 19
+	// The form wants to be sent back to an address that is not registered for it.
+	Reason_REASON_REDIRECT_NOT_ALLOWED Reason = 20
+	// Too many events wait for Kafka and the spool is full or away. The client was
+	// told to send the event again; it is not in the log.
+	Reason_REASON_OVERLOADED Reason = 21
 	// The same event id was accepted before: a client sent it again.
 	Reason_REASON_DUPLICATE Reason = 32
 	// The record cannot be decoded or breaks the envelope's rules. Dead letter.
@@ -264,6 +277,9 @@ const (
 	Reason_REASON_REJECTED_ROW Reason = 39
 	// The event is older than the tenant keeps its data.
 	Reason_REASON_EXPIRED Reason = 40
+	// The collector sent the record from its spool as well, and the first copy was
+	// in the log: one acceptance, which the other record stands for.
+	Reason_REASON_REPLAYED Reason = 41
 )
 
 // Enum value maps for Reason.
@@ -286,6 +302,11 @@ var (
 		14: "REASON_NOT_READY",
 		15: "REASON_INTERNAL",
 		16: "REASON_NO_ADDRESS",
+		17: "REASON_CONSENT_REQUIRED",
+		18: "REASON_UNKNOWN_FORM",
+		19: "REASON_UNKNOWN_TEXT",
+		20: "REASON_REDIRECT_NOT_ALLOWED",
+		21: "REASON_OVERLOADED",
 		32: "REASON_DUPLICATE",
 		33: "REASON_INVALID_RECORD",
 		34: "REASON_UNKNOWN_KEY",
@@ -295,34 +316,41 @@ var (
 		38: "REASON_ERASED",
 		39: "REASON_REJECTED_ROW",
 		40: "REASON_EXPIRED",
+		41: "REASON_REPLAYED",
 	}
 	Reason_value = map[string]int32{
-		"REASON_UNSPECIFIED":        0,
-		"REASON_UNKNOWN_SITE":       1,
-		"REASON_ORIGIN_NOT_ALLOWED": 2,
-		"REASON_TOO_LARGE":          3,
-		"REASON_MALFORMED":          4,
-		"REASON_TOO_OLD":            5,
-		"REASON_FUTURE":             6,
-		"REASON_RATE_LIMITED":       7,
-		"REASON_OBJECTED":           8,
-		"REASON_OFF":                9,
-		"REASON_COUNT_ONLY":         10,
-		"REASON_PREFETCH":           11,
-		"REASON_UNSUPPORTED_TYPE":   12,
-		"REASON_UNACKNOWLEDGED":     13,
-		"REASON_NOT_READY":          14,
-		"REASON_INTERNAL":           15,
-		"REASON_NO_ADDRESS":         16,
-		"REASON_DUPLICATE":          32,
-		"REASON_INVALID_RECORD":     33,
-		"REASON_UNKNOWN_KEY":        34,
-		"REASON_SHREDDED":           35,
-		"REASON_TAMPERED":           36,
-		"REASON_WITHDRAWN":          37,
-		"REASON_ERASED":             38,
-		"REASON_REJECTED_ROW":       39,
-		"REASON_EXPIRED":            40,
+		"REASON_UNSPECIFIED":          0,
+		"REASON_UNKNOWN_SITE":         1,
+		"REASON_ORIGIN_NOT_ALLOWED":   2,
+		"REASON_TOO_LARGE":            3,
+		"REASON_MALFORMED":            4,
+		"REASON_TOO_OLD":              5,
+		"REASON_FUTURE":               6,
+		"REASON_RATE_LIMITED":         7,
+		"REASON_OBJECTED":             8,
+		"REASON_OFF":                  9,
+		"REASON_COUNT_ONLY":           10,
+		"REASON_PREFETCH":             11,
+		"REASON_UNSUPPORTED_TYPE":     12,
+		"REASON_UNACKNOWLEDGED":       13,
+		"REASON_NOT_READY":            14,
+		"REASON_INTERNAL":             15,
+		"REASON_NO_ADDRESS":           16,
+		"REASON_CONSENT_REQUIRED":     17,
+		"REASON_UNKNOWN_FORM":         18,
+		"REASON_UNKNOWN_TEXT":         19,
+		"REASON_REDIRECT_NOT_ALLOWED": 20,
+		"REASON_OVERLOADED":           21,
+		"REASON_DUPLICATE":            32,
+		"REASON_INVALID_RECORD":       33,
+		"REASON_UNKNOWN_KEY":          34,
+		"REASON_SHREDDED":             35,
+		"REASON_TAMPERED":             36,
+		"REASON_WITHDRAWN":            37,
+		"REASON_ERASED":               38,
+		"REASON_REJECTED_ROW":         39,
+		"REASON_EXPIRED":              40,
+		"REASON_REPLAYED":             41,
 	}
 )
 
@@ -503,7 +531,7 @@ const file_metiva_v1_common_proto_rawDesc = "" +
 	"\n" +
 	"STAGE_SINK\x10\x03\x12\x0e\n" +
 	"\n" +
-	"STAGE_CORE\x10\x04*\xd8\x04\n" +
+	"STAGE_CORE\x10\x04*\xf4\x05\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13REASON_UNKNOWN_SITE\x10\x01\x12\x1d\n" +
@@ -523,7 +551,12 @@ const file_metiva_v1_common_proto_rawDesc = "" +
 	"\x15REASON_UNACKNOWLEDGED\x10\r\x12\x14\n" +
 	"\x10REASON_NOT_READY\x10\x0e\x12\x13\n" +
 	"\x0fREASON_INTERNAL\x10\x0f\x12\x15\n" +
-	"\x11REASON_NO_ADDRESS\x10\x10\x12\x14\n" +
+	"\x11REASON_NO_ADDRESS\x10\x10\x12\x1b\n" +
+	"\x17REASON_CONSENT_REQUIRED\x10\x11\x12\x17\n" +
+	"\x13REASON_UNKNOWN_FORM\x10\x12\x12\x17\n" +
+	"\x13REASON_UNKNOWN_TEXT\x10\x13\x12\x1f\n" +
+	"\x1bREASON_REDIRECT_NOT_ALLOWED\x10\x14\x12\x15\n" +
+	"\x11REASON_OVERLOADED\x10\x15\x12\x14\n" +
 	"\x10REASON_DUPLICATE\x10 \x12\x19\n" +
 	"\x15REASON_INVALID_RECORD\x10!\x12\x16\n" +
 	"\x12REASON_UNKNOWN_KEY\x10\"\x12\x13\n" +
@@ -532,7 +565,8 @@ const file_metiva_v1_common_proto_rawDesc = "" +
 	"\x10REASON_WITHDRAWN\x10%\x12\x11\n" +
 	"\rREASON_ERASED\x10&\x12\x17\n" +
 	"\x13REASON_REJECTED_ROW\x10'\x12\x12\n" +
-	"\x0eREASON_EXPIRED\x10(B7Z5github.com/metiva-io/metiva/schemas/metivav1;metivav1b\x06proto3"
+	"\x0eREASON_EXPIRED\x10(\x12\x13\n" +
+	"\x0fREASON_REPLAYED\x10)B7Z5github.com/metiva-io/metiva/schemas/metivav1;metivav1b\x06proto3"
 
 var (
 	file_metiva_v1_common_proto_rawDescOnce sync.Once

@@ -77,6 +77,68 @@ func (SiteMode) EnumDescriptor() ([]byte, []int) {
 	return file_metiva_v1_control_proto_rawDescGZIP(), []int{0}
 }
 
+// FieldKind is what a form field is about.
+type FieldKind int32
+
+const (
+	FieldKind_FIELD_KIND_UNSPECIFIED FieldKind = 0
+	FieldKind_FIELD_KIND_EMAIL       FieldKind = 1
+	// A person's name, or a part of it.
+	FieldKind_FIELD_KIND_NAME  FieldKind = 2
+	FieldKind_FIELD_KIND_PHONE FieldKind = 3
+	// The organisation the person names.
+	FieldKind_FIELD_KIND_COMPANY FieldKind = 4
+	// Anything else, such as the message.
+	FieldKind_FIELD_KIND_TEXT FieldKind = 5
+)
+
+// Enum value maps for FieldKind.
+var (
+	FieldKind_name = map[int32]string{
+		0: "FIELD_KIND_UNSPECIFIED",
+		1: "FIELD_KIND_EMAIL",
+		2: "FIELD_KIND_NAME",
+		3: "FIELD_KIND_PHONE",
+		4: "FIELD_KIND_COMPANY",
+		5: "FIELD_KIND_TEXT",
+	}
+	FieldKind_value = map[string]int32{
+		"FIELD_KIND_UNSPECIFIED": 0,
+		"FIELD_KIND_EMAIL":       1,
+		"FIELD_KIND_NAME":        2,
+		"FIELD_KIND_PHONE":       3,
+		"FIELD_KIND_COMPANY":     4,
+		"FIELD_KIND_TEXT":        5,
+	}
+)
+
+func (x FieldKind) Enum() *FieldKind {
+	p := new(FieldKind)
+	*p = x
+	return p
+}
+
+func (x FieldKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FieldKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_metiva_v1_control_proto_enumTypes[1].Descriptor()
+}
+
+func (FieldKind) Type() protoreflect.EnumType {
+	return &file_metiva_v1_control_proto_enumTypes[1]
+}
+
+func (x FieldKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FieldKind.Descriptor instead.
+func (FieldKind) EnumDescriptor() ([]byte, []int) {
+	return file_metiva_v1_control_proto_rawDescGZIP(), []int{1}
+}
+
 // SiteRecord is a site's registration on control.sites. The record's key is
 // the site id; an empty value removes it.
 type SiteRecord struct {
@@ -94,9 +156,23 @@ type SiteRecord struct {
 	// False while the tenant or the site is suspended: its key is unknown then.
 	Active bool `protobuf:"varint,9,opt,name=active,proto3" json:"active,omitempty"`
 	// Rises with each change of the registration.
-	Version       uint64 `protobuf:"varint,10,opt,name=version,proto3" json:"version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Version uint64 `protobuf:"varint,10,opt,name=version,proto3" json:"version,omitempty"`
+	// The vendor a TC string has to name to be exchanged for a grant; 0 takes none.
+	TcfVendor uint32 `protobuf:"varint,11,opt,name=tcf_vendor,json=tcfVendor,proto3" json:"tcf_vendor,omitempty"`
+	// The consent platform the site takes grants from, by its name in package
+	// consent; empty takes none.
+	Cmp string `protobuf:"bytes,12,opt,name=cmp,proto3" json:"cmp,omitempty"`
+	// How long a grant lasts; 0 is the default of package consent.
+	GrantDays uint32 `protobuf:"varint,13,opt,name=grant_days,json=grantDays,proto3" json:"grant_days,omitempty"`
+	// Texts the site's visitors are shown. A grant by the site's own banner, script
+	// or form has to name one of them.
+	Texts []*ConsentText `protobuf:"bytes,14,rep,name=texts,proto3" json:"texts,omitempty"`
+	// Forms the site may capture. No other form is read.
+	Forms []*FormPolicy `protobuf:"bytes,15,rep,name=forms,proto3" json:"forms,omitempty"`
+	// Properties custom events may carry. Others are left out.
+	CustomProperties []string `protobuf:"bytes,16,rep,name=custom_properties,json=customProperties,proto3" json:"custom_properties,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *SiteRecord) Reset() {
@@ -199,8 +275,248 @@ func (x *SiteRecord) GetVersion() uint64 {
 	return 0
 }
 
+func (x *SiteRecord) GetTcfVendor() uint32 {
+	if x != nil {
+		return x.TcfVendor
+	}
+	return 0
+}
+
+func (x *SiteRecord) GetCmp() string {
+	if x != nil {
+		return x.Cmp
+	}
+	return ""
+}
+
+func (x *SiteRecord) GetGrantDays() uint32 {
+	if x != nil {
+		return x.GrantDays
+	}
+	return 0
+}
+
+func (x *SiteRecord) GetTexts() []*ConsentText {
+	if x != nil {
+		return x.Texts
+	}
+	return nil
+}
+
+func (x *SiteRecord) GetForms() []*FormPolicy {
+	if x != nil {
+		return x.Forms
+	}
+	return nil
+}
+
+func (x *SiteRecord) GetCustomProperties() []string {
+	if x != nil {
+		return x.CustomProperties
+	}
+	return nil
+}
+
+// ConsentText is a text visitors agree to. The text itself stays with core.
+type ConsentText struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Letters, digits, dots and dashes. Never used again for another text.
+	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// BCP 47.
+	Language string `protobuf:"bytes,2,opt,name=language,proto3" json:"language,omitempty"`
+	// SHA-256 of the exact text shown, in UTF-8.
+	Sha256        []byte `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsentText) Reset() {
+	*x = ConsentText{}
+	mi := &file_metiva_v1_control_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsentText) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsentText) ProtoMessage() {}
+
+func (x *ConsentText) ProtoReflect() protoreflect.Message {
+	mi := &file_metiva_v1_control_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsentText.ProtoReflect.Descriptor instead.
+func (*ConsentText) Descriptor() ([]byte, []int) {
+	return file_metiva_v1_control_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ConsentText) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *ConsentText) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *ConsentText) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
+// FormPolicy is what may be captured of one form.
+type FormPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The value of data-visitor-form.
+	FormId string       `protobuf:"bytes,1,opt,name=form_id,json=formId,proto3" json:"form_id,omitempty"`
+	Fields []*FormField `protobuf:"bytes,2,rep,name=fields,proto3" json:"fields,omitempty"`
+	// Versions of the site's texts that stand beside the form's own unticked box.
+	TextVersions []string `protobuf:"bytes,3,rep,name=text_versions,json=textVersions,proto3" json:"text_versions,omitempty"`
+	// Where a form posted without script may be sent back to: whole addresses.
+	RedirectUrls  []string `protobuf:"bytes,4,rep,name=redirect_urls,json=redirectUrls,proto3" json:"redirect_urls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FormPolicy) Reset() {
+	*x = FormPolicy{}
+	mi := &file_metiva_v1_control_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FormPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FormPolicy) ProtoMessage() {}
+
+func (x *FormPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_metiva_v1_control_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FormPolicy.ProtoReflect.Descriptor instead.
+func (*FormPolicy) Descriptor() ([]byte, []int) {
+	return file_metiva_v1_control_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *FormPolicy) GetFormId() string {
+	if x != nil {
+		return x.FormId
+	}
+	return ""
+}
+
+func (x *FormPolicy) GetFields() []*FormField {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *FormPolicy) GetTextVersions() []string {
+	if x != nil {
+		return x.TextVersions
+	}
+	return nil
+}
+
+func (x *FormPolicy) GetRedirectUrls() []string {
+	if x != nil {
+		return x.RedirectUrls
+	}
+	return nil
+}
+
+// FormField is a field a capture may hold.
+type FormField struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Kind          FieldKind              `protobuf:"varint,2,opt,name=kind,proto3,enum=metiva.v1.FieldKind" json:"kind,omitempty"`
+	Required      bool                   `protobuf:"varint,3,opt,name=required,proto3" json:"required,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FormField) Reset() {
+	*x = FormField{}
+	mi := &file_metiva_v1_control_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FormField) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FormField) ProtoMessage() {}
+
+func (x *FormField) ProtoReflect() protoreflect.Message {
+	mi := &file_metiva_v1_control_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FormField.ProtoReflect.Descriptor instead.
+func (*FormField) Descriptor() ([]byte, []int) {
+	return file_metiva_v1_control_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *FormField) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FormField) GetKind() FieldKind {
+	if x != nil {
+		return x.Kind
+	}
+	return FieldKind_FIELD_KIND_UNSPECIFIED
+}
+
+func (x *FormField) GetRequired() bool {
+	if x != nil {
+		return x.Required
+	}
+	return false
+}
+
 // KeyRecord is a wrapped key on control.keys. The record's key is
-// "data/<key id in hex>" or "salt/<company>/<day>"; an empty value destroys it.
+// "data/<key id in hex>", "subject/<company>/<subject in hex>/<key id in hex>" or
+// "salt/<company>/<day>"; an empty value destroys it.
 type KeyRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -214,7 +530,7 @@ type KeyRecord struct {
 
 func (x *KeyRecord) Reset() {
 	*x = KeyRecord{}
-	mi := &file_metiva_v1_control_proto_msgTypes[1]
+	mi := &file_metiva_v1_control_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -226,7 +542,7 @@ func (x *KeyRecord) String() string {
 func (*KeyRecord) ProtoMessage() {}
 
 func (x *KeyRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_metiva_v1_control_proto_msgTypes[1]
+	mi := &file_metiva_v1_control_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -239,7 +555,7 @@ func (x *KeyRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyRecord.ProtoReflect.Descriptor instead.
 func (*KeyRecord) Descriptor() ([]byte, []int) {
-	return file_metiva_v1_control_proto_rawDescGZIP(), []int{1}
+	return file_metiva_v1_control_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *KeyRecord) GetKind() isKeyRecord_Kind {
@@ -283,8 +599,9 @@ func (*KeyRecord_DataKey) isKeyRecord_Kind() {}
 
 func (*KeyRecord_VisitSalt) isKeyRecord_Kind() {}
 
-// DataKey is the key one writer seals one tenant's values with for a day,
-// wrapped with HPKE (RFC 9180) to the resolver's public key.
+// DataKey is the key one writer seals one tenant's values with for a day, or
+// one subject's form values; wrapped with HPKE (RFC 9180) to the resolver's public
+// key.
 type DataKey struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	KeyId     uint64                 `protobuf:"varint,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
@@ -294,16 +611,19 @@ type DataKey struct {
 	Wrapped []byte `protobuf:"bytes,4,opt,name=wrapped,proto3" json:"wrapped,omitempty"`
 	// Names the resolver key it is wrapped to (first 8 bytes of SHA-256 of the
 	// public key).
-	RecipientId   []byte `protobuf:"bytes,5,opt,name=recipient_id,json=recipientId,proto3" json:"recipient_id,omitempty"`
-	NotBeforeMs   int64  `protobuf:"varint,6,opt,name=not_before_ms,json=notBeforeMs,proto3" json:"not_before_ms,omitempty"`
-	NotAfterMs    int64  `protobuf:"varint,7,opt,name=not_after_ms,json=notAfterMs,proto3" json:"not_after_ms,omitempty"`
+	RecipientId []byte `protobuf:"bytes,5,opt,name=recipient_id,json=recipientId,proto3" json:"recipient_id,omitempty"`
+	NotBeforeMs int64  `protobuf:"varint,6,opt,name=not_before_ms,json=notBeforeMs,proto3" json:"not_before_ms,omitempty"`
+	NotAfterMs  int64  `protobuf:"varint,7,opt,name=not_after_ms,json=notAfterMs,proto3" json:"not_after_ms,omitempty"`
+	// Set when the key seals one subject's form values: erasing the subject destroys
+	// it. 16 bytes.
+	SubjectId     []byte `protobuf:"bytes,8,opt,name=subject_id,json=subjectId,proto3" json:"subject_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DataKey) Reset() {
 	*x = DataKey{}
-	mi := &file_metiva_v1_control_proto_msgTypes[2]
+	mi := &file_metiva_v1_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -315,7 +635,7 @@ func (x *DataKey) String() string {
 func (*DataKey) ProtoMessage() {}
 
 func (x *DataKey) ProtoReflect() protoreflect.Message {
-	mi := &file_metiva_v1_control_proto_msgTypes[2]
+	mi := &file_metiva_v1_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -328,7 +648,7 @@ func (x *DataKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DataKey.ProtoReflect.Descriptor instead.
 func (*DataKey) Descriptor() ([]byte, []int) {
-	return file_metiva_v1_control_proto_rawDescGZIP(), []int{2}
+	return file_metiva_v1_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DataKey) GetKeyId() uint64 {
@@ -380,6 +700,13 @@ func (x *DataKey) GetNotAfterMs() int64 {
 	return 0
 }
 
+func (x *DataKey) GetSubjectId() []byte {
+	if x != nil {
+		return x.SubjectId
+	}
+	return nil
+}
+
 // VisitSalt is the random salt of one tenant and day for anonymous visit keys,
 // made by core and wrapped with HPKE to the collectors' public key.
 type VisitSalt struct {
@@ -395,7 +722,7 @@ type VisitSalt struct {
 
 func (x *VisitSalt) Reset() {
 	*x = VisitSalt{}
-	mi := &file_metiva_v1_control_proto_msgTypes[3]
+	mi := &file_metiva_v1_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -407,7 +734,7 @@ func (x *VisitSalt) String() string {
 func (*VisitSalt) ProtoMessage() {}
 
 func (x *VisitSalt) ProtoReflect() protoreflect.Message {
-	mi := &file_metiva_v1_control_proto_msgTypes[3]
+	mi := &file_metiva_v1_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -420,7 +747,7 @@ func (x *VisitSalt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VisitSalt.ProtoReflect.Descriptor instead.
 func (*VisitSalt) Descriptor() ([]byte, []int) {
-	return file_metiva_v1_control_proto_rawDescGZIP(), []int{3}
+	return file_metiva_v1_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *VisitSalt) GetCompanyId() string {
@@ -467,7 +794,7 @@ type Withdrawal struct {
 
 func (x *Withdrawal) Reset() {
 	*x = Withdrawal{}
-	mi := &file_metiva_v1_control_proto_msgTypes[4]
+	mi := &file_metiva_v1_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -479,7 +806,7 @@ func (x *Withdrawal) String() string {
 func (*Withdrawal) ProtoMessage() {}
 
 func (x *Withdrawal) ProtoReflect() protoreflect.Message {
-	mi := &file_metiva_v1_control_proto_msgTypes[4]
+	mi := &file_metiva_v1_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -492,7 +819,7 @@ func (x *Withdrawal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Withdrawal.ProtoReflect.Descriptor instead.
 func (*Withdrawal) Descriptor() ([]byte, []int) {
-	return file_metiva_v1_control_proto_rawDescGZIP(), []int{4}
+	return file_metiva_v1_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Withdrawal) GetCompanyId() string {
@@ -544,7 +871,7 @@ type Erasure struct {
 
 func (x *Erasure) Reset() {
 	*x = Erasure{}
-	mi := &file_metiva_v1_control_proto_msgTypes[5]
+	mi := &file_metiva_v1_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -556,7 +883,7 @@ func (x *Erasure) String() string {
 func (*Erasure) ProtoMessage() {}
 
 func (x *Erasure) ProtoReflect() protoreflect.Message {
-	mi := &file_metiva_v1_control_proto_msgTypes[5]
+	mi := &file_metiva_v1_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -569,7 +896,7 @@ func (x *Erasure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Erasure.ProtoReflect.Descriptor instead.
 func (*Erasure) Descriptor() ([]byte, []int) {
-	return file_metiva_v1_control_proto_rawDescGZIP(), []int{5}
+	return file_metiva_v1_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Erasure) GetCompanyId() string {
@@ -597,7 +924,7 @@ var File_metiva_v1_control_proto protoreflect.FileDescriptor
 
 const file_metiva_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x17metiva/v1/control.proto\x12\tmetiva.v1\"\xc6\x02\n" +
+	"\x17metiva/v1/control.proto\x12\tmetiva.v1\"\x9e\x04\n" +
 	"\n" +
 	"SiteRecord\x12\x1d\n" +
 	"\n" +
@@ -612,12 +939,34 @@ const file_metiva_v1_control_proto_rawDesc = "" +
 	"\x0eretention_days\x18\b \x01(\rR\rretentionDays\x12\x16\n" +
 	"\x06active\x18\t \x01(\bR\x06active\x12\x18\n" +
 	"\aversion\x18\n" +
-	" \x01(\x04R\aversion\"{\n" +
+	" \x01(\x04R\aversion\x12\x1d\n" +
+	"\n" +
+	"tcf_vendor\x18\v \x01(\rR\ttcfVendor\x12\x10\n" +
+	"\x03cmp\x18\f \x01(\tR\x03cmp\x12\x1d\n" +
+	"\n" +
+	"grant_days\x18\r \x01(\rR\tgrantDays\x12,\n" +
+	"\x05texts\x18\x0e \x03(\v2\x16.metiva.v1.ConsentTextR\x05texts\x12+\n" +
+	"\x05forms\x18\x0f \x03(\v2\x15.metiva.v1.FormPolicyR\x05forms\x12+\n" +
+	"\x11custom_properties\x18\x10 \x03(\tR\x10customProperties\"[\n" +
+	"\vConsentText\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
+	"\blanguage\x18\x02 \x01(\tR\blanguage\x12\x16\n" +
+	"\x06sha256\x18\x03 \x01(\fR\x06sha256\"\x9d\x01\n" +
+	"\n" +
+	"FormPolicy\x12\x17\n" +
+	"\aform_id\x18\x01 \x01(\tR\x06formId\x12,\n" +
+	"\x06fields\x18\x02 \x03(\v2\x14.metiva.v1.FormFieldR\x06fields\x12#\n" +
+	"\rtext_versions\x18\x03 \x03(\tR\ftextVersions\x12#\n" +
+	"\rredirect_urls\x18\x04 \x03(\tR\fredirectUrls\"e\n" +
+	"\tFormField\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12(\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x14.metiva.v1.FieldKindR\x04kind\x12\x1a\n" +
+	"\brequired\x18\x03 \x01(\bR\brequired\"{\n" +
 	"\tKeyRecord\x12/\n" +
 	"\bdata_key\x18\x01 \x01(\v2\x12.metiva.v1.DataKeyH\x00R\adataKey\x125\n" +
 	"\n" +
 	"visit_salt\x18\x02 \x01(\v2\x14.metiva.v1.VisitSaltH\x00R\tvisitSaltB\x06\n" +
-	"\x04kind\"\xdf\x01\n" +
+	"\x04kind\"\xfe\x01\n" +
 	"\aDataKey\x12\x15\n" +
 	"\x06key_id\x18\x01 \x01(\x04R\x05keyId\x12\x1d\n" +
 	"\n" +
@@ -627,7 +976,9 @@ const file_metiva_v1_control_proto_rawDesc = "" +
 	"\frecipient_id\x18\x05 \x01(\fR\vrecipientId\x12\"\n" +
 	"\rnot_before_ms\x18\x06 \x01(\x03R\vnotBeforeMs\x12 \n" +
 	"\fnot_after_ms\x18\a \x01(\x03R\n" +
-	"notAfterMs\"y\n" +
+	"notAfterMs\x12\x1d\n" +
+	"\n" +
+	"subject_id\x18\b \x01(\fR\tsubjectId\"y\n" +
 	"\tVisitSalt\x12\x1d\n" +
 	"\n" +
 	"company_id\x18\x01 \x01(\tR\tcompanyId\x12\x10\n" +
@@ -654,7 +1005,14 @@ const file_metiva_v1_control_proto_rawDesc = "" +
 	"\x15SITE_MODE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11SITE_MODE_COMPANY\x10\x01\x12\x13\n" +
 	"\x0fSITE_MODE_COUNT\x10\x02\x12\x11\n" +
-	"\rSITE_MODE_OFF\x10\x03B7Z5github.com/metiva-io/metiva/schemas/metivav1;metivav1b\x06proto3"
+	"\rSITE_MODE_OFF\x10\x03*\x95\x01\n" +
+	"\tFieldKind\x12\x1a\n" +
+	"\x16FIELD_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10FIELD_KIND_EMAIL\x10\x01\x12\x13\n" +
+	"\x0fFIELD_KIND_NAME\x10\x02\x12\x14\n" +
+	"\x10FIELD_KIND_PHONE\x10\x03\x12\x16\n" +
+	"\x12FIELD_KIND_COMPANY\x10\x04\x12\x13\n" +
+	"\x0fFIELD_KIND_TEXT\x10\x05B7Z5github.com/metiva-io/metiva/schemas/metivav1;metivav1b\x06proto3"
 
 var (
 	file_metiva_v1_control_proto_rawDescOnce sync.Once
@@ -668,26 +1026,34 @@ func file_metiva_v1_control_proto_rawDescGZIP() []byte {
 	return file_metiva_v1_control_proto_rawDescData
 }
 
-var file_metiva_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_metiva_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_metiva_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_metiva_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_metiva_v1_control_proto_goTypes = []any{
-	(SiteMode)(0),      // 0: metiva.v1.SiteMode
-	(*SiteRecord)(nil), // 1: metiva.v1.SiteRecord
-	(*KeyRecord)(nil),  // 2: metiva.v1.KeyRecord
-	(*DataKey)(nil),    // 3: metiva.v1.DataKey
-	(*VisitSalt)(nil),  // 4: metiva.v1.VisitSalt
-	(*Withdrawal)(nil), // 5: metiva.v1.Withdrawal
-	(*Erasure)(nil),    // 6: metiva.v1.Erasure
+	(SiteMode)(0),       // 0: metiva.v1.SiteMode
+	(FieldKind)(0),      // 1: metiva.v1.FieldKind
+	(*SiteRecord)(nil),  // 2: metiva.v1.SiteRecord
+	(*ConsentText)(nil), // 3: metiva.v1.ConsentText
+	(*FormPolicy)(nil),  // 4: metiva.v1.FormPolicy
+	(*FormField)(nil),   // 5: metiva.v1.FormField
+	(*KeyRecord)(nil),   // 6: metiva.v1.KeyRecord
+	(*DataKey)(nil),     // 7: metiva.v1.DataKey
+	(*VisitSalt)(nil),   // 8: metiva.v1.VisitSalt
+	(*Withdrawal)(nil),  // 9: metiva.v1.Withdrawal
+	(*Erasure)(nil),     // 10: metiva.v1.Erasure
 }
 var file_metiva_v1_control_proto_depIdxs = []int32{
 	0, // 0: metiva.v1.SiteRecord.mode:type_name -> metiva.v1.SiteMode
-	3, // 1: metiva.v1.KeyRecord.data_key:type_name -> metiva.v1.DataKey
-	4, // 2: metiva.v1.KeyRecord.visit_salt:type_name -> metiva.v1.VisitSalt
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	3, // 1: metiva.v1.SiteRecord.texts:type_name -> metiva.v1.ConsentText
+	4, // 2: metiva.v1.SiteRecord.forms:type_name -> metiva.v1.FormPolicy
+	5, // 3: metiva.v1.FormPolicy.fields:type_name -> metiva.v1.FormField
+	1, // 4: metiva.v1.FormField.kind:type_name -> metiva.v1.FieldKind
+	7, // 5: metiva.v1.KeyRecord.data_key:type_name -> metiva.v1.DataKey
+	8, // 6: metiva.v1.KeyRecord.visit_salt:type_name -> metiva.v1.VisitSalt
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_metiva_v1_control_proto_init() }
@@ -695,7 +1061,7 @@ func file_metiva_v1_control_proto_init() {
 	if File_metiva_v1_control_proto != nil {
 		return
 	}
-	file_metiva_v1_control_proto_msgTypes[1].OneofWrappers = []any{
+	file_metiva_v1_control_proto_msgTypes[4].OneofWrappers = []any{
 		(*KeyRecord_DataKey)(nil),
 		(*KeyRecord_VisitSalt)(nil),
 	}
@@ -704,8 +1070,8 @@ func file_metiva_v1_control_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_metiva_v1_control_proto_rawDesc), len(file_metiva_v1_control_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   6,
+			NumEnums:      2,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

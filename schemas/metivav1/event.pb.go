@@ -21,6 +21,106 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ClickKind is what the link leads to.
+type ClickKind int32
+
+const (
+	ClickKind_CLICK_KIND_UNSPECIFIED ClickKind = 0
+	ClickKind_CLICK_KIND_OUTBOUND    ClickKind = 1
+	ClickKind_CLICK_KIND_DOWNLOAD    ClickKind = 2
+)
+
+// Enum value maps for ClickKind.
+var (
+	ClickKind_name = map[int32]string{
+		0: "CLICK_KIND_UNSPECIFIED",
+		1: "CLICK_KIND_OUTBOUND",
+		2: "CLICK_KIND_DOWNLOAD",
+	}
+	ClickKind_value = map[string]int32{
+		"CLICK_KIND_UNSPECIFIED": 0,
+		"CLICK_KIND_OUTBOUND":    1,
+		"CLICK_KIND_DOWNLOAD":    2,
+	}
+)
+
+func (x ClickKind) Enum() *ClickKind {
+	p := new(ClickKind)
+	*p = x
+	return p
+}
+
+func (x ClickKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ClickKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_metiva_v1_event_proto_enumTypes[0].Descriptor()
+}
+
+func (ClickKind) Type() protoreflect.EnumType {
+	return &file_metiva_v1_event_proto_enumTypes[0]
+}
+
+func (x ClickKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ClickKind.Descriptor instead.
+func (ClickKind) EnumDescriptor() ([]byte, []int) {
+	return file_metiva_v1_event_proto_rawDescGZIP(), []int{0}
+}
+
+// FormActionKind is how far the visitor came.
+type FormActionKind int32
+
+const (
+	FormActionKind_FORM_ACTION_KIND_UNSPECIFIED FormActionKind = 0
+	FormActionKind_FORM_ACTION_KIND_START       FormActionKind = 1
+	FormActionKind_FORM_ACTION_KIND_SUBMIT      FormActionKind = 2
+)
+
+// Enum value maps for FormActionKind.
+var (
+	FormActionKind_name = map[int32]string{
+		0: "FORM_ACTION_KIND_UNSPECIFIED",
+		1: "FORM_ACTION_KIND_START",
+		2: "FORM_ACTION_KIND_SUBMIT",
+	}
+	FormActionKind_value = map[string]int32{
+		"FORM_ACTION_KIND_UNSPECIFIED": 0,
+		"FORM_ACTION_KIND_START":       1,
+		"FORM_ACTION_KIND_SUBMIT":      2,
+	}
+)
+
+func (x FormActionKind) Enum() *FormActionKind {
+	p := new(FormActionKind)
+	*p = x
+	return p
+}
+
+func (x FormActionKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FormActionKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_metiva_v1_event_proto_enumTypes[1].Descriptor()
+}
+
+func (FormActionKind) Type() protoreflect.EnumType {
+	return &file_metiva_v1_event_proto_enumTypes[1]
+}
+
+func (x FormActionKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FormActionKind.Descriptor instead.
+func (FormActionKind) EnumDescriptor() ([]byte, []int) {
+	return file_metiva_v1_event_proto_rawDescGZIP(), []int{1}
+}
+
 // DeviceClass is the coarse class of the visitor's device.
 type DeviceClass int32
 
@@ -64,11 +164,11 @@ func (x DeviceClass) String() string {
 }
 
 func (DeviceClass) Descriptor() protoreflect.EnumDescriptor {
-	return file_metiva_v1_event_proto_enumTypes[0].Descriptor()
+	return file_metiva_v1_event_proto_enumTypes[2].Descriptor()
 }
 
 func (DeviceClass) Type() protoreflect.EnumType {
-	return &file_metiva_v1_event_proto_enumTypes[0]
+	return &file_metiva_v1_event_proto_enumTypes[2]
 }
 
 func (x DeviceClass) Number() protoreflect.EnumNumber {
@@ -77,7 +177,7 @@ func (x DeviceClass) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DeviceClass.Descriptor instead.
 func (DeviceClass) EnumDescriptor() ([]byte, []int) {
-	return file_metiva_v1_event_proto_rawDescGZIP(), []int{0}
+	return file_metiva_v1_event_proto_rawDescGZIP(), []int{2}
 }
 
 // BotClass is why an event is counted as automated; NONE is a browser.
@@ -138,11 +238,11 @@ func (x BotClass) String() string {
 }
 
 func (BotClass) Descriptor() protoreflect.EnumDescriptor {
-	return file_metiva_v1_event_proto_enumTypes[1].Descriptor()
+	return file_metiva_v1_event_proto_enumTypes[3].Descriptor()
 }
 
 func (BotClass) Type() protoreflect.EnumType {
-	return &file_metiva_v1_event_proto_enumTypes[1]
+	return &file_metiva_v1_event_proto_enumTypes[3]
 }
 
 func (x BotClass) Number() protoreflect.EnumNumber {
@@ -151,7 +251,7 @@ func (x BotClass) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use BotClass.Descriptor instead.
 func (BotClass) EnumDescriptor() ([]byte, []int) {
-	return file_metiva_v1_event_proto_rawDescGZIP(), []int{1}
+	return file_metiva_v1_event_proto_rawDescGZIP(), []int{3}
 }
 
 // Verdict is the outcome of company resolution. A name is shown only for
@@ -232,11 +332,11 @@ func (x Verdict) String() string {
 }
 
 func (Verdict) Descriptor() protoreflect.EnumDescriptor {
-	return file_metiva_v1_event_proto_enumTypes[2].Descriptor()
+	return file_metiva_v1_event_proto_enumTypes[4].Descriptor()
 }
 
 func (Verdict) Type() protoreflect.EnumType {
-	return &file_metiva_v1_event_proto_enumTypes[2]
+	return &file_metiva_v1_event_proto_enumTypes[4]
 }
 
 func (x Verdict) Number() protoreflect.EnumNumber {
@@ -245,7 +345,7 @@ func (x Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Verdict.Descriptor instead.
 func (Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_metiva_v1_event_proto_rawDescGZIP(), []int{2}
+	return file_metiva_v1_event_proto_rawDescGZIP(), []int{4}
 }
 
 // CollectedEvent is one accepted event on events.collected. It has no field
@@ -286,6 +386,20 @@ type CollectedEvent struct {
 	WriterId string `protobuf:"bytes,20,opt,name=writer_id,json=writerId,proto3" json:"writer_id,omitempty"`
 	// How long the tenant keeps this event.
 	RetentionDays uint32 `protobuf:"varint,21,opt,name=retention_days,json=retentionDays,proto3" json:"retention_days,omitempty"`
+	// The collector sends this record again from its spool: the first one may be in
+	// the log. Both are one acceptance.
+	Replayed bool `protobuf:"varint,22,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	// What happened, by type; a page view has none. All but the page view need
+	// consent.
+	//
+	// Types that are valid to be assigned to Detail:
+	//
+	//	*CollectedEvent_Engagement
+	//	*CollectedEvent_Click
+	//	*CollectedEvent_FormAction
+	//	*CollectedEvent_Custom
+	//	*CollectedEvent_FormCapture
+	Detail        isCollectedEvent_Detail `protobuf_oneof:"detail"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -467,6 +581,397 @@ func (x *CollectedEvent) GetRetentionDays() uint32 {
 	return 0
 }
 
+func (x *CollectedEvent) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
+}
+
+func (x *CollectedEvent) GetDetail() isCollectedEvent_Detail {
+	if x != nil {
+		return x.Detail
+	}
+	return nil
+}
+
+func (x *CollectedEvent) GetEngagement() *Engagement {
+	if x != nil {
+		if x, ok := x.Detail.(*CollectedEvent_Engagement); ok {
+			return x.Engagement
+		}
+	}
+	return nil
+}
+
+func (x *CollectedEvent) GetClick() *Click {
+	if x != nil {
+		if x, ok := x.Detail.(*CollectedEvent_Click); ok {
+			return x.Click
+		}
+	}
+	return nil
+}
+
+func (x *CollectedEvent) GetFormAction() *FormAction {
+	if x != nil {
+		if x, ok := x.Detail.(*CollectedEvent_FormAction); ok {
+			return x.FormAction
+		}
+	}
+	return nil
+}
+
+func (x *CollectedEvent) GetCustom() *CustomEvent {
+	if x != nil {
+		if x, ok := x.Detail.(*CollectedEvent_Custom); ok {
+			return x.Custom
+		}
+	}
+	return nil
+}
+
+func (x *CollectedEvent) GetFormCapture() *FormCapture {
+	if x != nil {
+		if x, ok := x.Detail.(*CollectedEvent_FormCapture); ok {
+			return x.FormCapture
+		}
+	}
+	return nil
+}
+
+type isCollectedEvent_Detail interface {
+	isCollectedEvent_Detail()
+}
+
+type CollectedEvent_Engagement struct {
+	Engagement *Engagement `protobuf:"bytes,23,opt,name=engagement,proto3,oneof"`
+}
+
+type CollectedEvent_Click struct {
+	Click *Click `protobuf:"bytes,24,opt,name=click,proto3,oneof"`
+}
+
+type CollectedEvent_FormAction struct {
+	FormAction *FormAction `protobuf:"bytes,25,opt,name=form_action,json=formAction,proto3,oneof"`
+}
+
+type CollectedEvent_Custom struct {
+	Custom *CustomEvent `protobuf:"bytes,26,opt,name=custom,proto3,oneof"`
+}
+
+type CollectedEvent_FormCapture struct {
+	// Only with consent IDENTIFIED; any other combination is an invalid record.
+	FormCapture *FormCapture `protobuf:"bytes,27,opt,name=form_capture,json=formCapture,proto3,oneof"`
+}
+
+func (*CollectedEvent_Engagement) isCollectedEvent_Detail() {}
+
+func (*CollectedEvent_Click) isCollectedEvent_Detail() {}
+
+func (*CollectedEvent_FormAction) isCollectedEvent_Detail() {}
+
+func (*CollectedEvent_Custom) isCollectedEvent_Detail() {}
+
+func (*CollectedEvent_FormCapture) isCollectedEvent_Detail() {}
+
+// Engagement is how much of a page view was seen, sent once, when it ends.
+type Engagement struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	VisibleMs uint32                 `protobuf:"varint,1,opt,name=visible_ms,json=visibleMs,proto3" json:"visible_ms,omitempty"`
+	// Deepest point scrolled to, in percent of the page.
+	ScrollPercent uint32 `protobuf:"varint,2,opt,name=scroll_percent,json=scrollPercent,proto3" json:"scroll_percent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Engagement) Reset() {
+	*x = Engagement{}
+	mi := &file_metiva_v1_event_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Engagement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Engagement) ProtoMessage() {}
+
+func (x *Engagement) ProtoReflect() protoreflect.Message {
+	mi := &file_metiva_v1_event_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Engagement.ProtoReflect.Descriptor instead.
+func (*Engagement) Descriptor() ([]byte, []int) {
+	return file_metiva_v1_event_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Engagement) GetVisibleMs() uint32 {
+	if x != nil {
+		return x.VisibleMs
+	}
+	return 0
+}
+
+func (x *Engagement) GetScrollPercent() uint32 {
+	if x != nil {
+		return x.ScrollPercent
+	}
+	return 0
+}
+
+// Click is a click on a link that leaves the page.
+type Click struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  ClickKind              `protobuf:"varint,1,opt,name=kind,proto3,enum=metiva.v1.ClickKind" json:"kind,omitempty"`
+	// Where the link leads; the path, masked like the page's, for a download only.
+	TargetHost    string `protobuf:"bytes,2,opt,name=target_host,json=targetHost,proto3" json:"target_host,omitempty"`
+	TargetPath    string `protobuf:"bytes,3,opt,name=target_path,json=targetPath,proto3" json:"target_path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Click) Reset() {
+	*x = Click{}
+	mi := &file_metiva_v1_event_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Click) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Click) ProtoMessage() {}
+
+func (x *Click) ProtoReflect() protoreflect.Message {
+	mi := &file_metiva_v1_event_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Click.ProtoReflect.Descriptor instead.
+func (*Click) Descriptor() ([]byte, []int) {
+	return file_metiva_v1_event_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Click) GetKind() ClickKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ClickKind_CLICK_KIND_UNSPECIFIED
+}
+
+func (x *Click) GetTargetHost() string {
+	if x != nil {
+		return x.TargetHost
+	}
+	return ""
+}
+
+func (x *Click) GetTargetPath() string {
+	if x != nil {
+		return x.TargetPath
+	}
+	return ""
+}
+
+// FormAction says that a form was used, never what it holds.
+type FormAction struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          FormActionKind         `protobuf:"varint,1,opt,name=kind,proto3,enum=metiva.v1.FormActionKind" json:"kind,omitempty"`
+	FormId        string                 `protobuf:"bytes,2,opt,name=form_id,json=formId,proto3" json:"form_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FormAction) Reset() {
+	*x = FormAction{}
+	mi := &file_metiva_v1_event_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FormAction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FormAction) ProtoMessage() {}
+
+func (x *FormAction) ProtoReflect() protoreflect.Message {
+	mi := &file_metiva_v1_event_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FormAction.ProtoReflect.Descriptor instead.
+func (*FormAction) Descriptor() ([]byte, []int) {
+	return file_metiva_v1_event_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *FormAction) GetKind() FormActionKind {
+	if x != nil {
+		return x.Kind
+	}
+	return FormActionKind_FORM_ACTION_KIND_UNSPECIFIED
+}
+
+func (x *FormAction) GetFormId() string {
+	if x != nil {
+		return x.FormId
+	}
+	return ""
+}
+
+// CustomEvent is what the site's own script reports.
+type CustomEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The site's allow-listed properties, masked.
+	Properties    map[string]string `protobuf:"bytes,2,rep,name=properties,proto3" json:"properties,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CustomEvent) Reset() {
+	*x = CustomEvent{}
+	mi := &file_metiva_v1_event_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CustomEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CustomEvent) ProtoMessage() {}
+
+func (x *CustomEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_metiva_v1_event_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CustomEvent.ProtoReflect.Descriptor instead.
+func (*CustomEvent) Descriptor() ([]byte, []int) {
+	return file_metiva_v1_event_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CustomEvent) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CustomEvent) GetProperties() map[string]string {
+	if x != nil {
+		return x.Properties
+	}
+	return nil
+}
+
+// FormCapture is a consented form post: the only part of an event with
+// person-level fields, and they are sealed under the subject's key.
+type FormCapture struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	FormId string                 `protobuf:"bytes,1,opt,name=form_id,json=formId,proto3" json:"form_id,omitempty"`
+	// The visitor id, or a random receipt id when there is none. 16 bytes.
+	SubjectId []byte `protobuf:"bytes,2,opt,name=subject_id,json=subjectId,proto3" json:"subject_id,omitempty"`
+	// The consent record the capture rests on, published before it.
+	ConsentRecordId []byte `protobuf:"bytes,3,opt,name=consent_record_id,json=consentRecordId,proto3" json:"consent_record_id,omitempty"`
+	// Field name of the form's policy to sealed value (pkg/seal, field
+	// "form.<name>").
+	SealedFields  map[string][]byte `protobuf:"bytes,4,rep,name=sealed_fields,json=sealedFields,proto3" json:"sealed_fields,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FormCapture) Reset() {
+	*x = FormCapture{}
+	mi := &file_metiva_v1_event_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FormCapture) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FormCapture) ProtoMessage() {}
+
+func (x *FormCapture) ProtoReflect() protoreflect.Message {
+	mi := &file_metiva_v1_event_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FormCapture.ProtoReflect.Descriptor instead.
+func (*FormCapture) Descriptor() ([]byte, []int) {
+	return file_metiva_v1_event_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *FormCapture) GetFormId() string {
+	if x != nil {
+		return x.FormId
+	}
+	return ""
+}
+
+func (x *FormCapture) GetSubjectId() []byte {
+	if x != nil {
+		return x.SubjectId
+	}
+	return nil
+}
+
+func (x *FormCapture) GetConsentRecordId() []byte {
+	if x != nil {
+		return x.ConsentRecordId
+	}
+	return nil
+}
+
+func (x *FormCapture) GetSealedFields() map[string][]byte {
+	if x != nil {
+		return x.SealedFields
+	}
+	return nil
+}
+
 // Resolution is the verdict with its evidence.
 type Resolution struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -491,7 +996,7 @@ type Resolution struct {
 
 func (x *Resolution) Reset() {
 	*x = Resolution{}
-	mi := &file_metiva_v1_event_proto_msgTypes[1]
+	mi := &file_metiva_v1_event_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +1008,7 @@ func (x *Resolution) String() string {
 func (*Resolution) ProtoMessage() {}
 
 func (x *Resolution) ProtoReflect() protoreflect.Message {
-	mi := &file_metiva_v1_event_proto_msgTypes[1]
+	mi := &file_metiva_v1_event_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +1021,7 @@ func (x *Resolution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resolution.ProtoReflect.Descriptor instead.
 func (*Resolution) Descriptor() ([]byte, []int) {
-	return file_metiva_v1_event_proto_rawDescGZIP(), []int{1}
+	return file_metiva_v1_event_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Resolution) GetVerdict() Verdict {
@@ -619,7 +1124,7 @@ type EnrichedEvent struct {
 
 func (x *EnrichedEvent) Reset() {
 	*x = EnrichedEvent{}
-	mi := &file_metiva_v1_event_proto_msgTypes[2]
+	mi := &file_metiva_v1_event_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -631,7 +1136,7 @@ func (x *EnrichedEvent) String() string {
 func (*EnrichedEvent) ProtoMessage() {}
 
 func (x *EnrichedEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_metiva_v1_event_proto_msgTypes[2]
+	mi := &file_metiva_v1_event_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -644,7 +1149,7 @@ func (x *EnrichedEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrichedEvent.ProtoReflect.Descriptor instead.
 func (*EnrichedEvent) Descriptor() ([]byte, []int) {
-	return file_metiva_v1_event_proto_rawDescGZIP(), []int{2}
+	return file_metiva_v1_event_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *EnrichedEvent) GetEventId() []byte {
@@ -847,7 +1352,7 @@ type Drop struct {
 
 func (x *Drop) Reset() {
 	*x = Drop{}
-	mi := &file_metiva_v1_event_proto_msgTypes[3]
+	mi := &file_metiva_v1_event_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -859,7 +1364,7 @@ func (x *Drop) String() string {
 func (*Drop) ProtoMessage() {}
 
 func (x *Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_metiva_v1_event_proto_msgTypes[3]
+	mi := &file_metiva_v1_event_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -872,7 +1377,7 @@ func (x *Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drop.ProtoReflect.Descriptor instead.
 func (*Drop) Descriptor() ([]byte, []int) {
-	return file_metiva_v1_event_proto_rawDescGZIP(), []int{3}
+	return file_metiva_v1_event_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Drop) GetEventId() []byte {
@@ -946,7 +1451,7 @@ type EnrichedRecord struct {
 
 func (x *EnrichedRecord) Reset() {
 	*x = EnrichedRecord{}
-	mi := &file_metiva_v1_event_proto_msgTypes[4]
+	mi := &file_metiva_v1_event_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1463,7 @@ func (x *EnrichedRecord) String() string {
 func (*EnrichedRecord) ProtoMessage() {}
 
 func (x *EnrichedRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_metiva_v1_event_proto_msgTypes[4]
+	mi := &file_metiva_v1_event_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1476,7 @@ func (x *EnrichedRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrichedRecord.ProtoReflect.Descriptor instead.
 func (*EnrichedRecord) Descriptor() ([]byte, []int) {
-	return file_metiva_v1_event_proto_rawDescGZIP(), []int{4}
+	return file_metiva_v1_event_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EnrichedRecord) GetKind() isEnrichedRecord_Kind {
@@ -1036,7 +1541,7 @@ type LedgerEntry struct {
 
 func (x *LedgerEntry) Reset() {
 	*x = LedgerEntry{}
-	mi := &file_metiva_v1_event_proto_msgTypes[5]
+	mi := &file_metiva_v1_event_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1048,7 +1553,7 @@ func (x *LedgerEntry) String() string {
 func (*LedgerEntry) ProtoMessage() {}
 
 func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_metiva_v1_event_proto_msgTypes[5]
+	mi := &file_metiva_v1_event_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1061,7 +1566,7 @@ func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerEntry.ProtoReflect.Descriptor instead.
 func (*LedgerEntry) Descriptor() ([]byte, []int) {
-	return file_metiva_v1_event_proto_rawDescGZIP(), []int{5}
+	return file_metiva_v1_event_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LedgerEntry) GetWriterId() string {
@@ -1117,7 +1622,7 @@ var File_metiva_v1_event_proto protoreflect.FileDescriptor
 
 const file_metiva_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15metiva/v1/event.proto\x12\tmetiva.v1\x1a\x16metiva/v1/common.proto\"\xed\x05\n" +
+	"\x15metiva/v1/event.proto\x12\tmetiva.v1\x1a\x16metiva/v1/common.proto\"\x9f\b\n" +
 	"\x0eCollectedEvent\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\fR\aeventId\x12\x1d\n" +
 	"\n" +
@@ -1144,7 +1649,49 @@ const file_metiva_v1_event_proto_rawDesc = "" +
 	"\x0esealed_address\x18\x12 \x01(\fR\rsealedAddress\x12*\n" +
 	"\x11sealed_user_agent\x18\x13 \x01(\fR\x0fsealedUserAgent\x12\x1b\n" +
 	"\twriter_id\x18\x14 \x01(\tR\bwriterId\x12%\n" +
-	"\x0eretention_days\x18\x15 \x01(\rR\rretentionDays\"\x9c\x02\n" +
+	"\x0eretention_days\x18\x15 \x01(\rR\rretentionDays\x12\x1a\n" +
+	"\breplayed\x18\x16 \x01(\bR\breplayed\x127\n" +
+	"\n" +
+	"engagement\x18\x17 \x01(\v2\x15.metiva.v1.EngagementH\x00R\n" +
+	"engagement\x12(\n" +
+	"\x05click\x18\x18 \x01(\v2\x10.metiva.v1.ClickH\x00R\x05click\x128\n" +
+	"\vform_action\x18\x19 \x01(\v2\x15.metiva.v1.FormActionH\x00R\n" +
+	"formAction\x120\n" +
+	"\x06custom\x18\x1a \x01(\v2\x16.metiva.v1.CustomEventH\x00R\x06custom\x12;\n" +
+	"\fform_capture\x18\x1b \x01(\v2\x16.metiva.v1.FormCaptureH\x00R\vformCaptureB\b\n" +
+	"\x06detail\"R\n" +
+	"\n" +
+	"Engagement\x12\x1d\n" +
+	"\n" +
+	"visible_ms\x18\x01 \x01(\rR\tvisibleMs\x12%\n" +
+	"\x0escroll_percent\x18\x02 \x01(\rR\rscrollPercent\"s\n" +
+	"\x05Click\x12(\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x14.metiva.v1.ClickKindR\x04kind\x12\x1f\n" +
+	"\vtarget_host\x18\x02 \x01(\tR\n" +
+	"targetHost\x12\x1f\n" +
+	"\vtarget_path\x18\x03 \x01(\tR\n" +
+	"targetPath\"T\n" +
+	"\n" +
+	"FormAction\x12-\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x19.metiva.v1.FormActionKindR\x04kind\x12\x17\n" +
+	"\aform_id\x18\x02 \x01(\tR\x06formId\"\xa8\x01\n" +
+	"\vCustomEvent\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12F\n" +
+	"\n" +
+	"properties\x18\x02 \x03(\v2&.metiva.v1.CustomEvent.PropertiesEntryR\n" +
+	"properties\x1a=\n" +
+	"\x0fPropertiesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x81\x02\n" +
+	"\vFormCapture\x12\x17\n" +
+	"\aform_id\x18\x01 \x01(\tR\x06formId\x12\x1d\n" +
+	"\n" +
+	"subject_id\x18\x02 \x01(\fR\tsubjectId\x12*\n" +
+	"\x11consent_record_id\x18\x03 \x01(\fR\x0fconsentRecordId\x12M\n" +
+	"\rsealed_fields\x18\x04 \x03(\v2(.metiva.v1.FormCapture.SealedFieldsEntryR\fsealedFields\x1a?\n" +
+	"\x11SealedFieldsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\x9c\x02\n" +
 	"\n" +
 	"Resolution\x12,\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x12.metiva.v1.VerdictR\averdict\x12\x1d\n" +
@@ -1215,7 +1762,15 @@ const file_metiva_v1_event_proto_rawDesc = "" +
 	"\tminute_ms\x18\x04 \x01(\x03R\bminuteMs\x12&\n" +
 	"\x05stage\x18\x05 \x01(\x0e2\x10.metiva.v1.StageR\x05stage\x12)\n" +
 	"\x06reason\x18\x06 \x01(\x0e2\x11.metiva.v1.ReasonR\x06reason\x12\x14\n" +
-	"\x05count\x18\a \x01(\x04R\x05count*\xa4\x01\n" +
+	"\x05count\x18\a \x01(\x04R\x05count*Y\n" +
+	"\tClickKind\x12\x1a\n" +
+	"\x16CLICK_KIND_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13CLICK_KIND_OUTBOUND\x10\x01\x12\x17\n" +
+	"\x13CLICK_KIND_DOWNLOAD\x10\x02*k\n" +
+	"\x0eFormActionKind\x12 \n" +
+	"\x1cFORM_ACTION_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16FORM_ACTION_KIND_START\x10\x01\x12\x1b\n" +
+	"\x17FORM_ACTION_KIND_SUBMIT\x10\x02*\xa4\x01\n" +
 	"\vDeviceClass\x12\x1c\n" +
 	"\x18DEVICE_CLASS_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14DEVICE_CLASS_DESKTOP\x10\x01\x12\x17\n" +
@@ -1262,49 +1817,67 @@ func file_metiva_v1_event_proto_rawDescGZIP() []byte {
 	return file_metiva_v1_event_proto_rawDescData
 }
 
-var file_metiva_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_metiva_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_metiva_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_metiva_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_metiva_v1_event_proto_goTypes = []any{
-	(DeviceClass)(0),       // 0: metiva.v1.DeviceClass
-	(BotClass)(0),          // 1: metiva.v1.BotClass
-	(Verdict)(0),           // 2: metiva.v1.Verdict
-	(*CollectedEvent)(nil), // 3: metiva.v1.CollectedEvent
-	(*Resolution)(nil),     // 4: metiva.v1.Resolution
-	(*EnrichedEvent)(nil),  // 5: metiva.v1.EnrichedEvent
-	(*Drop)(nil),           // 6: metiva.v1.Drop
-	(*EnrichedRecord)(nil), // 7: metiva.v1.EnrichedRecord
-	(*LedgerEntry)(nil),    // 8: metiva.v1.LedgerEntry
-	(EventType)(0),         // 9: metiva.v1.EventType
-	(ConsentState)(0),      // 10: metiva.v1.ConsentState
-	(*Campaign)(nil),       // 11: metiva.v1.Campaign
-	(*SourceRef)(nil),      // 12: metiva.v1.SourceRef
-	(Stage)(0),             // 13: metiva.v1.Stage
-	(Reason)(0),            // 14: metiva.v1.Reason
+	(ClickKind)(0),         // 0: metiva.v1.ClickKind
+	(FormActionKind)(0),    // 1: metiva.v1.FormActionKind
+	(DeviceClass)(0),       // 2: metiva.v1.DeviceClass
+	(BotClass)(0),          // 3: metiva.v1.BotClass
+	(Verdict)(0),           // 4: metiva.v1.Verdict
+	(*CollectedEvent)(nil), // 5: metiva.v1.CollectedEvent
+	(*Engagement)(nil),     // 6: metiva.v1.Engagement
+	(*Click)(nil),          // 7: metiva.v1.Click
+	(*FormAction)(nil),     // 8: metiva.v1.FormAction
+	(*CustomEvent)(nil),    // 9: metiva.v1.CustomEvent
+	(*FormCapture)(nil),    // 10: metiva.v1.FormCapture
+	(*Resolution)(nil),     // 11: metiva.v1.Resolution
+	(*EnrichedEvent)(nil),  // 12: metiva.v1.EnrichedEvent
+	(*Drop)(nil),           // 13: metiva.v1.Drop
+	(*EnrichedRecord)(nil), // 14: metiva.v1.EnrichedRecord
+	(*LedgerEntry)(nil),    // 15: metiva.v1.LedgerEntry
+	nil,                    // 16: metiva.v1.CustomEvent.PropertiesEntry
+	nil,                    // 17: metiva.v1.FormCapture.SealedFieldsEntry
+	(EventType)(0),         // 18: metiva.v1.EventType
+	(ConsentState)(0),      // 19: metiva.v1.ConsentState
+	(*Campaign)(nil),       // 20: metiva.v1.Campaign
+	(*SourceRef)(nil),      // 21: metiva.v1.SourceRef
+	(Stage)(0),             // 22: metiva.v1.Stage
+	(Reason)(0),            // 23: metiva.v1.Reason
 }
 var file_metiva_v1_event_proto_depIdxs = []int32{
-	9,  // 0: metiva.v1.CollectedEvent.type:type_name -> metiva.v1.EventType
-	10, // 1: metiva.v1.CollectedEvent.consent:type_name -> metiva.v1.ConsentState
-	11, // 2: metiva.v1.CollectedEvent.campaign:type_name -> metiva.v1.Campaign
-	2,  // 3: metiva.v1.Resolution.verdict:type_name -> metiva.v1.Verdict
-	9,  // 4: metiva.v1.EnrichedEvent.type:type_name -> metiva.v1.EventType
-	10, // 5: metiva.v1.EnrichedEvent.consent:type_name -> metiva.v1.ConsentState
-	11, // 6: metiva.v1.EnrichedEvent.campaign:type_name -> metiva.v1.Campaign
-	0,  // 7: metiva.v1.EnrichedEvent.device:type_name -> metiva.v1.DeviceClass
-	1,  // 8: metiva.v1.EnrichedEvent.bot:type_name -> metiva.v1.BotClass
-	4,  // 9: metiva.v1.EnrichedEvent.resolution:type_name -> metiva.v1.Resolution
-	12, // 10: metiva.v1.EnrichedEvent.source:type_name -> metiva.v1.SourceRef
-	13, // 11: metiva.v1.Drop.stage:type_name -> metiva.v1.Stage
-	14, // 12: metiva.v1.Drop.reason:type_name -> metiva.v1.Reason
-	12, // 13: metiva.v1.Drop.source:type_name -> metiva.v1.SourceRef
-	5,  // 14: metiva.v1.EnrichedRecord.event:type_name -> metiva.v1.EnrichedEvent
-	6,  // 15: metiva.v1.EnrichedRecord.drop:type_name -> metiva.v1.Drop
-	13, // 16: metiva.v1.LedgerEntry.stage:type_name -> metiva.v1.Stage
-	14, // 17: metiva.v1.LedgerEntry.reason:type_name -> metiva.v1.Reason
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	18, // 0: metiva.v1.CollectedEvent.type:type_name -> metiva.v1.EventType
+	19, // 1: metiva.v1.CollectedEvent.consent:type_name -> metiva.v1.ConsentState
+	20, // 2: metiva.v1.CollectedEvent.campaign:type_name -> metiva.v1.Campaign
+	6,  // 3: metiva.v1.CollectedEvent.engagement:type_name -> metiva.v1.Engagement
+	7,  // 4: metiva.v1.CollectedEvent.click:type_name -> metiva.v1.Click
+	8,  // 5: metiva.v1.CollectedEvent.form_action:type_name -> metiva.v1.FormAction
+	9,  // 6: metiva.v1.CollectedEvent.custom:type_name -> metiva.v1.CustomEvent
+	10, // 7: metiva.v1.CollectedEvent.form_capture:type_name -> metiva.v1.FormCapture
+	0,  // 8: metiva.v1.Click.kind:type_name -> metiva.v1.ClickKind
+	1,  // 9: metiva.v1.FormAction.kind:type_name -> metiva.v1.FormActionKind
+	16, // 10: metiva.v1.CustomEvent.properties:type_name -> metiva.v1.CustomEvent.PropertiesEntry
+	17, // 11: metiva.v1.FormCapture.sealed_fields:type_name -> metiva.v1.FormCapture.SealedFieldsEntry
+	4,  // 12: metiva.v1.Resolution.verdict:type_name -> metiva.v1.Verdict
+	18, // 13: metiva.v1.EnrichedEvent.type:type_name -> metiva.v1.EventType
+	19, // 14: metiva.v1.EnrichedEvent.consent:type_name -> metiva.v1.ConsentState
+	20, // 15: metiva.v1.EnrichedEvent.campaign:type_name -> metiva.v1.Campaign
+	2,  // 16: metiva.v1.EnrichedEvent.device:type_name -> metiva.v1.DeviceClass
+	3,  // 17: metiva.v1.EnrichedEvent.bot:type_name -> metiva.v1.BotClass
+	11, // 18: metiva.v1.EnrichedEvent.resolution:type_name -> metiva.v1.Resolution
+	21, // 19: metiva.v1.EnrichedEvent.source:type_name -> metiva.v1.SourceRef
+	22, // 20: metiva.v1.Drop.stage:type_name -> metiva.v1.Stage
+	23, // 21: metiva.v1.Drop.reason:type_name -> metiva.v1.Reason
+	21, // 22: metiva.v1.Drop.source:type_name -> metiva.v1.SourceRef
+	12, // 23: metiva.v1.EnrichedRecord.event:type_name -> metiva.v1.EnrichedEvent
+	13, // 24: metiva.v1.EnrichedRecord.drop:type_name -> metiva.v1.Drop
+	22, // 25: metiva.v1.LedgerEntry.stage:type_name -> metiva.v1.Stage
+	23, // 26: metiva.v1.LedgerEntry.reason:type_name -> metiva.v1.Reason
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_metiva_v1_event_proto_init() }
@@ -1313,7 +1886,14 @@ func file_metiva_v1_event_proto_init() {
 		return
 	}
 	file_metiva_v1_common_proto_init()
-	file_metiva_v1_event_proto_msgTypes[4].OneofWrappers = []any{
+	file_metiva_v1_event_proto_msgTypes[0].OneofWrappers = []any{
+		(*CollectedEvent_Engagement)(nil),
+		(*CollectedEvent_Click)(nil),
+		(*CollectedEvent_FormAction)(nil),
+		(*CollectedEvent_Custom)(nil),
+		(*CollectedEvent_FormCapture)(nil),
+	}
+	file_metiva_v1_event_proto_msgTypes[9].OneofWrappers = []any{
 		(*EnrichedRecord_Event)(nil),
 		(*EnrichedRecord_Drop)(nil),
 	}
@@ -1322,8 +1902,8 @@ func file_metiva_v1_event_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_metiva_v1_event_proto_rawDesc), len(file_metiva_v1_event_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   6,
+			NumEnums:      5,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
