@@ -86,6 +86,7 @@ type Collector struct {
 	inFlight atomic.Int64
 	requests sync.Pool // of *request
 	works    sync.Pool // of *work
+	patience patience
 
 	// panicLogged is when a panic was last logged, in Unix seconds.
 	panicLogged atomic.Int64
@@ -112,11 +113,12 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		withdrawals: consent.NewWithdrawals(),
 		script:      newScript(deps.Snippet),
 	}
+	c.patience.timeout = cfg.AckTimeout
 	c.requests.New = func() any { return newRequest(c) }
 	c.works.New = func() any { return newWork() }
 	c.ledger = newLedger(c.writerID, deps.Producer, deps.Now)
 	var err error
-	if c.metrics, err = newMetrics(deps.Registry, c.sites.count); err != nil {
+	if c.metrics, err = newMetrics(deps.Registry, c.sites.count, c.inFlight.Load); err != nil {
 		return nil, fmt.Errorf("registering collector metrics: %w", err)
 	}
 	c.limits = newLimits(cfg, c.metrics)

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"unsafe"
+
+	"github.com/valyala/fasthttp"
 )
 
 const (
@@ -13,6 +15,14 @@ const (
 	// hopBytesMax fits an IPv6 address with zone, brackets and port.
 	hopBytesMax = 80
 )
+
+// peerOf is the address of the other end of a request's connection.
+func peerOf(ctx *fasthttp.RequestCtx) netip.Addr {
+	if c, ok := ctx.Conn().(*conn); ok {
+		return c.peer
+	}
+	return peerAddr(ctx.RemoteAddr())
+}
 
 // peerAddr is the address of a connection's other end, if it has one.
 func peerAddr(addr net.Addr) netip.Addr {
