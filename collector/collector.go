@@ -108,11 +108,11 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	c := &Collector{
 		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now,
 		writerID:    cfg.Name + "-" + hex.EncodeToString(suffix[:]),
-		sites:       newSites(),
 		salts:       newSalts(deps.EdgeKey, deps.Now),
 		withdrawals: consent.NewWithdrawals(),
 		script:      newScript(deps.Snippet),
 	}
+	c.sites = newSites(c.salts)
 	c.patience.timeout = cfg.AckTimeout
 	c.requests.New = func() any { return newRequest(c) }
 	c.works.New = func() any { return newWork() }

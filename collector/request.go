@@ -192,7 +192,7 @@ func (r *request) decide(token []byte) metivav1.Reason {
 
 // prepare makes the visit key and the tenant's data key ready.
 func (r *request) prepare() error {
-	hasher := r.c.salts.lookup(r.site.companyID, r.received)
+	hasher := r.site.salts.at(r.received)
 	if r.salted = hasher != nil; r.salted {
 		r.visitKey = hasher.key(r.site.siteID, r.decision, r.address, familyOf(r.userAgent))
 	} else {
