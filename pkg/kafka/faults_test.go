@@ -270,6 +270,47 @@ func TestBufferIsBounded(t *testing.T) {
 	checkOnce(t, readAll(t, c, "t")[0], len(acks)+1)
 }
 
+func TestStalled(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.Start(t)
+	b.CreateTopic("t", 2)
+	c := newClient(t, b.Addrs())
+	p := newProducer(t, c, kafka.ProducerConfig{Linger: time.Millisecond})
+	if got := p.Stalled(); got != 0 {
+		t.Errorf("%v before the first record", got)
+	}
+	for partition := range 2 {
+		if err := p.ProduceSync(testCtx(t), "t", partition, nil, []byte("0")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := p.Stalled(); got != 0 {
+		t.Errorf("%v with all acknowledged", got)
+	}
+	resume := b.Stall()
+	first, err := p.Produce("t", 0, nil, []byte("1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waittest.Until(t, 30*time.Second, "the stall shows", func() bool { return p.Stalled() > 50*time.Millisecond })
+	later, err := p.Produce("t", 1, nil, []byte("1")) // does not make it younger
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Stalled(); got < 50*time.Millisecond {
+		t.Errorf("%v with a young record beside the old one", got)
+	}
+	resume()
+	for _, ack := range []*kafka.Ack{first, later} {
+		if err := await(t, ack); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := p.Stalled(); got != 0 {
+		t.Errorf("%v after the stall", got)
+	}
+}
+
 func TestRunFlushesAndCloses(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -39,6 +40,9 @@ type lane struct {
 	topic     string
 	partition int32
 	wake      chan struct{}
+	// oldest is when the oldest unfinished batch was begun, in nanoseconds
+	// after Producer.made; 0: there is none. Changed under mu.
+	oldest atomic.Int64
 
 	mu     sync.Mutex
 	cur    *batch   // still filling
@@ -74,6 +78,9 @@ func (l *lane) append(size int, key, value []byte, headers []Header) (*Ack, erro
 		b, _ = l.p.batches.Get().(*batch)
 		*b = batch{records: b.records[:0], firstMs: ms, maxMs: ms, born: now, ack: &Ack{done: make(chan struct{})}}
 		l.cur, wake = b, true
+		if l.oldest.Load() == 0 {
+			l.oldest.Store(l.sinceMade(b))
+		}
 	}
 	b.maxMs = max(b.maxMs, ms)
 	b.records = appendRecord(b.records, ms-b.firstMs, int64(b.count), key, value, headers)
@@ -269,6 +276,23 @@ func (l *lane) send(ctx context.Context) error {
 	return nil
 }
 
+// sinceMade is when a batch was begun, as oldest has it; never 0.
+func (l *lane) sinceMade(b *batch) int64 { return max(int64(b.born.Sub(l.p.made)), 1) }
+
+// passOn makes the next batch the oldest one.
+func (l *lane) passOn() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case len(l.queue) > 0:
+		l.oldest.Store(l.sinceMade(l.queue[0]))
+	case l.cur != nil:
+		l.oldest.Store(l.sinceMade(l.cur))
+	default:
+		l.oldest.Store(0)
+	}
+}
+
 // finish tells the waiters and takes the memory back.
 func (l *lane) finish(b *batch, err error, outcome string) {
 	m := l.p.client.metrics
@@ -281,6 +305,7 @@ func (l *lane) finish(b *batch, err error, outcome string) {
 		l.p.client.log.Warn("kafka batch was not acknowledged", "topic", l.topic, "partition", l.partition,
 			"records", b.count, "outcome", outcome, "error", err)
 	}
+	l.passOn()
 	b.ack.err = err
 	close(b.ack.done)
 	l.p.buffered.Add(-b.reserved)

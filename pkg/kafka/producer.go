@@ -63,6 +63,7 @@ type Producer struct {
 	cfg     ProducerConfig
 	sealer  *sealer
 	batches sync.Pool // of *batch
+	made    time.Time // from which the lanes count
 
 	buffered atomic.Int64 // bytes accepted and not yet finished
 	stopping atomic.Bool
@@ -109,7 +110,7 @@ func (c *Client) NewProducer(cfg ProducerConfig) (*Producer, error) {
 		return nil, err
 	}
 	p := &Producer{
-		client: c, cfg: cfg, sealer: sealer,
+		client: c, cfg: cfg, sealer: sealer, made: c.now(),
 		closing: make(chan struct{}),
 		topics:  map[string]knownTopic{},
 	}
@@ -195,6 +196,23 @@ func (p *Producer) ProduceSync(ctx context.Context, topic string, partition int,
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for the acknowledgement: %w: %w", ErrOutcomeUnknown, ctx.Err())
 	}
+}
+
+// Stalled is how long the oldest record that is neither acknowledged nor given
+// up has waited, over all partitions; 0 when there is none. It is for circuit
+// breakers, and cheap enough for each request: an atomic read a partition.
+// Without a fault it stays under Linger and one round trip.
+func (p *Producer) Stalled() time.Duration {
+	oldest := int64(0)
+	for _, l := range *p.lanes.Load() {
+		if born := l.oldest.Load(); born != 0 && (oldest == 0 || born < oldest) {
+			oldest = born
+		}
+	}
+	if oldest == 0 {
+		return 0
+	}
+	return max(p.client.now().Sub(p.made)-time.Duration(oldest), 0)
 }
 
 // PartitionFor gives the partition of a key, as Java's default partitioner
