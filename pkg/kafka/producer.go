@@ -56,14 +56,19 @@ func (c ProducerConfig) Validate() error {
 }
 
 // Producer sends records idempotently: each partition has one stream of
-// batches with sequence numbers, one batch under way at a time, repeated with
-// the same bytes until it is acknowledged or DeliveryTimeout has passed.
+// batches with sequence numbers (a lane), one batch under way at a time,
+// repeated with the same bytes until it is acknowledged or DeliveryTimeout has
+// passed. Batches for one broker share requests; see dispatcher.
 type Producer struct {
 	client  *Client
 	cfg     ProducerConfig
 	sealer  *sealer
 	batches sync.Pool // of *batch
-	made    time.Time // from which the lanes count
+	// requests that are done with, for their memory.
+	requests sync.Pool // of *produceRequest
+	board    *board
+	leaders  *leaders
+	made     time.Time // from which the lanes count
 
 	buffered atomic.Int64 // bytes accepted and not yet finished
 	stopping atomic.Bool
@@ -72,8 +77,6 @@ type Producer struct {
 	mu      sync.Mutex
 	running bool
 	ended   bool
-	wg      sync.WaitGroup
-	closing chan struct{}
 
 	reportMu sync.Mutex
 	reported int64 // of buffered, as the metric has it
@@ -111,9 +114,11 @@ func (c *Client) NewProducer(cfg ProducerConfig) (*Producer, error) {
 	}
 	p := &Producer{
 		client: c, cfg: cfg, sealer: sealer, made: c.now(),
-		closing: make(chan struct{}),
+		board:   newBoard(),
+		leaders: &leaders{client: c, turn: make(chan struct{}, 1)},
 		topics:  map[string]knownTopic{},
 	}
+	p.requests.New = func() any { return &produceRequest{rawMessage: rawMessage{clientID: c.cfg.ClientID}} }
 	p.batches.New = func() any { return &batch{} }
 	p.lanes.Store(&map[laneKey]*lane{})
 	return p, nil
@@ -128,18 +133,17 @@ func (p *Producer) Run(ctx context.Context) error {
 		return errors.New("kafka: producer runs already or has run")
 	}
 	p.running = true
-	for _, l := range *p.lanes.Load() {
-		p.wg.Go(l.run)
-	}
 	p.mu.Unlock()
-
-	<-ctx.Done()
-	p.mu.Lock()
-	p.ended = true
-	p.mu.Unlock()
-	p.stopping.Store(true)
-	close(p.closing)
-	p.wg.Wait()
+	closing := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		p.mu.Lock()
+		p.ended = true
+		p.mu.Unlock()
+		p.stopping.Store(true)
+		close(closing)
+	})
+	defer stop()
+	newDispatcher(p).run(closing)
 	return nil
 }
 
@@ -261,9 +265,6 @@ func (p *Producer) lane(topic string, partition int) (*lane, error) {
 	l := newLane(p, topic, int32(partition))
 	lanes[key] = l
 	p.lanes.Store(&lanes)
-	if p.running {
-		p.wg.Go(l.run)
-	}
 	return l, nil
 }
 
