@@ -169,7 +169,7 @@ func (r *request) sealAndEncode(e *incoming) error {
 	if b.value, err = schemas.Encode(b.value[:0], &b.message); err != nil {
 		return fmt.Errorf("encoding event: %w", err)
 	}
-	if len(b.value) > schemas.RecordBytesMax {
+	if len(b.value) > schemas.RecordBytesMax-schemas.ReplayMarkBytes {
 		return errRecordTooLarge
 	}
 	return nil

@@ -49,10 +49,26 @@ func (s *Spool) commit() {
 	}
 	more := s.waiting > 0
 	s.mu.Unlock()
+	if err != nil {
+		s.reportLost(buf)
+	}
 	ack.err = err
 	close(ack.done)
 	if more {
 		s.nudge()
+	}
+}
+
+// NotifyLost has f called for every record that Append took and the disk did not,
+// before the record's Ack is done. Call it before Run.
+func (s *Spool) NotifyLost(f func(topic string, partition int)) { s.lost = f }
+
+func (s *Spool) reportLost(buf []byte) {
+	for s.lost != nil && len(buf) > 0 {
+		n := frameBytes(buf)
+		topic := buf[FrameOverhead : FrameOverhead+int(buf[29])]
+		s.lost(string(topic), int(binary.LittleEndian.Uint32(buf[30:])))
+		buf = buf[n:]
 	}
 }
 

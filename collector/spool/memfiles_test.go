@@ -16,7 +16,7 @@ var (
 
 // sectorBytes is what a torn write is torn by; small, so that it happens within
 // the small segments of the tests.
-const sectorBytes = 64
+const sectorBytes = 16
 
 // memoryDisk is a directory that forgets: after a crash, of what was not synced
 // any part may be there, in any order.

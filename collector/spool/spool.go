@@ -19,6 +19,7 @@ type Spool struct {
 	now     func() time.Time
 	metrics *metrics
 	salt    func() uint32
+	lost    func(topic string, partition int)
 
 	wake chan struct{} // one token: there is something to commit
 
