@@ -6,7 +6,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"syscall"
+	"time"
 )
 
 // files is the directory of a spool. Tests put one beneath that loses and tears
@@ -34,6 +36,13 @@ type file interface {
 }
 
 const lockName = "lock"
+
+// A process that is just ending, or one that looks for abandoned spools, has the
+// lock for a moment.
+const (
+	lockTries = 10
+	lockPause = 50 * time.Millisecond
+)
 
 // directory is the files of a real directory.
 type directory struct {
@@ -66,7 +75,13 @@ func (d *directory) claim() error {
 	if err != nil {
 		return fmt.Errorf("opening the spool's lock: %w", err)
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	for range lockTries {
+		if err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil || !errors.Is(err, syscall.EWOULDBLOCK) {
+			break
+		}
+		time.Sleep(lockPause)
+	}
+	if err != nil {
 		_ = lock.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return ErrLocked
@@ -124,4 +139,34 @@ func (d *directory) syncDir() error {
 
 func (d *directory) close() error {
 	return errors.Join(d.lock.Close(), d.root.Close())
+}
+
+// Abandoned names the spools in the directories of a folder that hold records and
+// that no process uses. Those in use are left out, ours with them.
+func Abandoned(parent string) ([]string, error) {
+	root, err := os.OpenRoot(parent)
+	if err != nil {
+		return nil, fmt.Errorf("opening the folder of the spools: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	found, err := fs.Glob(root.FS(), "*/*.seg")
+	if err != nil {
+		return nil, fmt.Errorf("reading the folder of the spools: %w", err)
+	}
+	var names []string
+	for _, file := range found {
+		name := path.Dir(file)
+		if len(names) > 0 && names[len(names)-1] == name {
+			continue
+		}
+		lock, err := root.OpenFile(path.Join(name, lockName), os.O_RDWR, 0o600)
+		if err != nil {
+			continue // another user's
+		}
+		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			names = append(names, name)
+		}
+		_ = lock.Close()
+	}
+	return names, nil
 }
