@@ -160,7 +160,7 @@ func (r *request) sealAndEncode(e *incoming) error {
 	if err := b.encode(); err != nil {
 		return fmt.Errorf("encoding event: %w", err)
 	}
-	if len(b.value) > schemas.RecordBytesMax {
+	if len(b.value) > schemas.RecordBytesMax-schemas.ReplayMarkBytes {
 		return errRecordTooLarge
 	}
 	return nil

@@ -112,12 +112,12 @@ func (r *request) handleAll(whole metivav1.Reason) {
 	if whole == metivav1.Reason_REASON_UNSPECIFIED {
 		defer c.leave(n)
 		if !c.enter(n) {
-			whole = metivav1.Reason_REASON_UNACKNOWLEDGED
+			whole = metivav1.Reason_REASON_OVERLOADED
 		} else if admitted, r.retryAfter = c.limits.admit(r, admitted); admitted == 0 {
 			whole = metivav1.Reason_REASON_RATE_LIMITED
 		} else if err := r.prepare(); err != nil {
 			c.metrics.dataKeyFailures.Inc()
-			whole = metivav1.Reason_REASON_UNACKNOWLEDGED
+			whole = refusalReason(err)
 		}
 	}
 	for i := range r.batch.Events {

@@ -28,7 +28,7 @@ func outcomeOf(reason metivav1.Reason) outcome {
 	switch reason {
 	case metivav1.Reason_REASON_UNSPECIFIED:
 		return outcomeAccepted
-	case metivav1.Reason_REASON_UNACKNOWLEDGED, metivav1.Reason_REASON_NOT_READY, metivav1.Reason_REASON_RATE_LIMITED:
+	case metivav1.Reason_REASON_UNACKNOWLEDGED, metivav1.Reason_REASON_OVERLOADED, metivav1.Reason_REASON_NOT_READY, metivav1.Reason_REASON_RATE_LIMITED:
 		return outcomeRetry
 	default:
 		return outcomeDropped

@@ -10,6 +10,7 @@ import (
 
 	"github.com/metiva-io/metiva/collector/beacon"
 	"github.com/metiva-io/metiva/collector/mask"
+	"github.com/metiva-io/metiva/collector/spool"
 	"github.com/metiva-io/metiva/consent"
 	"github.com/metiva-io/metiva/pkg/seal"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -236,9 +237,9 @@ func (r *request) produce(res *result, e *incoming) {
 	case errors.Is(err, errRecordTooLarge):
 		res.reason = metivav1.Reason_REASON_TOO_LARGE
 		return
-	case errors.Is(err, seal.ErrNoKey), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, seal.ErrNoKey), errors.Is(err, context.DeadlineExceeded), errors.Is(err, spool.ErrFull):
 		r.c.metrics.dataKeyFailures.Inc()
-		res.reason = metivav1.Reason_REASON_UNACKNOWLEDGED
+		res.reason = refusalReason(err)
 		return
 	case err != nil:
 		res.reason = metivav1.Reason_REASON_INTERNAL
@@ -246,6 +247,6 @@ func (r *request) produce(res *result, e *incoming) {
 	}
 	res.ack, err = r.send()
 	if err != nil {
-		res.ack, res.reason = nil, metivav1.Reason_REASON_UNACKNOWLEDGED
+		res.ack, res.reason = nil, refusalReason(err)
 	}
 }
