@@ -141,7 +141,7 @@ func (c *Collector) publishKey(ctx context.Context, rec *metivav1.DataKey) error
 	if err != nil {
 		return err
 	}
-	return c.deps.Producer.ProduceSync(ctx, schemas.TopicControlKeys, 0, seal.DataKeyRecordKey(rec.GetKeyId()), value)
+	return c.deps.Producer.ProduceSync(ctx, schemas.TopicControlKeys, 0, seal.RecordKeyOf(rec), value)
 }
 
 // ApplySite takes one record of control.sites.
@@ -152,6 +152,7 @@ func (c *Collector) ApplySite(key, value []byte) error {
 
 // ApplyKey takes one record of control.keys.
 func (c *Collector) ApplyKey(key, value []byte) error {
+	c.sealer.ApplyKey(key, value)
 	c.applied(schemas.TopicControlKeys, c.salts.apply(key, value))
 	return nil
 }
@@ -244,8 +245,8 @@ func (c *Collector) watchKafka(ctx context.Context) {
 	}
 }
 
-// housekeep publishes counts and forgets yesterday's keys and salts and the
-// last minute's quotas.
+// housekeep publishes counts, makes the keys of the day to come, and forgets
+// yesterday's keys and salts and the last minute's quotas.
 func (c *Collector) housekeep(ctx context.Context) {
 	ticker := time.NewTicker(c.cfg.LedgerInterval)
 	defer ticker.Stop()
@@ -257,8 +258,19 @@ func (c *Collector) housekeep(ctx context.Context) {
 		}
 		c.publishLedger(ctx)
 		c.sealer.Forget()
+		c.prepareAhead(ctx)
 		c.salts.forget()
 		c.limits.forget(c.now())
+	}
+}
+
+// prepareAhead lets the tenants' keys be renewed before they end, so that nobody
+// waits for Kafka at midnight.
+func (c *Collector) prepareAhead(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.AckTimeout)
+	defer cancel()
+	if err := c.sealer.PrepareAhead(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		c.log.Warn("data keys of the day to come are not published yet, trying again", "error", err)
 	}
 }
 

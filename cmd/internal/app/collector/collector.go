@@ -83,6 +83,7 @@ type keys struct {
 	resolver seal.PublicKey
 	edge     seal.PrivateKey
 	tokens   *consent.Tokens
+	files    []seal.KeyMaterial
 }
 
 func readKeys(cfg *Config) (k keys, err error) {
@@ -101,6 +102,7 @@ func readKeys(cfg *Config) (k keys, err error) {
 	if k.edge, err = edge.PrivateKey(); err != nil {
 		return keys{}, err
 	}
+	k.files = []seal.KeyMaterial{resolver, edge, tokens}
 	k.tokens, err = consent.NewTokens(tokens.Secret())
 	return k, err
 }
@@ -118,6 +120,7 @@ func Run(ctx context.Context, sys app.System) error {
 		return err
 	}
 	w := app.Watch(sys, &cfg.Process, "collector", append(stage.ReadinessNames(), stage.ReadySpool)...)
+	w.WarnOfExposed(held.files...)
 	client, err := kafka.NewClient(cfg.Kafka.Client("collector"), w.Log, w.Registry)
 	if err != nil {
 		return err
