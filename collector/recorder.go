@@ -20,7 +20,7 @@ const (
 	consentQueueMax = 256
 	// Pauses between two attempts to make the same consent record durable.
 	consentRetryMin = 20 * time.Millisecond
-	consentRetryMax = time.Second
+	consentRetryMax = 100 * time.Millisecond
 )
 
 var (
