@@ -531,6 +531,29 @@ func TestConsentPreflightAndMethods(t *testing.T) {
 	}
 }
 
+// TestPageThatRefusesLowersAToken: the page's claim beside a valid token is as
+// good as a refusal, for these events alone.
+func TestPageThatRefusesLowersAToken(t *testing.T) {
+	t.Parallel()
+	e := startConsentEdge(t, nil)
+	token := e.grant().Token
+	for i, c := range []struct {
+		refused any
+		want    metivav1.ConsentState
+	}{
+		{true, metivav1.ConsentState_CONSENT_STATE_DENIED}, {false, metivav1.ConsentState_CONSENT_STATE_ANALYTICS}, {nil, metivav1.ConsentState_CONSENT_STATE_ANALYTICS},
+	} {
+		body := e.bodyWithToken(token, newPage(e))
+		body["refused"] = c.refused
+		if a := e.post(body); a.outcomes() != "accepted" {
+			t.Fatalf("%s", a.body)
+		}
+		if ev := e.only(i + 1); ev.GetConsent() != c.want {
+			t.Errorf("refused %v: %v", c.refused, ev.GetConsent())
+		}
+	}
+}
+
 // TestNoCallsMakeAnalyticsWithoutAGrant: whatever is called in whatever order, an
 // event is analytics only with a token of a grant that was not taken back.
 func TestNoCallsMakeAnalyticsWithoutAGrant(t *testing.T) {
@@ -618,8 +641,11 @@ func TestConsentKeepsSecrets(t *testing.T) {
 	token := e.grant().Token
 	var answers bytes.Buffer
 	for _, body := range []any{
-		chooseCall(bannerClaim("refused")).with("token", token), members{"site": testKey, "token": token}, members{"site": testKey, "token": token + "x", "withdraw": true},
-		members{"site": "pk_x", "token": token, "read": true}, `{"site":"` + testKey + `","token":"` + token + `","email":"` + personalWord + `@example.nl"}`,
+		chooseCall(bannerClaim("refused")).with("token", token),
+		members{"site": testKey, "token": token},
+		members{"site": testKey, "token": token + "x", "withdraw": true},
+		members{"site": "pk_x", "token": token, "read": true},
+		`{"site":"` + testKey + `","token":"` + token + `","email":"` + personalWord + `@example.nl"}`,
 		`{"site":"` + testKey + `","claim":{"source":"` + personalWord + `"}}`, `{"token":"` + token,
 	} {
 		for _, method := range []string{http.MethodPost, http.MethodDelete} {

@@ -38,11 +38,8 @@ func consentBody(replaced ...string) string {
 
 // claimOf is the banner's grant with members added behind it.
 func claimOf(added ...string) string {
-	out := `{"source":"banner","answer":"granted","made":true,"text_version":"` + testText + `"`
-	for _, member := range added {
-		out += "," + member
-	}
-	return out + "}"
+	members := append([]string{`"source":"banner","answer":"granted","made":true,"text_version":"` + testText + `"`}, added...)
+	return "{" + strings.Join(members, ",") + "}"
 }
 
 // hostileConsentRows are bodies and headers for the way consent is given and taken
