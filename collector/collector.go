@@ -78,6 +78,7 @@ type Collector struct {
 	sealer      *seal.Sealer
 	ledger      *ledger
 	recorder    *recorder
+	choices     *prometheus.CounterVec // calls to /v1/consent
 	limits      *limits
 	inflater    *inflater
 	metrics     *metrics
@@ -118,6 +119,9 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	var err error
 	if c.metrics, err = newMetrics(deps.Registry, c.sites.count); err != nil {
 		return nil, fmt.Errorf("registering collector metrics: %w", err)
+	}
+	if c.choices, err = newChoiceCounter(deps.Registry); err != nil {
+		return nil, err
 	}
 	c.limits = newLimits(cfg, c.metrics)
 	if c.inflater, err = newInflater(cfg.BodyBytesMax); err != nil {

@@ -2,9 +2,11 @@ package collector
 
 import (
 	"encoding/hex"
+	"fmt"
 	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 
 	"github.com/metiva-io/metiva/schemas"
@@ -59,6 +61,19 @@ type consentAnswer struct {
 	retryAfter time.Duration
 }
 
+// newChoiceCounter registers the metric of calls. No label names a tenant, a site or
+// a visitor.
+func newChoiceCounter(reg prometheus.Registerer) (*prometheus.CounterVec, error) {
+	choices := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "metiva_collector_consent_choices_total",
+		Help: "Calls to /v1/consent by what became of them and why. The ledger counts events only.",
+	}, []string{"outcome", "reason"})
+	if err := reg.Register(choices); err != nil {
+		return nil, fmt.Errorf("registering the metric of consent calls: %w", err)
+	}
+	return choices, nil
+}
+
 // limitedChoice is the answer to a call over a limit.
 func limitedChoice(wait time.Duration) consentAnswer {
 	return consentAnswer{status: fasthttp.StatusTooManyRequests, outcome: choiceRetry, refused: metivav1.Reason_REASON_RATE_LIMITED, retryAfter: wait}
@@ -70,7 +85,7 @@ func (c *Collector) answerChoice(ctx *fasthttp.RequestCtx, a consentAnswer) {
 		if a.refused == metivav1.Reason_REASON_NOT_READY {
 			a.outcome, a.retryAfter = choiceRetry, c.cfg.RetryAfter
 		}
-		c.metrics.choices.WithLabelValues(string(a.outcome), schemas.Label(a.refused)).Inc()
+		c.choices.WithLabelValues(string(a.outcome), schemas.Label(a.refused)).Inc()
 		switch {
 		case a.refused == metivav1.Reason_REASON_ORIGIN_NOT_ALLOWED:
 			ctx.Response.Header.Del("Access-Control-Allow-Origin")
@@ -86,7 +101,7 @@ func (c *Collector) answerChoice(ctx *fasthttp.RequestCtx, a consentAnswer) {
 	if a.reason != "" {
 		reason = string(a.reason)
 	}
-	c.metrics.choices.WithLabelValues(string(a.outcome), reason).Inc()
+	c.choices.WithLabelValues(string(a.outcome), reason).Inc()
 	ctx.SetStatusCode(a.status)
 	setJSON(ctx)
 	ctx.SetBody(a.appendJSON(nil))

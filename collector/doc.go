@@ -20,8 +20,8 @@
 // in time is answered "retry"; its record may or may not be in the log, and its
 // id makes the repetition harmless.
 //
-// A choice is recorded before it is answered, one record of a tenant at a time, so
-// that its chain has no holes (ADR 0016). A refusal is recorded under a random
+// A choice is recorded before it is answered, one record of a chain at a time, so
+// that no chain has holes (ADR 0016). A refusal is recorded under a random
 // subject; an objection and a claim that does not grant leave nothing. A withdrawal
 // counts here before it is durable and at every collector once it is on its topic.
 // It needs a token we issued for the site, expired or not, and is limited by the

@@ -22,7 +22,6 @@ type metrics struct {
 	ledgerUnsent    prometheus.Gauge
 	dataKeyFailures prometheus.Counter
 	limited         *prometheus.CounterVec
-	choices         *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer, siteCount func() int) (*metrics, error) {
@@ -75,10 +74,6 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int) (*metrics, erro
 			Help: "Events over a limit, by the limit that refused them: network, site or tenant.",
 		}, []string{"limit"}),
 	}
-	m.choices = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "metiva_collector_consent_choices_total",
-		Help: "Calls to /v1/consent by what became of them and why. The ledger counts events only.",
-	}, []string{"outcome", "reason"})
 	for reason, label := range schemas.Labels(metivav1.Reason_REASON_UNSPECIFIED) {
 		if reason != metivav1.Reason_REASON_UNSPECIFIED {
 			m.byReason[reason] = events.WithLabelValues(outcomeOf(reason).String(), label)
@@ -90,7 +85,7 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int) (*metrics, erro
 	}, func() float64 { return float64(siteCount()) })
 	for _, c := range []prometheus.Collector{
 		events, m.requests, m.requestSeconds, m.inFlight, m.panics, m.saltMissing,
-		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, m.limited, m.choices, sites,
+		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, m.limited, sites,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
