@@ -21,6 +21,7 @@ type site struct {
 	origins       []string
 	policy        consent.Policy
 	retentionDays uint32
+	properties    propertyNames // of custom events
 	version       uint64
 	active        bool
 }
@@ -98,6 +99,7 @@ func (s *sites) apply(recordKey, value []byte) error {
 		keys: rec.GetSiteKeys(), origins: normalOrigins(rec.GetAllowedOrigins()),
 		policy:        consent.Policy{Mode: rec.GetMode(), HonourDNT: rec.GetHonourDnt()},
 		retentionDays: rec.GetRetentionDays(), version: rec.GetVersion(), active: rec.GetActive(),
+		properties: newPropertyNames(rec.GetCustomProperties()),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
