@@ -136,7 +136,7 @@ type countingStore struct {
 	max    int
 }
 
-func (s *countingStore) Find(ctx context.Context, ids []store.Identity) (store.Stored, error) {
+func (s *countingStore) Find(ctx context.Context, ids []store.Wanted) (store.Stored, error) {
 	s.mu.Lock()
 	s.max = max(s.max, len(ids))
 	s.mu.Unlock()

@@ -252,7 +252,7 @@ type memoryStore struct {
 	events   int
 }
 
-func (s *memoryStore) Find(context.Context, []store.Identity) (store.Stored, error) {
+func (s *memoryStore) Find(context.Context, []store.Wanted) (store.Stored, error) {
 	if s.refusals > 0 {
 		s.refusals--
 		return store.Stored{}, errors.New("connection refused")
@@ -331,7 +331,7 @@ type stoppingStore struct {
 	cancel context.CancelFunc
 }
 
-func (s *stoppingStore) Find(context.Context, []store.Identity) (store.Stored, error) {
+func (s *stoppingStore) Find(context.Context, []store.Wanted) (store.Stored, error) {
 	s.cancel()
 	return store.Stored{}, errors.New("connection refused")
 }
