@@ -29,6 +29,8 @@ type metrics struct {
 	ledgerUnsent    prometheus.Gauge
 	dataKeyFailures prometheus.Counter
 	limited         *prometheus.CounterVec
+
+	propertiesLeftOut prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, siteCount func() int, inFlight func() int64) (*metrics, error) {
@@ -75,6 +77,10 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int, inFlight func()
 			Name: "metiva_collector_rate_limited_events_total",
 			Help: "Events over a limit, by the limit that refused them: network, site or tenant.",
 		}, []string{"limit"}),
+		propertiesLeftOut: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "metiva_collector_custom_properties_left_out_total",
+			Help: "Properties of custom events that their site has not registered.",
+		}),
 	}
 	m.kinds.Store(&map[requestKind]prometheus.Counter{})
 	labels := schemas.Labels(metivav1.Reason_REASON_UNSPECIFIED)
@@ -94,7 +100,7 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int, inFlight func()
 	}, func() float64 { return float64(inFlight()) })
 	for _, c := range []prometheus.Collector{
 		events, m.requests, m.requestSeconds, waiting, m.panics, m.saltMissing,
-		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, m.limited, sites,
+		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, m.limited, m.propertiesLeftOut, sites,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
