@@ -62,8 +62,10 @@ func sensitive(name string) (what string) {
 // person.
 func personal(name string) bool {
 	whole := strings.Join(wordsOf(name), "")
-	for _, p := range [...]string{"email", "emailaddress", "emailadres", "mail", "phone", "phonenumber", "telefoon", "telefoonnummer", "mobile", "mobiel",
-		"firstname", "lastname", "fullname", "surname", "voornaam", "achternaam", "username", "userid", "ip", "ipaddress", "ipadres"} {
+	for _, p := range [...]string{
+		"email", "emailaddress", "emailadres", "mail", "phone", "phonenumber", "telefoon", "telefoonnummer", "mobile", "mobiel",
+		"firstname", "lastname", "fullname", "surname", "voornaam", "achternaam", "username", "userid", "ip", "ipaddress", "ipadres",
+	} {
 		if whole == p {
 			return true
 		}

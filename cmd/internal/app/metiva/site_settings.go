@@ -269,7 +269,7 @@ func (c *siteFormRemove) Run(ctx context.Context, t terminal) error {
 
 // readBounded reads a file of at most so many bytes.
 func readBounded(path string, bytesMax int64) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
