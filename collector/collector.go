@@ -42,6 +42,8 @@ type Deps struct {
 	Tokens  *consent.Tokens
 	// Snippet is the script served at /v1/s.js.
 	Snippet []byte
+	// Released are scripts of earlier releases, served under their versions.
+	Released [][]byte
 	// Readiness takes reports under ReadinessNames.
 	Readiness interface{ Set(name string, err error) }
 	Log       *slog.Logger
@@ -80,7 +82,7 @@ type Collector struct {
 	limits      *limits
 	inflater    *inflater
 	metrics     *metrics
-	script      script
+	scripts     scripts
 
 	caughtUp atomic.Bool
 	inFlight atomic.Int64
@@ -109,13 +111,15 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		sites:       newSites(),
 		salts:       newSalts(deps.EdgeKey, deps.Now),
 		withdrawals: consent.NewWithdrawals(),
-		script:      newScript(deps.Snippet),
 	}
 	c.requests.New = func() any { return newRequest(c) }
 	c.ledger = newLedger(c.writerID, deps.Producer, deps.Now)
 	var err error
 	if c.metrics, err = newMetrics(deps.Registry, c.sites.count); err != nil {
 		return nil, fmt.Errorf("registering collector metrics: %w", err)
+	}
+	if c.scripts, err = newScripts(deps.Snippet, deps.Released); err != nil {
+		return nil, err
 	}
 	c.limits = newLimits(cfg, c.metrics)
 	if c.inflater, err = newInflater(cfg.BodyBytesMax); err != nil {

@@ -139,9 +139,13 @@ func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *
 	}); err != nil {
 		return err
 	}
+	released, err := snippet.Released()
+	if err != nil {
+		return err
+	}
 	edge, err := stage.New(cfg.Edge, stage.Deps{
 		Producer: stage.KafkaProducer(producer), Ping: client.Ping, ResolverKey: held.resolver, EdgeKey: held.edge, Tokens: held.tokens,
-		Snippet: snippet.Script(), Readiness: w.Ready, Log: w.Log, Registry: w.Registry, Now: time.Now,
+		Snippet: snippet.Script(), Released: released, Readiness: w.Ready, Log: w.Log, Registry: w.Registry, Now: time.Now,
 	})
 	if err != nil {
 		return err

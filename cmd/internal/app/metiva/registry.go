@@ -218,6 +218,7 @@ func (c *siteCreate) Run(ctx context.Context, t terminal) error {
 			collectorURL = running.CollectorURL
 		}
 		t.printf("site %s\n\n  <script async src=\"%s/v1/s.js\" data-site=\"%s\"></script>\n\n", site.ID, collectorURL, site.Keys[0].Key)
+		t.printf("or, pinned to the present script:\n\n  %s\n\n", pinnedTag(collectorURL, site.Keys[0].Key))
 		return nil
 	})
 }
