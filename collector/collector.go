@@ -87,6 +87,7 @@ type Collector struct {
 	caughtUp atomic.Bool
 	inFlight atomic.Int64
 	requests sync.Pool // of *request
+	works    sync.Pool // of *work
 
 	// panicLogged is when a panic was last logged, in Unix seconds.
 	panicLogged atomic.Int64
@@ -113,6 +114,7 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		withdrawals: consent.NewWithdrawals(),
 	}
 	c.requests.New = func() any { return newRequest(c) }
+	c.works.New = func() any { return newWork() }
 	c.ledger = newLedger(c.writerID, deps.Producer, deps.Now)
 	var err error
 	if c.metrics, err = newMetrics(deps.Registry, c.sites.count); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"net/netip"
+	"unsafe"
 )
 
 const (
@@ -92,12 +93,16 @@ func parseHop(hop []byte) netip.Addr {
 	if zone := bytes.IndexByte(host, '%'); zone >= 0 {
 		host = host[:zone]
 	}
-	addr, err := netip.ParseAddr(string(host))
+	addr, err := netip.ParseAddr(textOf(host))
 	if err != nil || addr.IsUnspecified() {
 		return netip.Addr{}
 	}
 	return addr.Unmap()
 }
+
+// textOf is b as a string, without a copy: netip.ParseAddr keeps its argument in
+// its error and as a zone only, and here the error goes and the zone is cut off.
+func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // isPortSuffix accepts nothing, or a colon and one to five digits.
 func isPortSuffix(b []byte) bool {
