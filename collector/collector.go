@@ -85,6 +85,7 @@ type Collector struct {
 	scripts     scripts
 
 	caughtUp atomic.Bool
+	stopping atomic.Bool // each answer ends its connection
 	inFlight atomic.Int64
 	requests sync.Pool // of *request
 	works    sync.Pool // of *work
@@ -187,12 +188,12 @@ const drainShares = 3
 // pingInterval is how often Kafka is asked for a sign of life.
 const pingInterval = 5 * time.Second
 
-// Run serves ln until ctx ends: then it is not ready, accepts nothing more,
-// finishes the open requests, publishes the last counts and returns, all within
-// DrainTimeout. It closes ln. The producer must keep running until Run has
+// Run serves ln until ctx ends: then it is not ready, serves on for StopDelay,
+// accepts nothing more, finishes the open requests, publishes the last counts and
+// returns, all within DrainTimeout. It closes ln. The producer must keep running until Run has
 // returned.
 func (c *Collector) Run(ctx context.Context, ln net.Listener) error {
-	return c.run(ctx, newListener(ln))
+	return c.run(ctx, c.newListener(ln))
 }
 
 func (c *Collector) run(ctx context.Context, ln *listener) error {
@@ -212,6 +213,7 @@ func (c *Collector) run(ctx context.Context, ln *listener) error {
 	case <-ctx.Done():
 		c.deps.Readiness.Set(ReadyListener, errStopping)
 		begun = time.Now()
+		c.standBy()
 		err = c.drain(server, ln, begun.Add(c.cfg.DrainTimeout/drainShares*(drainShares-1)))
 		<-served
 	case err = <-served:

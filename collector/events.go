@@ -15,6 +15,7 @@ func (c *Collector) serveEvents(ctx *fasthttp.RequestCtx, r *request) {
 		ctx.Response.Header.Set("Access-Control-Expose-Headers", "Retry-After")
 	}
 	if status, reason := r.read(ctx); reason != metivav1.Reason_REASON_UNSPECIFIED {
+		status, reason = r.limitRefusal(ctx, status, reason)
 		r.refuse(reason)
 		if reason == metivav1.Reason_REASON_ORIGIN_NOT_ALLOWED {
 			ctx.Response.Header.Del("Access-Control-Allow-Origin")
@@ -24,6 +25,8 @@ func (c *Collector) serveEvents(ctx *fasthttp.RequestCtx, r *request) {
 		}
 		if reason == metivav1.Reason_REASON_NOT_READY {
 			setRetryAfter(ctx, c.cfg.RetryAfter)
+		} else if reason == metivav1.Reason_REASON_RATE_LIMITED {
+			setRetryAfter(ctx, r.retryAfter)
 		}
 		refuseRequest(ctx, status, reason)
 		return

@@ -22,6 +22,8 @@ type metrics struct {
 	ledgerUnsent    prometheus.Gauge
 	dataKeyFailures prometheus.Counter
 	limited         *prometheus.CounterVec
+	refused         *prometheus.CounterVec
+	connections     prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer, siteCount func() int) (*metrics, error) {
@@ -74,6 +76,14 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int) (*metrics, erro
 			Help: "Events over a limit, by the limit that refused them: network, site or tenant.",
 		}, []string{"limit"}),
 	}
+	m.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "metiva_collector_connections_refused_total",
+		Help: "Connections refused: all (too many are open), address (too many of one address), system (no descriptor or memory).",
+	}, []string{"reason"})
+	m.connections = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "metiva_collector_connections",
+		Help: "Open connections.",
+	})
 	for reason, label := range schemas.Labels(metivav1.Reason_REASON_UNSPECIFIED) {
 		if reason != metivav1.Reason_REASON_UNSPECIFIED {
 			m.byReason[reason] = events.WithLabelValues(outcomeOf(reason).String(), label)
@@ -85,7 +95,7 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int) (*metrics, erro
 	}, func() float64 { return float64(siteCount()) })
 	for _, c := range []prometheus.Collector{
 		events, m.requests, m.requestSeconds, m.inFlight, m.panics, m.saltMissing,
-		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, m.limited, sites,
+		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, m.limited, m.refused, m.connections, sites,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
@@ -93,6 +103,9 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int) (*metrics, erro
 	}
 	return m, nil
 }
+
+// refusedConnection counts a connection that was not taken.
+func (m *metrics) refusedConnection(reason string) { m.refused.WithLabelValues(reason).Inc() }
 
 // count adds n events of one outcome.
 func (m *metrics) count(reason metivav1.Reason, n int) {

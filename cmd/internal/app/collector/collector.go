@@ -50,6 +50,7 @@ func (c *Config) Bind(s *config.Set) {
 	s.Duration(&c.Edge.DrainGrace, config.Option{Flag: "drain-grace", Env: "METIVA_COLLECTOR_DRAIN_GRACE", Default: d.DrainGrace.String(), Help: "How long a stop waits for requests that are still being sent."})
 	s.Duration(&c.Edge.AckTimeout, config.Option{Flag: "ack-timeout", Env: "METIVA_COLLECTOR_ACK_TIMEOUT", Default: d.AckTimeout.String(), Help: "How long a request waits for Kafka before its events are answered retry."})
 	s.Duration(&c.Edge.EventAgeMax, config.Option{Flag: "event-age-max", Env: "METIVA_COLLECTOR_EVENT_AGE_MAX", Default: d.EventAgeMax.String(), Help: "Oldest event that is accepted."})
+	bindLimits(s, &c.Edge)
 }
 
 // Validate joins every fault.
