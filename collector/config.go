@@ -110,8 +110,6 @@ func DefaultConfig() Config {
 		WriteTimeout:        10 * time.Second,
 		IdleTimeout:         75 * time.Second,
 		ConnectionsMax:      20_000,
-
-		ConnectionsPerAddressMax: 1_000,
 		InFlightEventsMax:   50_000,
 		AckTimeout:          5 * time.Second,
 		RetryAfter:          5 * time.Second,
@@ -128,6 +126,8 @@ func DefaultConfig() Config {
 		StopDelay:              5 * time.Second,
 		DrainTimeout:           15 * time.Second,
 		DrainGrace:             time.Second,
+
+		ConnectionsPerAddressMax: 1_000,
 	}
 }
 

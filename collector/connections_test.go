@@ -171,9 +171,11 @@ func TestRefusedConnectionIsReset(t *testing.T) {
 	t.Parallel()
 	e := startEdge(t, func(c *Config) { c.ConnectionsMax = 1 })
 	first := e.dial("GET /v1/s.js HTTP/1.1\r\nHost: x\r\n\r\n")
-	if _, err := http.ReadResponse(bufio.NewReader(first), nil); err != nil {
+	res, err := http.ReadResponse(bufio.NewReader(first), nil)
+	if err != nil {
 		t.Fatal(err)
 	}
+	res.Body.Close()
 	second := e.dial()
 	if _, err := second.Read(make([]byte, 1)); err == nil || !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
 		t.Errorf("over the limit: %v", err)
