@@ -11,9 +11,7 @@ import (
 
 // serveEvents is POST /v1/events.
 func (c *Collector) serveEvents(ctx *fasthttp.RequestCtx, r *request) {
-	if c.allowOrigin(ctx, r) {
-		ctx.Response.Header.Set("Access-Control-Expose-Headers", "Retry-After")
-	}
+	c.allowOrigin(ctx, r)
 	if status, reason := r.read(ctx); reason != metivav1.Reason_REASON_UNSPECIFIED {
 		status, reason = r.limitRefusal(ctx, status, reason)
 		r.refuse(reason)
@@ -117,12 +115,12 @@ func (r *request) handleAll(whole metivav1.Reason) {
 	if whole == metivav1.Reason_REASON_UNSPECIFIED {
 		defer c.leave(n)
 		if !c.enter(n) {
-			whole = metivav1.Reason_REASON_UNACKNOWLEDGED
+			whole = metivav1.Reason_REASON_OVERLOADED
 		} else if admitted, r.retryAfter = c.limits.admit(r, admitted); admitted == 0 {
 			whole = metivav1.Reason_REASON_RATE_LIMITED
 		} else if err := r.prepare(); err != nil {
 			c.metrics.dataKeyFailures.Inc()
-			whole = metivav1.Reason_REASON_UNACKNOWLEDGED
+			whole = refusalReason(err)
 		}
 	}
 	for i := range r.batch.Events {
@@ -147,11 +145,7 @@ func (r *request) handleAll(whole metivav1.Reason) {
 // enter counts events in; false when too many wait for Kafka already. Each
 // enter needs its leave.
 func (c *Collector) enter(n int64) bool {
-	now := c.inFlight.Add(n)
-	c.metrics.inFlight.Set(float64(now))
-	return now <= int64(c.cfg.InFlightEventsMax)
+	return c.inFlight.Add(n) <= int64(c.cfg.InFlightEventsMax)
 }
 
-func (c *Collector) leave(n int64) {
-	c.metrics.inFlight.Set(float64(c.inFlight.Add(-n)))
-}
+func (c *Collector) leave(n int64) { c.inFlight.Add(-n) }

@@ -117,8 +117,8 @@ func (l *listener) rest() {
 // take enters a connection, or refuses it with a reset: no answer could be read
 // by a page, and a flood must not leave connections waiting for their end.
 func (l *listener) take(inner net.Conn) *conn {
-	c := &conn{Conn: inner, listener: l, accepted: time.Now()}
-	c.key, c.limited = l.limits.keyOf(inner.RemoteAddr())
+	c := &conn{Conn: inner, listener: l, accepted: time.Now(), peer: peerAddr(inner.RemoteAddr())}
+	c.key, c.limited = l.limits.keyOf(c.peer)
 	reason := ""
 	l.mu.Lock()
 	switch {
@@ -168,8 +168,7 @@ const addressBits6 = 64
 
 // keyOf is the key of an address, IPv6 by its /64; limited is false for trusted
 // proxies and for private networks, whose address is a proxy's nobody named.
-func (c *connectionLimits) keyOf(addr net.Addr) (key uint64, limited bool) {
-	peer := peerAddr(addr)
+func (c *connectionLimits) keyOf(peer netip.Addr) (key uint64, limited bool) {
 	if c.perAddress <= 0 || !isPublic(peer) || isTrusted(peer, c.trusted) {
 		return 0, false
 	}
@@ -233,7 +232,7 @@ func (l *listener) drain(now time.Time, grace time.Duration) {
 		if patience := c.accepted.Add(grace); !c.spoke.Load() && patience.Before(end) {
 			end = patience
 		}
-		_ = c.SetReadDeadline(end) // of a connection that is closed already
+		c.stopReading(end)
 	}
 }
 
@@ -255,29 +254,13 @@ type conn struct {
 	net.Conn
 	listener *listener
 	accepted time.Time
+	peer     netip.Addr
 	spoke    atomic.Bool // has sent a byte
 	key      uint64      // of its address
 	limited  bool        // its address has a limit
 
-	deadline sync.Mutex // a later deadline must not replace that of a stop
-}
-
-func (c *conn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if n > 0 && !c.spoke.Load() {
-		c.spoke.Store(true)
-	}
-	return n, err
-}
-
-// SetReadDeadline sets t, or the listener's end of reading if that is earlier.
-func (c *conn) SetReadDeadline(t time.Time) error {
-	c.deadline.Lock()
-	defer c.deadline.Unlock()
-	if by := c.listener.readBy.Load(); by != 0 && t.UnixNano() > by {
-		t = time.Unix(0, by)
-	}
-	return c.Conn.SetReadDeadline(t)
+	reading, writing deadline
+	stopping         sync.Mutex // no later deadline replaces that of a stop
 }
 
 func (c *conn) Close() error {

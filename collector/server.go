@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"runtime"
-	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -85,7 +84,7 @@ func (c *Collector) handle(ctx *fasthttp.RequestCtx) {
 	if r.chunked || c.stopping.Load() {
 		ctx.SetConnectionClose()
 	}
-	c.metrics.requests.WithLabelValues(route, strconv.Itoa(ctx.Response.StatusCode())).Inc()
+	c.metrics.request(route, ctx.Response.StatusCode())
 	r.end()
 	c.requests.Put(r)
 }
@@ -153,7 +152,7 @@ func (c *Collector) handleUnread(ctx *fasthttp.RequestCtx, err error) {
 	if !isSilent(ctx.Conn()) {
 		c.count("", "", c.now(), reason, 1)
 	}
-	c.metrics.requests.WithLabelValues("unread", strconv.Itoa(status)).Inc()
+	c.metrics.request("unread", status)
 	refuseRequest(ctx, status, reason)
 }
 
