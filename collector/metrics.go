@@ -31,6 +31,8 @@ type metrics struct {
 	limited         *prometheus.CounterVec
 
 	propertiesLeftOut prometheus.Counter
+	refused           *prometheus.CounterVec
+	connections       prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer, siteCount func() int, inFlight func() int64) (*metrics, error) {
@@ -82,6 +84,14 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int, inFlight func()
 			Help: "Properties of custom events that their site has not registered.",
 		}),
 	}
+	m.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "metiva_collector_connections_refused_total",
+		Help: "Connections refused: all (too many are open), address (too many of one address), system (no descriptor or memory).",
+	}, []string{"reason"})
+	m.connections = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "metiva_collector_connections",
+		Help: "Open connections.",
+	})
 	m.kinds.Store(&map[requestKind]prometheus.Counter{})
 	labels := schemas.Labels(metivav1.Reason_REASON_UNSPECIFIED)
 	m.byReason = make([]prometheus.Counter, slices.Max(slices.Collect(maps.Keys(labels)))+1)
@@ -100,7 +110,8 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int, inFlight func()
 	}, func() float64 { return float64(inFlight()) })
 	for _, c := range []prometheus.Collector{
 		events, m.requests, m.requestSeconds, waiting, m.panics, m.saltMissing,
-		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, m.limited, m.propertiesLeftOut, sites,
+		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, m.limited, m.refused, m.connections,
+		m.propertiesLeftOut, sites,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
@@ -108,6 +119,9 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int, inFlight func()
 	}
 	return m, nil
 }
+
+// refusedConnection counts a connection that was not taken.
+func (m *metrics) refusedConnection(reason string) { m.refused.WithLabelValues(reason).Inc() }
 
 // requestKind is a route with a status code.
 type requestKind struct {

@@ -52,6 +52,7 @@ func (c *Config) Bind(s *config.Set) {
 	s.Duration(&c.Edge.DrainGrace, config.Option{Flag: "drain-grace", Env: "METIVA_COLLECTOR_DRAIN_GRACE", Default: d.DrainGrace.String(), Help: "How long a stop waits for requests that are still being sent."})
 	s.Duration(&c.Edge.AckTimeout, config.Option{Flag: "ack-timeout", Env: "METIVA_COLLECTOR_ACK_TIMEOUT", Default: d.AckTimeout.String(), Help: "How long a request waits for Kafka before its events are answered retry."})
 	s.Duration(&c.Edge.EventAgeMax, config.Option{Flag: "event-age-max", Env: "METIVA_COLLECTOR_EVENT_AGE_MAX", Default: d.EventAgeMax.String(), Help: "Oldest event that is accepted."})
+	bindLimits(s, &c.Edge)
 }
 
 // Validate joins every fault.
@@ -152,9 +153,13 @@ func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *
 	}); err != nil {
 		return err
 	}
+	released, err := snippet.Released()
+	if err != nil {
+		return err
+	}
 	edge, err := stage.New(cfg.Edge, stage.Deps{
 		Producer: durable, Ping: durable.Ping(client.Ping), ResolverKey: held.resolver, EdgeKey: held.edge, Tokens: held.tokens,
-		Snippet: snippet.Script(), Readiness: w.Ready, Log: w.Log, Registry: w.Registry, Now: time.Now,
+		Snippet: snippet.Script(), Released: released, Readiness: w.Ready, Log: w.Log, Registry: w.Registry, Now: time.Now,
 	})
 	if err != nil {
 		return err
