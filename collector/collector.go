@@ -137,7 +137,7 @@ func (c *Collector) publishKey(ctx context.Context, rec *metivav1.DataKey) error
 	if err != nil {
 		return err
 	}
-	return c.deps.Producer.ProduceSync(ctx, schemas.TopicControlKeys, 0, seal.DataKeyRecordKey(rec.GetKeyId()), value)
+	return c.deps.Producer.ProduceSync(ctx, schemas.TopicControlKeys, 0, seal.RecordKeyOf(rec), value)
 }
 
 // ApplySite takes one record of control.sites.

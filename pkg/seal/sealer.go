@@ -109,7 +109,9 @@ func (s *Sealer) Prepare(ctx context.Context, companyID string) error {
 	if s.usable(slot.current.Load()) {
 		return nil
 	}
-	key, rec, err := s.newKey(companyID)
+	now := s.now().UTC()
+	midnight := time.Date(now.Year(), now.Month(), now.Day()+1, 0, 0, 0, 0, time.UTC)
+	key, rec, err := s.newKey(companyID, nil, now, midnight)
 	if err != nil {
 		return err
 	}
@@ -139,6 +141,9 @@ func (s *Sealer) SealAddress(dst []byte, b Binding, a Address) ([]byte, error) {
 	if b.Field != FieldAddress {
 		return dst, ErrField
 	}
+	if err := b.check(); err != nil {
+		return dst, err
+	}
 	if !a.IsValid() {
 		return dst, ErrInvalidAddress
 	}
@@ -146,17 +151,24 @@ func (s *Sealer) SealAddress(dst []byte, b Binding, a Address) ([]byte, error) {
 }
 
 // SealBytes appends plaintext, sealed, to dst: Overhead more bytes. ErrNoKey
-// asks for Prepare. Plaintext must not overlap dst.
+// asks for Prepare. Plaintext must not overlap dst. A form's values are not for
+// it, but for a SubjectKey.
 func (s *Sealer) SealBytes(dst []byte, b Binding, plaintext []byte) ([]byte, error) {
 	// A free value must never open as an address.
-	if b.Field == FieldAddress || b.Field == "" {
+	if b.Field == FieldAddress || b.Field == "" || b.ofForm() {
 		return dst, ErrField
+	}
+	if err := b.check(); err != nil {
+		return dst, err
 	}
 	return s.seal(dst, &b, plaintext)
 }
 
 func (s *Sealer) seal(dst []byte, b *Binding, plaintext []byte) ([]byte, error) {
-	key := s.lookup(b.CompanyID)
+	return s.sealUnder(s.lookup(b.CompanyID), dst, b, plaintext)
+}
+
+func (s *Sealer) sealUnder(key *dataKey, dst []byte, b *Binding, plaintext []byte) ([]byte, error) {
 	if !s.usable(key) || key.used.Add(1) > s.limit {
 		return dst, ErrNoKey
 	}
@@ -189,8 +201,9 @@ func (s *Sealer) usable(key *dataKey) bool {
 	return key != nil && s.now().UnixMilli() < key.notAfterMs && key.used.Load() < s.limit
 }
 
-// newKey makes a key that is good until the next UTC midnight.
-func (s *Sealer) newKey(companyID string) (*dataKey, *metivav1.DataKey, error) {
+// newKey makes a key that seals from begin until before end, and the record
+// to publish before it does. Without a subject it is a day's key.
+func (s *Sealer) newKey(companyID string, subject []byte, begin, end time.Time) (*dataKey, *metivav1.DataKey, error) {
 	var raw [keyBytes]byte
 	defer clear(raw[:])
 	var idBytes [8]byte
@@ -200,16 +213,15 @@ func (s *Sealer) newKey(companyID string) (*dataKey, *metivav1.DataKey, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("making data key: %w", err)
 	}
-	now := s.now().UTC()
-	midnight := time.Date(now.Year(), now.Month(), now.Day()+1, 0, 0, 0, 0, time.UTC)
 	recipient := s.resolver.ID()
 	rec := &metivav1.DataKey{
 		KeyId:       binary.BigEndian.Uint64(idBytes[:]),
 		CompanyId:   companyID,
 		WriterId:    s.writerID,
 		RecipientId: recipient[:],
-		NotBeforeMs: now.UnixMilli(),
-		NotAfterMs:  midnight.UnixMilli(),
+		NotBeforeMs: begin.UnixMilli(),
+		NotAfterMs:  end.UnixMilli(),
+		SubjectId:   subject,
 	}
 	rec.Wrapped, err = s.resolver.wrap(dataKeyInfo(rec), raw[:])
 	if err != nil {
