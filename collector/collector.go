@@ -77,6 +77,7 @@ type Collector struct {
 	withdrawals *consent.Withdrawals
 	sealer      *seal.Sealer
 	ledger      *ledger
+	recorder    *recorder
 	limits      *limits
 	inflater    *inflater
 	metrics     *metrics
@@ -113,6 +114,7 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	}
 	c.requests.New = func() any { return newRequest(c) }
 	c.ledger = newLedger(c.writerID, deps.Producer, deps.Now)
+	c.recorder = newRecorder(c.writerID, cfg, deps.Producer)
 	var err error
 	if c.metrics, err = newMetrics(deps.Registry, c.sites.count); err != nil {
 		return nil, fmt.Errorf("registering collector metrics: %w", err)
@@ -215,6 +217,7 @@ func (c *Collector) run(ctx context.Context, ln *listener) error {
 	}
 	stop()
 	wg.Wait()
+	c.recorder.stop()
 	return errors.Join(err, c.publishLast(context.WithoutCancel(ctx), begun.Add(c.cfg.DrainTimeout)))
 }
 

@@ -78,7 +78,7 @@ func Grantable(policy Policy, signals Signals, claim Claim, now time.Time) (Basi
 			basis.ExpiresAt = end
 		}
 	}
-	if !isTextVersion(basis.TextVersion) {
+	if !IsTextVersion(basis.TextVersion) {
 		return Basis{}, ErrTextVersion
 	}
 	// Tokens count whole seconds, and one that ends now is none.
@@ -142,9 +142,9 @@ func (c Claim) source() string {
 	return ""
 }
 
-// isTextVersion reports whether a version may stand in a token and a record:
-// letters, digits, dots and dashes.
-func isTextVersion(text string) bool {
+// IsTextVersion reports whether a version may stand in a token and a record: 1 to
+// TextVersionBytesMax letters, digits, dots and dashes.
+func IsTextVersion(text string) bool {
 	for i := range len(text) {
 		if !isWord(text[i]) && text[i] != '.' {
 			return false

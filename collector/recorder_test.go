@@ -1,0 +1,204 @@
+package collector
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/metiva-io/metiva/consent"
+	"github.com/metiva-io/metiva/pkg/waittest"
+	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/metivav1"
+)
+
+// chosen is a consent record as a handler makes it.
+func chosen(company string, n byte) *metivav1.ConsentRecord {
+	return &metivav1.ConsentRecord{
+		CompanyId: company, SiteId: testSite, SubjectId: bytes.Repeat([]byte{n}, schemas.IDBytes), Sequence: uint64(n),
+		State: metivav1.ConsentState_CONSENT_STATE_ANALYTICS, Kind: metivav1.ConsentKind_CONSENT_KIND_GIVEN,
+		EvidenceEventId: bytes.Repeat([]byte{n}, schemas.IDBytes),
+	}
+}
+
+// consentRecords reads what was produced, in order.
+func consentRecords(t testing.TB, log *memoryLog) []*metivav1.ConsentRecord {
+	t.Helper()
+	var out []*metivav1.ConsentRecord
+	for _, r := range log.of(schemas.TopicConsentRecords) {
+		rec, err := consent.ReadRecord(r.value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := consent.RecordKey(rec.GetCompanyId(), rec.GetSubjectId()); !bytes.Equal(r.key, want) {
+			t.Errorf("key %q, want %q", r.key, want)
+		}
+		if want := schemas.ConsentPartition(rec.GetCompanyId(), DefaultConfig().ConsentPartitions); r.partition != want {
+			t.Errorf("partition %d, want %d", r.partition, want)
+		}
+		out = append(out, rec)
+	}
+	return out
+}
+
+// TestRecordsAreChained: concurrent choices of two tenants make two chains without
+// holes, and each is durable when its caller goes on.
+func TestRecordsAreChained(t *testing.T) {
+	t.Parallel()
+	const companyB, each = "cmp_bbbbbbbbbbbbbbbbbbbb", 40
+	e := newEdge(t, nil, nil)
+	t.Cleanup(e.recorder.stop)
+	var wg sync.WaitGroup
+	for i := range each {
+		for _, company := range []string{testCompany, companyB} {
+			wg.Go(func() {
+				if err := e.publishConsent(t.Context(), chosen(company, byte(i+1))); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	heads := map[string]*metivav1.ConsentRecord{}
+	for _, rec := range consentRecords(t, e.log) {
+		before := heads[rec.GetCompanyId()]
+		if rec.GetChainId() != e.WriterID() || rec.GetChainPosition() != before.GetChainPosition()+1 || !bytes.Equal(rec.GetPreviousSha256(), before.GetRecordSha256()) {
+			t.Fatalf("position %d of %s does not follow %d", rec.GetChainPosition(), rec.GetCompanyId(), before.GetChainPosition())
+		}
+		if hash := consent.RecordHash(rec); !bytes.Equal(rec.GetRecordSha256(), hash[:]) || rec.GetLawfulBasis() != consent.LawfulBasisConsent {
+			t.Fatal("the record's hash or lawful basis is wrong")
+		}
+		heads[rec.GetCompanyId()] = rec
+	}
+	if heads[testCompany].GetChainPosition() != each || heads[companyB].GetChainPosition() != each {
+		t.Errorf("chains end at %d and %d", heads[testCompany].GetChainPosition(), heads[companyB].GetChainPosition())
+	}
+}
+
+// TestUndurableRecordIsRepeated: nothing passes a record that is not durable, its
+// bytes are repeated as they are, and one whose request is gone takes no place.
+func TestUndurableRecordIsRepeated(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	away := true
+	var seen [][]byte
+	log := &memoryLog{refuse: func(topic string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if topic == schemas.TopicConsentRecords && away {
+			return errTest
+		}
+		return nil
+	}}
+	spy := &spyProducer{memoryLog: log, see: func(topic string, value []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		if topic == schemas.TopicConsentRecords {
+			seen = append(seen, bytes.Clone(value))
+		}
+	}}
+	e := newEdge(t, spy, nil)
+	t.Cleanup(e.recorder.stop)
+
+	short, cancel := context.WithCancel(t.Context())
+	errs := make(chan error, 3)
+	go func() { errs <- e.publishConsent(short, chosen(testCompany, 1)) }()
+	attempts := func() int { mu.Lock(); defer mu.Unlock(); return len(seen) }
+	waittest.Until(t, 10*time.Second, "three attempts", func() bool { return attempts() >= 3 })
+	go func() { errs <- e.publishConsent(short, chosen(testCompany, 2)) }() // waits behind the first
+	waittest.Until(t, 10*time.Second, "the record waits", func() bool {
+		e.recorder.mu.Lock()
+		defer e.recorder.mu.Unlock()
+		return len(e.recorder.tenants[testCompany].queue) == 1
+	})
+	cancel()
+	for range 2 {
+		if err := <-errs; !errors.Is(err, context.Canceled) {
+			t.Errorf("the request went on with %v", err)
+		}
+	}
+	mu.Lock()
+	away = false
+	mu.Unlock()
+	if err := e.publishConsent(t.Context(), chosen(testCompany, 3)); err != nil {
+		t.Fatal(err)
+	}
+	records := consentRecords(t, log)
+	if len(records) != 2 || records[0].GetSequence() != 1 || records[1].GetSequence() != 3 || records[1].GetChainPosition() != 2 {
+		t.Fatalf("%d records, want the first and the third choice", len(records))
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for _, value := range seen[:len(seen)-1] {
+		if !bytes.Equal(value, seen[0]) {
+			t.Fatal("a repetition has other bytes")
+		}
+	}
+}
+
+// spyProducer sees what is tried.
+type spyProducer struct {
+	*memoryLog
+	see func(topic string, value []byte)
+}
+
+func (s *spyProducer) ProduceSync(ctx context.Context, topic string, partition int, key, value []byte) error {
+	s.see(topic, value)
+	return s.memoryLog.ProduceSync(ctx, topic, partition, key, value)
+}
+
+// TestUnwritableRecordTakesNoPlace: an error of one choice must not look like a
+// removed record.
+func TestUnwritableRecordTakesNoPlace(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t, nil, nil)
+	t.Cleanup(e.recorder.stop)
+	large, broken := chosen(testCompany, 1), chosen(testCompany, 2)
+	large.RawSignal, broken.UiVariant = strings.Repeat("A", schemas.RecordBytesMax), "canary\xff"
+	if err := e.publishConsent(t.Context(), large); !errors.Is(err, errRecordTooLarge) {
+		t.Error(err)
+	}
+	if err := e.publishConsent(t.Context(), broken); !errors.Is(err, errConsentUnwritable) || strings.Contains(err.Error(), "canary") {
+		t.Error(err)
+	}
+	if err := e.publishConsent(t.Context(), chosen(testCompany, 3)); err != nil {
+		t.Fatal(err)
+	}
+	if records := consentRecords(t, e.log); len(records) != 1 || records[0].GetChainPosition() != 1 {
+		t.Errorf("%d records", len(records))
+	}
+}
+
+// TestConsentQueueIsBounded: with Kafka away, memory is not.
+func TestConsentQueueIsBounded(t *testing.T) {
+	t.Parallel()
+	log := &memoryLog{refuse: func(string) error { return errTest }}
+	e := newEdge(t, log, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	errs := make(chan error, consentQueueMax+1)
+	for i := range consentQueueMax + 1 {
+		go func() { errs <- e.publishConsent(ctx, chosen(testCompany, byte(i))) }()
+	}
+	waittest.Until(t, 10*time.Second, "the record waits", func() bool {
+		e.recorder.mu.Lock()
+		defer e.recorder.mu.Unlock()
+		tenant := e.recorder.tenants[testCompany]
+		return tenant != nil && len(tenant.queue) == consentQueueMax
+	})
+	if err := e.publishConsent(ctx, chosen(testCompany, 1)); !errors.Is(err, errConsentQueueFull) {
+		t.Errorf("beyond the queue: %v", err)
+	}
+	cancel()
+	e.recorder.stop()
+	for range consentQueueMax + 1 {
+		if <-errs == nil {
+			t.Error("a choice counts as durable")
+		}
+	}
+	if err := e.publishConsent(t.Context(), chosen(testCompany, 1)); !errors.Is(err, errConsentStopped) {
+		t.Errorf("after the stop: %v", err)
+	}
+}
