@@ -79,9 +79,11 @@ type Collector struct {
 	ledger      *ledger
 	recorder    *recorder
 	limits      *limits
+	captures    *captureLimits
 	inflater    *inflater
 	metrics     *metrics
 	script      script
+	pages       pages
 
 	caughtUp atomic.Bool
 	inFlight atomic.Int64
@@ -111,6 +113,7 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		salts:       newSalts(deps.EdgeKey, deps.Now),
 		withdrawals: consent.NewWithdrawals(),
 		script:      newScript(deps.Snippet),
+		pages:       newPages(),
 	}
 	c.requests.New = func() any { return newRequest(c) }
 	c.ledger = newLedger(c.writerID, deps.Producer, deps.Now)
@@ -120,6 +123,7 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		return nil, fmt.Errorf("registering collector metrics: %w", err)
 	}
 	c.limits = newLimits(cfg, c.metrics)
+	c.captures = newCaptureLimits(cfg, c.metrics)
 	if c.inflater, err = newInflater(cfg.BodyBytesMax); err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ type metrics struct {
 	ledgerUnsent    prometheus.Gauge
 	dataKeyFailures prometheus.Counter
 	limited         *prometheus.CounterVec
+	fieldsLeftOut   prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, siteCount func() int) (*metrics, error) {
@@ -73,6 +74,10 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int) (*metrics, erro
 			Name: "metiva_collector_rate_limited_events_total",
 			Help: "Events over a limit, by the limit that refused them: network, site or tenant.",
 		}, []string{"limit"}),
+		fieldsLeftOut: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "metiva_collector_capture_fields_left_out_total",
+			Help: "Form fields not captured because their value is not of its kind, or reads as a card number, IBAN, BSN or token.",
+		}),
 	}
 	for reason, label := range schemas.Labels(metivav1.Reason_REASON_UNSPECIFIED) {
 		if reason != metivav1.Reason_REASON_UNSPECIFIED {
@@ -85,7 +90,7 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int) (*metrics, erro
 	}, func() float64 { return float64(siteCount()) })
 	for _, c := range []prometheus.Collector{
 		events, m.requests, m.requestSeconds, m.inFlight, m.panics, m.saltMissing,
-		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, m.limited, sites,
+		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, m.limited, m.fieldsLeftOut, sites,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err

@@ -21,6 +21,7 @@ type site struct {
 	origins       []string
 	policy        consent.Policy
 	texts         map[string]siteText
+	forms         map[string]*siteForm
 	retentionDays uint32
 	version       uint64
 	active        bool
@@ -99,7 +100,7 @@ func (s *sites) apply(recordKey, value []byte) error {
 		keys: rec.GetSiteKeys(), origins: normalOrigins(rec.GetAllowedOrigins()),
 		retentionDays: rec.GetRetentionDays(), version: rec.GetVersion(), active: rec.GetActive(),
 	}
-	ignored := next.readConsent(&rec)
+	ignored := errors.Join(next.readConsent(&rec), next.readForms(&rec))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := s.byID[id]

@@ -106,7 +106,7 @@ func refused(d Decision, reason metivav1.Reason) Capture {
 func (b Box) text(texts []ShownText) (ShownText, bool) {
 	for _, t := range texts {
 		if t.Version == b.TextVersion {
-			return t, isTextVersion(t.Version) && t.Language != "" && (b.Language == "" || strings.EqualFold(b.Language, t.Language))
+			return t, IsTextVersion(t.Version) && t.Language != "" && (b.Language == "" || strings.EqualFold(b.Language, t.Language))
 		}
 	}
 	return ShownText{}, false
