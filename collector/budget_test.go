@@ -28,6 +28,7 @@ func wholeEvent(t testing.TB, e *edge) func() {
 		t.Fatal(err)
 	}
 	r := newRequest(e.Collector)
+	work := r.work
 	agent, ip := []byte(testAgent), netip.MustParseAddr(testVisitor)
 	return func() {
 		r.received = e.now()
@@ -54,7 +55,9 @@ func wholeEvent(t testing.TB, e *edge) func() {
 		if err := r.sealAndEncode(&in); err != nil {
 			t.Fatal(err)
 		}
+		r.leaveWork()
 		r.end()
+		r.work = work
 	}
 }
 

@@ -88,6 +88,7 @@ type Collector struct {
 	caughtUp atomic.Bool
 	inFlight atomic.Int64
 	requests sync.Pool // of *request
+	works    sync.Pool // of *work
 
 	// panicLogged is when a panic was last logged, in Unix seconds.
 	panicLogged atomic.Int64
@@ -116,6 +117,7 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		pages:       newPages(),
 	}
 	c.requests.New = func() any { return newRequest(c) }
+	c.works.New = func() any { return newWork() }
 	c.ledger = newLedger(c.writerID, deps.Producer, deps.Now)
 	c.recorder = newRecorder(c.writerID, cfg, deps.Producer)
 	var err error

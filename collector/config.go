@@ -125,9 +125,9 @@ func DefaultConfig() Config {
 		NetworkCapturesPerMinute: 30,
 		SiteCapturesPerMinute:    600,
 
-		LedgerInterval:         time.Second,
-		DrainTimeout:           15 * time.Second,
-		DrainGrace:             time.Second,
+		LedgerInterval: time.Second,
+		DrainTimeout:   15 * time.Second,
+		DrainGrace:     time.Second,
 	}
 }
 

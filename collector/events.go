@@ -70,7 +70,7 @@ func (r *request) read(ctx *fasthttp.RequestCtx) (status int, reason metivav1.Re
 // body is the request's body, decompressed if it has to be.
 func (r *request) body(ctx *fasthttp.RequestCtx) (body []byte, status int, reason metivav1.Reason) {
 	body = ctx.PostBody()
-	enc, known := encodingOf(&ctx.Request.Header)
+	enc, known := encodingOf(&r.headers)
 	if !known {
 		return nil, fasthttp.StatusUnsupportedMediaType, metivav1.Reason_REASON_UNSUPPORTED_TYPE
 	}
@@ -126,7 +126,7 @@ func (r *request) handleAll(whole metivav1.Reason) {
 		e := incomingOf(&r.batch.Events[i], r.batch.SentAtMs)
 		res := result{reason: whole}
 		if e.idOK {
-			res.id = r.batch.Events[i].ID
+			res.id, res.hasID = [idTextBytes]byte(r.batch.Events[i].ID), true
 		}
 		switch {
 		case whole != metivav1.Reason_REASON_UNSPECIFIED:
@@ -137,6 +137,7 @@ func (r *request) handleAll(whole metivav1.Reason) {
 		}
 		r.results = append(r.results, res)
 	}
+	r.leaveWork()
 	r.awaitAcks()
 }
 

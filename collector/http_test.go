@@ -344,12 +344,16 @@ func TestRequestMemoryIsForgotten(t *testing.T) {
 	r.site, r.total, r.counted, r.userAgent = e.sites.lookup(r.batch.Site), 3, true, []byte(testAgent)
 	r.address = seal.AddressOf(netip.MustParseAddr(testVisitor), r.scratch)
 	r.decision = consent.Decide(r.site.policy, consent.Signals{})
-	r.results = append(r.results, result{id: []byte("x")})
-	address := r.address
+	r.results = append(r.results, result{hasID: true})
+	address, work := r.address, r.work
 	r.fill(r.decision, &incoming{}, 1)
 	r.end()
-	if r.site != nil || r.total != 0 || r.counted || r.userAgent != nil || address.IsValid() || r.decision.Allows() || len(r.results) != 0 || r.results[:1][0].id != nil ||
-		r.batch.Site != nil || r.batch.Consent != nil || len(r.batch.Events) != 0 || r.event.message.GetCompanyId() != "" {
+	if r.work != nil {
+		t.Fatal("the request still has its work")
+	}
+	r.work = work
+	if r.site != nil || r.total != 0 || r.counted || r.userAgent != nil || address.IsValid() || r.decision.Allows() || len(r.results) != 0 || r.results[:1][0].hasID ||
+		r.batch.Site != nil || r.batch.Consent != nil || len(r.batch.Events) != 0 || r.event.record.companyID != "" {
 		t.Errorf("the next request sees something of the last: %+v", r.batch)
 	}
 }

@@ -22,7 +22,9 @@ type metrics struct {
 	ledgerUnsent    prometheus.Gauge
 	dataKeyFailures prometheus.Counter
 	limited         *prometheus.CounterVec
-	fieldsLeftOut   prometheus.Counter
+
+	fieldsLeftOut     prometheus.Counter
+	propertiesLeftOut prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, siteCount func() int) (*metrics, error) {
@@ -78,6 +80,10 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int) (*metrics, erro
 			Name: "metiva_collector_capture_fields_left_out_total",
 			Help: "Form fields not captured because their value is not of its kind, or reads as a card number, IBAN, BSN or token.",
 		}),
+		propertiesLeftOut: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "metiva_collector_custom_properties_left_out_total",
+			Help: "Properties of custom events that their site has not registered.",
+		}),
 	}
 	for reason, label := range schemas.Labels(metivav1.Reason_REASON_UNSPECIFIED) {
 		if reason != metivav1.Reason_REASON_UNSPECIFIED {
@@ -90,7 +96,7 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int) (*metrics, erro
 	}, func() float64 { return float64(siteCount()) })
 	for _, c := range []prometheus.Collector{
 		events, m.requests, m.requestSeconds, m.inFlight, m.panics, m.saltMissing,
-		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, m.limited, m.fieldsLeftOut, sites,
+		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, m.limited, m.fieldsLeftOut, m.propertiesLeftOut, sites,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err

@@ -66,6 +66,7 @@ func (r *request) readPixel(ctx *fasthttp.RequestCtx) metivav1.Reason {
 	}
 	r.results = append(r.results, result{})
 	r.produce(&r.results[0], &e)
+	r.leaveWork()
 	r.awaitAcks()
 	return metivav1.Reason_REASON_UNSPECIFIED
 }

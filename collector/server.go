@@ -1,7 +1,6 @@
 package collector
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -60,7 +59,7 @@ func (c *Collector) drain(server *fasthttp.Server, ln *listener, by time.Time) e
 
 // handle serves one request. A panic ends that request only.
 func (c *Collector) handle(ctx *fasthttp.RequestCtx) {
-	r := c.requests.Get().(*request)
+	r := c.begin()
 	r.received = c.now()
 	r.chunked = hasTransferEncoding(&ctx.Request.Header)
 	route := c.serve(ctx, r)
@@ -80,21 +79,6 @@ func hasTransferEncoding(h *fasthttp.RequestHeader) bool {
 	return arrived(h, fasthttp.HeaderTransferEncoding)
 }
 
-// arrived reports whether a header stood before the body. fasthttp merges the
-// fields behind a chunked body into the headers, which RFC 9110, section 6.5.1,
-// allows only for fields defined to be there.
-func arrived(h *fasthttp.RequestHeader, header string) bool {
-	for raw := h.RawHeaders(); len(raw) > 0; {
-		var line []byte
-		line, raw, _ = bytes.Cut(raw, []byte{'\n'})
-		name, _, _ := bytes.Cut(line, []byte{':'})
-		if len(name) == len(header) && bytes.EqualFold(name, []byte(header)) {
-			return true
-		}
-	}
-	return false
-}
-
 // serve routes a request and survives its panic.
 func (c *Collector) serve(ctx *fasthttp.RequestCtx, r *request) (route string) {
 	defer func() {
@@ -107,7 +91,7 @@ func (c *Collector) serve(ctx *fasthttp.RequestCtx, r *request) (route string) {
 			refuseRequest(ctx, fasthttp.StatusInternalServerError, metivav1.Reason_REASON_INTERNAL)
 		}
 	}()
-	r.readOrigin(ctx)
+	r.readHeaders(ctx)
 	return c.route(ctx, r)
 }
 

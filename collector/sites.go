@@ -23,6 +23,7 @@ type site struct {
 	texts         map[string]siteText
 	forms         map[string]*siteForm
 	retentionDays uint32
+	properties    propertyNames // of custom events
 	version       uint64
 	active        bool
 }
@@ -99,6 +100,7 @@ func (s *sites) apply(recordKey, value []byte) error {
 		companyID: rec.GetCompanyId(), brandID: rec.GetBrandId(), siteID: id,
 		keys: rec.GetSiteKeys(), origins: normalOrigins(rec.GetAllowedOrigins()),
 		retentionDays: rec.GetRetentionDays(), version: rec.GetVersion(), active: rec.GetActive(),
+		properties: newPropertyNames(rec.GetCustomProperties()),
 	}
 	ignored := errors.Join(next.readConsent(&rec), next.readForms(&rec))
 	s.mu.Lock()

@@ -234,7 +234,7 @@ func hasToken(text []byte) bool {
 
 // isToken judges a run of letters, digits, dashes and underscores.
 func isToken(run []byte) bool {
-	if len(run) >= hexTokenMin && isUUID(run) {
+	if holdsUUID(run) {
 		return true
 	}
 	letters, digits, changes := 0, 0, 0
@@ -274,12 +274,25 @@ func isToken(run []byte) bool {
 		len(run) >= mixedTokenMin && upper && lower && changes >= 4
 }
 
+// uuidBytes is the length of a UUID in its text form.
+const uuidBytes = 36
+
+// holdsUUID looks for a UUID at the start of any word of a run: "form-8f14e45f-…".
+func holdsUUID(run []byte) bool {
+	for i := 0; i+uuidBytes <= len(run); i++ {
+		if (i == 0 || run[i-1] == '-' || run[i-1] == '_') && isUUID(run[i:]) {
+			return true
+		}
+	}
+	return false
+}
+
 // isUUID finds 8-4-4-4-12 hexadecimal digits at the start of a run.
 func isUUID(run []byte) bool {
-	if len(run) < 36 {
+	if len(run) < uuidBytes {
 		return false
 	}
-	for i, c := range run[:36] {
+	for i, c := range run[:uuidBytes] {
 		dash := i == 8 || i == 13 || i == 18 || i == 23
 		if dash != (c == '-') || !dash && !isHex(c) {
 			return false
