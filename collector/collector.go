@@ -156,6 +156,7 @@ func (c *Collector) ApplySite(key, value []byte) error {
 
 // ApplyKey takes one record of control.keys.
 func (c *Collector) ApplyKey(key, value []byte) error {
+	c.sealer.ApplyKey(key, value)
 	c.applied(schemas.TopicControlKeys, c.salts.apply(key, value))
 	return nil
 }
@@ -249,8 +250,8 @@ func (c *Collector) watchKafka(ctx context.Context) {
 	}
 }
 
-// housekeep publishes counts and forgets yesterday's keys and salts and the
-// last minute's quotas.
+// housekeep publishes counts, makes the keys of the day to come, and forgets
+// yesterday's keys and salts and the last minute's quotas.
 func (c *Collector) housekeep(ctx context.Context) {
 	ticker := time.NewTicker(c.cfg.LedgerInterval)
 	defer ticker.Stop()
@@ -262,8 +263,19 @@ func (c *Collector) housekeep(ctx context.Context) {
 		}
 		c.publishLedger(ctx)
 		c.sealer.Forget()
+		c.prepareAhead(ctx)
 		c.salts.forget()
 		c.limits.forget(c.now())
+	}
+}
+
+// prepareAhead lets the tenants' keys be renewed before they end, so that nobody
+// waits for Kafka at midnight.
+func (c *Collector) prepareAhead(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.AckTimeout)
+	defer cancel()
+	if err := c.sealer.PrepareAhead(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		c.log.Warn("data keys of the day to come are not published yet, trying again", "error", err)
 	}
 }
 

@@ -90,6 +90,15 @@ func errTaken(id uint64) error {
 	return fmt.Errorf("the id of data key %016x is taken by another record", id)
 }
 
+// ApplyDayKey is ApplyKey for a process that opens no form's values: it leaves
+// the keys of subjects out, which are many and not its business.
+func (o *Opener) ApplyDayKey(recordKey, value []byte) error {
+	if _, ok := ParseDataKeyRecordKey(recordKey); !ok {
+		return nil
+	}
+	return o.ApplyKey(recordKey, value)
+}
+
 func (o *Opener) destroy(id uint64, recordKey []byte) error {
 	o.mu.Lock()
 	known := o.keys[id]

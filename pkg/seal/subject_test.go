@@ -208,6 +208,32 @@ func TestSubjectRecordKeys(t *testing.T) {
 	}
 }
 
+func TestDayKeysOnly(t *testing.T) {
+	t.Parallel()
+	s := newSealing(t)
+	v := seenBy(t, s)
+	key, err := s.NewSubjectKey(t.Context(), "cmp_a", someSubject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob, err := key.SealField(nil, formBinding("email"), []byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := NewOpener(s.private)
+	for _, rec := range s.published() {
+		if err := o.ApplyDayKey(RecordKeyOf(rec), recordBytes(t, rec)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := o.OpenBytes(nil, v.binding, v.blob); err != nil {
+		t.Errorf("a day's value: %v", err)
+	}
+	if _, err := o.OpenField(nil, formBinding("email"), blob); !errors.Is(err, ErrUnknownKey) {
+		t.Errorf("a form's value: %v", err)
+	}
+}
+
 func TestSealFieldDoesNotAllocate(t *testing.T) {
 	if raceEnabled {
 		return // the race detector makes pools allocate

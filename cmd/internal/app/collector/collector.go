@@ -82,6 +82,7 @@ type keys struct {
 	resolver seal.PublicKey
 	edge     seal.PrivateKey
 	tokens   *consent.Tokens
+	files    []seal.KeyMaterial
 }
 
 func readKeys(cfg *Config) (k keys, err error) {
@@ -100,6 +101,7 @@ func readKeys(cfg *Config) (k keys, err error) {
 	if k.edge, err = edge.PrivateKey(); err != nil {
 		return keys{}, err
 	}
+	k.files = []seal.KeyMaterial{resolver, edge, tokens}
 	k.tokens, err = consent.NewTokens(tokens.Secret())
 	return k, err
 }
@@ -117,6 +119,7 @@ func Run(ctx context.Context, sys app.System) error {
 		return err
 	}
 	w := app.Watch(sys, &cfg.Process, "collector", stage.ReadinessNames()...)
+	w.WarnOfExposed(held.files...)
 	client, err := kafka.NewClient(cfg.Kafka.Client("collector"), w.Log, w.Registry)
 	if err != nil {
 		return err
