@@ -50,7 +50,8 @@ func (c Capture) Decision() Decision { return c.decision }
 // receipt id. Zero when nothing is allowed.
 func (c Capture) SubjectID() [IDBytes]byte { return c.subjectID }
 
-// Sequence is that of the choice, among those of the subject.
+// Sequence is that of the choice, among those of the subject: later than that of
+// the grant the visitor id rests on, which is the Decision's.
 func (c Capture) Sequence() uint64 { return c.sequence }
 
 // Text is the registered text the visitor agreed to.
@@ -86,13 +87,14 @@ func Capturable(policy Policy, signals Signals, box Box, texts []ShownText, rece
 	if !ok {
 		return refused(d, metivav1.Reason_REASON_UNKNOWN_TEXT)
 	}
-	c := Capture{subjectID: receiptID, sequence: 1, text: text, givenAt: now, expiresAt: now.Add(policy.grantAge()).Truncate(time.Second)}
-	c.decision = Decision{state: metivav1.ConsentState_CONSENT_STATE_IDENTIFIED, allowed: true, textVersion: text.Version}
-	if visitor, known := d.VisitorID(); known {
-		c.subjectID, c.sequence = visitor, d.Sequence()
-		c.decision.visitorID = visitor
+	c := Capture{
+		subjectID: receiptID, sequence: NextSequence(d.Sequence(), now), text: text,
+		givenAt: now, expiresAt: now.Add(policy.grantAge()).Truncate(time.Second),
 	}
-	c.decision.sequence = c.sequence
+	c.decision = Decision{state: metivav1.ConsentState_CONSENT_STATE_IDENTIFIED, allowed: true, sequence: d.Sequence(), textVersion: text.Version}
+	if visitor, known := d.VisitorID(); known {
+		c.subjectID, c.decision.visitorID = visitor, visitor
+	}
 	return c
 }
 
