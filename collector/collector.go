@@ -85,6 +85,8 @@ type Collector struct {
 	caughtUp atomic.Bool
 	inFlight atomic.Int64
 	requests sync.Pool // of *request
+	works    sync.Pool // of *work
+	patience patience
 
 	// panicLogged is when a panic was last logged, in Unix seconds.
 	panicLogged atomic.Int64
@@ -106,15 +108,17 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	c := &Collector{
 		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now,
 		writerID:    cfg.Name + "-" + hex.EncodeToString(suffix[:]),
-		sites:       newSites(),
 		salts:       newSalts(deps.EdgeKey, deps.Now),
 		withdrawals: consent.NewWithdrawals(),
 		script:      newScript(deps.Snippet),
 	}
+	c.sites = newSites(c.salts)
+	c.patience.timeout = cfg.AckTimeout
 	c.requests.New = func() any { return newRequest(c) }
+	c.works.New = func() any { return newWork() }
 	c.ledger = newLedger(c.writerID, deps.Producer, deps.Now)
 	var err error
-	if c.metrics, err = newMetrics(deps.Registry, c.sites.count); err != nil {
+	if c.metrics, err = newMetrics(deps.Registry, c.sites.count, c.inFlight.Load); err != nil {
 		return nil, fmt.Errorf("registering collector metrics: %w", err)
 	}
 	c.limits = newLimits(cfg, c.metrics)

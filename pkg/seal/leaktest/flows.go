@@ -9,9 +9,9 @@ import (
 
 // FlowRules are the exceptions of CheckFlows.
 type FlowRules struct {
-	// Pooled are types of the product that hold an Address and may become an
-	// interface value, for a sync.Pool: "collector.request", with the reason.
-	Pooled map[string]string
+	// Boxed are types of the product that hold an address and may become an
+	// interface value all the same: "collector.work", with the reason.
+	Boxed map[string]string
 	// Visitors are the folders whose unsealed addresses are visitors'.
 	Visitors []string
 	// Open are the places in them that may turn an unsealed address into text, bytes
@@ -29,7 +29,7 @@ func CheckFlows(w *World, rules FlowRules) []Breach {
 	for _, p := range w.Packages {
 		out = append(out, checkFlows(w, p, rules, used)...)
 	}
-	for _, list := range []map[string]string{rules.Pooled, rules.Open} {
+	for _, list := range []map[string]string{rules.Boxed, rules.Open} {
 		for name := range list {
 			if !used[name] {
 				out = append(out, Breach{File: name, What: "listed, and nothing needs it"})
@@ -82,7 +82,7 @@ func (f *flows) carries(typ types.Type) bool {
 		case named.Pkg() == nil || !ours(named.Pkg().Path()):
 			return no
 		}
-		if name := short(named); f.rules.Pooled[name] != "" {
+		if name := short(named); f.rules.Boxed[name] != "" {
 			f.used[name] = true
 			return no
 		}

@@ -131,15 +131,15 @@ func TestListsAreExact(t *testing.T) {
 	t.Parallel()
 	w := world(t)
 	flows, names := leaktest.Flows(), leaktest.Names()
-	flows.Pooled["collector.gone"], names.Places["collector/gone.go"], names.Holders = "x", "x", map[string]string{"collector.gone": "x"}
+	flows.Boxed["collector.gone"], names.Places["collector/gone.go"], names.Holders["collector.gone"] = "x", "x", "x"
 	if got := text(leaktest.CheckFlows(w, flows)); got != "collector.gone:0: listed, and nothing needs it" {
 		t.Errorf("flows: %s", got)
 	}
 	if got := text(leaktest.CheckNames(w, names)); strings.Count(got, "\n") != 1 || !strings.Contains(got, "collector/gone.go:0: listed") {
 		t.Errorf("names: %s", got)
 	}
-	delete(flows.Pooled, "collector.request")
-	if got := text(leaktest.CheckFlows(w, flows)); !strings.Contains(got, "a *collector.request becomes an interface value") {
+	delete(flows.Boxed, "collector.work")
+	if got := text(leaktest.CheckFlows(w, flows)); !strings.Contains(got, "a *collector.work becomes an interface value") {
 		t.Errorf("flows without the pool: %s", got)
 	}
 	delete(names.Places, "collector/peer.go")

@@ -11,10 +11,10 @@ import (
 // NameRules are the exceptions of CheckNames, each with its reason.
 type NameRules struct {
 	// Places may handle unsealed addresses: a file ("collector/peer.go"), a function
-	// of one ("collector/request.go#readAddress"), or a folder ("enrich/geo/").
+	// or type of one ("collector/request.go#readAddress"), or a folder ("enrich/geo/").
 	Places map[string]string
-	// Holders are types of the product that are made of addresses and are not a
-	// visitor's, such as a table of networks.
+	// Holders are types of the product that hold an address and may be handled
+	// anywhere; the address itself may not.
 	Holders map[string]string
 }
 
@@ -96,8 +96,8 @@ func checkNames(w *World, p *Package, rules NameRules, used map[string]bool) []B
 
 // placeOf is the entry that covers a declaration; empty for none.
 func placeOf(places map[string]string, path string, decl ast.Decl) string {
-	if fn, ok := decl.(*ast.FuncDecl); ok {
-		if place := path + "#" + fn.Name.Name; places[place] != "" {
+	for _, name := range declared(decl) {
+		if place := path + "#" + name; places[place] != "" {
 			return place
 		}
 	}
@@ -107,6 +107,23 @@ func placeOf(places map[string]string, path string, decl ast.Decl) string {
 		}
 	}
 	return ""
+}
+
+// declared is the name of a function, or of the types of a declaration.
+func declared(decl ast.Decl) []string {
+	switch decl := decl.(type) {
+	case *ast.FuncDecl:
+		return []string{decl.Name.Name}
+	case *ast.GenDecl:
+		var out []string
+		for _, spec := range decl.Specs {
+			if t, ok := spec.(*ast.TypeSpec); ok {
+				out = append(out, t.Name.Name)
+			}
+		}
+		return out
+	}
+	return nil
 }
 
 func declNames(w *World, p *Package, decl ast.Decl, rules NameRules, used map[string]bool) []Breach {

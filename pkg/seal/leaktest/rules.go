@@ -3,8 +3,9 @@ package leaktest
 // Flows returns the rules of this repository for CheckFlows.
 func Flows() FlowRules {
 	return FlowRules{
-		Pooled: map[string]string{
-			"collector.request": "the memory of one request, reused through a pool; its address is forgotten before",
+		Boxed: map[string]string{
+			"collector.work": "the memory of one request, reused through a pool; its address is forgotten before",
+			"collector.conn": "an open connection, which the server takes as a net.Conn and has the peer's address anyway",
 		},
 		Visitors: []string{"collector", "enrich", "pkg/seal"},
 		Open: map[string]string{
@@ -18,9 +19,15 @@ func Flows() FlowRules {
 // Names returns the rules of this repository for CheckNames.
 func Names() NameRules {
 	return NameRules{
+		Holders: map[string]string{
+			"collector.conn": "an open connection; only peer.go reads its address",
+		},
 		Places: map[string]string{
 			// A visitor's.
 			"collector/peer.go":                 "finds the address behind the proxies",
+			"collector/listener.go#Accept":      "notes the peer of a connection",
+			"collector/listener.go#conn":        "notes the peer of a connection",
+			"collector/headers.go#read":         "finds the hops of the proxies",
 			"collector/request.go#readVisitor":  "hands the address to seal.AddressOf and asks whether it is private",
 			"pkg/seal/address.go#AddressOf":     "cuts it to its network",
 			"pkg/seal/address.go#truncatedFrom": "makes a network of an opened value",
