@@ -23,30 +23,25 @@ type incoming struct {
 	atMs     int64
 	sentAtMs int64 // 0 when the client did not say
 	complete bool
+	sent     *beacon.Event // what it says by its type
 }
 
 func incomingOf(e *beacon.Event, sentAtMs int64) incoming {
 	in := incoming{
 		url: e.URL, referrer: e.Referrer, atMs: e.AtMs, sentAtMs: sentAtMs,
-		complete: e.Complete(), kind: eventType(e.Type),
+		complete: e.Complete(), kind: eventType(e.Type), sent: e,
 	}
 	in.id, in.idOK = parseID(e.ID)
 	return in
 }
 
-// eventType knows what the collector accepts so far: page views. The other types
-// say more than where a company looked, and need rules of their own.
-func eventType(name []byte) metivav1.EventType {
-	if string(name) == "page_view" {
-		return metivav1.EventType_EVENT_TYPE_PAGE_VIEW
-	}
-	return metivav1.EventType_EVENT_TYPE_UNSPECIFIED
-}
-
 // builder is the memory for building and encoding one event.
 type builder struct {
-	message   metivav1.CollectedEvent
-	campaign  metivav1.Campaign
+	record eventRecord
+	// detail has no other field than its Detail: what an event of another type
+	// than a page view adds. It is encoded behind the record.
+	detail    metivav1.CollectedEvent
+	details   *details
 	id        [schemas.IDBytes]byte
 	visitKey  visitKey
 	visitorID [consent.IDBytes]byte
@@ -59,6 +54,7 @@ type builder struct {
 
 func newBuilder() *builder {
 	return &builder{
+		details:   newDetails(),
 		address:   make([]byte, 0, schemas.SealedAddressBytesMax),
 		userAgent: make([]byte, 0, schemas.SealedUserAgentBytesMax),
 		value:     make([]byte, 0, 2048),
@@ -87,10 +83,10 @@ func (r *request) build(e *incoming) metivav1.Reason {
 }
 
 // fill is the only place an event is made, and it takes a Decision: one that
-// does not allow it makes none.
+// does not allow its type makes none.
 func (r *request) fill(d consent.Decision, e *incoming, occurredAtMs int64) metivav1.Reason {
-	if !d.Allows() {
-		return d.Reason()
+	if reason := d.ReasonFor(e.kind); reason != metivav1.Reason_REASON_UNSPECIFIED {
+		return reason
 	}
 	b := r.event
 	b.id = e.id
@@ -98,34 +94,24 @@ func (r *request) fill(d consent.Decision, e *incoming, occurredAtMs int64) meti
 	if !r.salted {
 		b.visitKey = randomVisitKey()
 	}
-	b.message.Reset()
-	m := &b.message
-	m.EventId = b.id[:]
-	m.CompanyId, m.BrandId, m.SiteId = r.site.companyID, r.site.brandID, r.site.siteID
-	m.Type = e.kind
-	m.ReceivedAtMs = r.received.UnixMilli()
-	m.OccurredAtMs = occurredAtMs
-	m.ClientAtMs = e.atMs
-	m.Consent = d.State()
-	m.ConsentSeq = d.Sequence()
-	m.ConsentTextVersion = d.TextVersion()
-	m.VisitKey = b.visitKey[:]
+	b.referrer = mask.AppendReferrerHost(b.referrer[:0], e.referrer)
+	// One by one: a composite literal would be made beside it and copied.
+	m := &b.record
+	m.eventID = b.id[:]
+	m.companyID, m.brandID, m.siteID = r.site.companyID, r.site.brandID, r.site.siteID
+	m.kind = e.kind
+	m.receivedAtMs, m.occurredAtMs, m.clientAtMs = r.received.UnixMilli(), occurredAtMs, e.atMs
+	m.consent, m.consentSeq, m.consentTextVersion = d.State(), d.Sequence(), d.TextVersion()
+	m.visitKey, m.visitorID = b.visitKey[:], nil
 	if visitor, ok := d.VisitorID(); ok {
 		b.visitorID = visitor
-		m.VisitorId = b.visitorID[:]
+		m.visitorID = b.visitorID[:]
 	}
-	m.Host = string(r.page.Host)
-	m.Path = string(r.page.Path)
-	b.referrer = mask.AppendReferrerHost(b.referrer[:0], e.referrer)
-	m.ReferrerHost = string(b.referrer)
-	if len(r.page.Source)+len(r.page.Medium)+len(r.page.Campaign) > 0 {
-		b.campaign.Reset()
-		b.campaign.Source, b.campaign.Medium, b.campaign.Name = string(r.page.Source), string(r.page.Medium), string(r.page.Campaign)
-		m.Campaign = &b.campaign
-	}
-	m.WriterId = r.c.writerID
-	m.RetentionDays = r.site.retentionDays
-	return metivav1.Reason_REASON_UNSPECIFIED
+	m.host, m.path, m.referrerHost = r.page.Host, r.page.Path, b.referrer
+	m.campaignSource, m.campaignMedium, m.campaignName = r.page.Source, r.page.Medium, r.page.Campaign
+	m.sealedAddress, m.sealedUserAgent = nil, nil
+	m.writerID, m.retentionDays = r.c.writerID, r.site.retentionDays
+	return r.describe(e)
 }
 
 // occurredAt corrects the client's time by its own send time: how long ago it
@@ -157,16 +143,15 @@ func (r *request) sealAndEncode(e *incoming) error {
 	if b.address, err = r.c.sealer.SealAddress(b.address[:0], binding, r.address); err != nil {
 		return fmt.Errorf("sealing address: %w", err)
 	}
-	b.message.SealedAddress = b.address
-	b.message.SealedUserAgent = nil
+	b.record.sealedAddress, b.record.sealedUserAgent = b.address, nil
 	if len(r.userAgent) > 0 {
 		binding.Field = seal.FieldUserAgent
 		if b.userAgent, err = r.c.sealer.SealBytes(b.userAgent[:0], binding, r.userAgent); err != nil {
 			return fmt.Errorf("sealing user agent: %w", err)
 		}
-		b.message.SealedUserAgent = b.userAgent
+		b.record.sealedUserAgent = b.userAgent
 	}
-	if b.value, err = schemas.Encode(b.value[:0], &b.message); err != nil {
+	if err := b.encode(); err != nil {
 		return fmt.Errorf("encoding event: %w", err)
 	}
 	if len(b.value) > schemas.RecordBytesMax-schemas.ReplayMarkBytes {
@@ -184,8 +169,18 @@ func (r *request) send() (Ack, error) {
 	return r.c.deps.Producer.Produce(schemas.TopicEventsCollected, partition, b.key[:], b.value)
 }
 
+// encode makes the value of the event's record.
+func (b *builder) encode() (err error) {
+	if b.value, err = b.record.append(b.value[:0]); err != nil || b.detail.Detail == nil {
+		return err
+	}
+	b.value, err = schemas.Encode(b.value, &b.detail)
+	return err
+}
+
 // forget clears what belongs to the last event.
 func (b *builder) forget() {
-	b.message.Reset()
-	b.campaign.Reset()
+	b.record = eventRecord{}
+	b.detail.Detail = nil
+	b.details.forget()
 }

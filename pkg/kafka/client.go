@@ -207,24 +207,3 @@ func (c *Client) firstOffset(ctx context.Context, topic string, partition int) (
 	}
 	return out[partition], nil
 }
-
-// sleep waits, or returns false when ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
-
-// backoff doubles from a start to a limit.
-type backoff struct{ next, max time.Duration }
-
-func (b *backoff) step() time.Duration {
-	d := b.next
-	b.next = min(b.next*2, b.max)
-	return d
-}
