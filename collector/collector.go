@@ -87,6 +87,8 @@ type Collector struct {
 	caughtUp atomic.Bool
 	inFlight atomic.Int64
 	requests sync.Pool // of *request
+	works    sync.Pool // of *work
+	patience patience
 
 	// panicLogged is when a panic was last logged, in Unix seconds.
 	panicLogged atomic.Int64
@@ -108,16 +110,18 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	c := &Collector{
 		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now,
 		writerID:    cfg.Name + "-" + hex.EncodeToString(suffix[:]),
-		sites:       newSites(),
 		salts:       newSalts(deps.EdgeKey, deps.Now),
 		withdrawals: consent.NewWithdrawals(),
 		script:      newScript(deps.Snippet),
 	}
+	c.sites = newSites(c.salts)
+	c.patience.timeout = cfg.AckTimeout
 	c.requests.New = func() any { return newRequest(c) }
+	c.works.New = func() any { return newWork() }
 	c.ledger = newLedger(c.writerID, deps.Producer, deps.Now)
 	c.recorder = newRecorder(c.writerID, cfg, deps.Producer)
 	var err error
-	if c.metrics, err = newMetrics(deps.Registry, c.sites.count); err != nil {
+	if c.metrics, err = newMetrics(deps.Registry, c.sites.count, c.inFlight.Load); err != nil {
 		return nil, fmt.Errorf("registering collector metrics: %w", err)
 	}
 	if c.choices, err = newChoiceCounter(deps.Registry); err != nil {
@@ -143,7 +147,7 @@ func (c *Collector) publishKey(ctx context.Context, rec *metivav1.DataKey) error
 	if err != nil {
 		return err
 	}
-	return c.deps.Producer.ProduceSync(ctx, schemas.TopicControlKeys, 0, seal.DataKeyRecordKey(rec.GetKeyId()), value)
+	return c.deps.Producer.ProduceSync(ctx, schemas.TopicControlKeys, 0, seal.RecordKeyOf(rec), value)
 }
 
 // ApplySite takes one record of control.sites.
@@ -154,6 +158,7 @@ func (c *Collector) ApplySite(key, value []byte) error {
 
 // ApplyKey takes one record of control.keys.
 func (c *Collector) ApplyKey(key, value []byte) error {
+	c.sealer.ApplyKey(key, value)
 	c.applied(schemas.TopicControlKeys, c.salts.apply(key, value))
 	return nil
 }
@@ -247,8 +252,8 @@ func (c *Collector) watchKafka(ctx context.Context) {
 	}
 }
 
-// housekeep publishes counts and forgets yesterday's keys and salts and the
-// last minute's quotas.
+// housekeep publishes counts, makes the keys of the day to come, and forgets
+// yesterday's keys and salts and the last minute's quotas.
 func (c *Collector) housekeep(ctx context.Context) {
 	ticker := time.NewTicker(c.cfg.LedgerInterval)
 	defer ticker.Stop()
@@ -260,8 +265,19 @@ func (c *Collector) housekeep(ctx context.Context) {
 		}
 		c.publishLedger(ctx)
 		c.sealer.Forget()
+		c.prepareAhead(ctx)
 		c.salts.forget()
 		c.limits.forget(c.now())
+	}
+}
+
+// prepareAhead lets the tenants' keys be renewed before they end, so that nobody
+// waits for Kafka at midnight.
+func (c *Collector) prepareAhead(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.AckTimeout)
+	defer cancel()
+	if err := c.sealer.PrepareAhead(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		c.log.Warn("data keys of the day to come are not published yet, trying again", "error", err)
 	}
 }
 

@@ -55,7 +55,7 @@ type Config struct {
 	// networks have no such limit: their address is a proxy's that TrustedNetworks
 	// does not name, with everybody behind it.
 	NetworkEventsPerSecond int
-	// LimitedNetworksMax is how many networks are remembered, at 16 bytes each.
+	// LimitedNetworksMax is how many networks are remembered, at 18 bytes each.
 	// Beyond it, those that sent least lately are forgotten, and so unlimited.
 	LimitedNetworksMax int
 	// SiteEventsPerSecond is what one site may send: a busy publisher's peak.

@@ -45,8 +45,10 @@ func eventType(name []byte) metivav1.EventType {
 
 // builder is the memory for building and encoding one event.
 type builder struct {
-	message   metivav1.CollectedEvent
-	campaign  metivav1.Campaign
+	record eventRecord
+	// detail has no other field than its Detail: what an event of another type
+	// than a page view adds. It is encoded behind the record.
+	detail    metivav1.CollectedEvent
 	id        [schemas.IDBytes]byte
 	visitKey  visitKey
 	visitorID [consent.IDBytes]byte
@@ -98,33 +100,23 @@ func (r *request) fill(d consent.Decision, e *incoming, occurredAtMs int64) meti
 	if !r.salted {
 		b.visitKey = randomVisitKey()
 	}
-	b.message.Reset()
-	m := &b.message
-	m.EventId = b.id[:]
-	m.CompanyId, m.BrandId, m.SiteId = r.site.companyID, r.site.brandID, r.site.siteID
-	m.Type = e.kind
-	m.ReceivedAtMs = r.received.UnixMilli()
-	m.OccurredAtMs = occurredAtMs
-	m.ClientAtMs = e.atMs
-	m.Consent = d.State()
-	m.ConsentSeq = d.Sequence()
-	m.ConsentTextVersion = d.TextVersion()
-	m.VisitKey = b.visitKey[:]
+	b.referrer = mask.AppendReferrerHost(b.referrer[:0], e.referrer)
+	// One by one: a composite literal would be made beside it and copied.
+	m := &b.record
+	m.eventID = b.id[:]
+	m.companyID, m.brandID, m.siteID = r.site.companyID, r.site.brandID, r.site.siteID
+	m.kind = e.kind
+	m.receivedAtMs, m.occurredAtMs, m.clientAtMs = r.received.UnixMilli(), occurredAtMs, e.atMs
+	m.consent, m.consentSeq, m.consentTextVersion = d.State(), d.Sequence(), d.TextVersion()
+	m.visitKey, m.visitorID = b.visitKey[:], nil
 	if visitor, ok := d.VisitorID(); ok {
 		b.visitorID = visitor
-		m.VisitorId = b.visitorID[:]
+		m.visitorID = b.visitorID[:]
 	}
-	m.Host = string(r.page.Host)
-	m.Path = string(r.page.Path)
-	b.referrer = mask.AppendReferrerHost(b.referrer[:0], e.referrer)
-	m.ReferrerHost = string(b.referrer)
-	if len(r.page.Source)+len(r.page.Medium)+len(r.page.Campaign) > 0 {
-		b.campaign.Reset()
-		b.campaign.Source, b.campaign.Medium, b.campaign.Name = string(r.page.Source), string(r.page.Medium), string(r.page.Campaign)
-		m.Campaign = &b.campaign
-	}
-	m.WriterId = r.c.writerID
-	m.RetentionDays = r.site.retentionDays
+	m.host, m.path, m.referrerHost = r.page.Host, r.page.Path, b.referrer
+	m.campaignSource, m.campaignMedium, m.campaignName = r.page.Source, r.page.Medium, r.page.Campaign
+	m.sealedAddress, m.sealedUserAgent = nil, nil
+	m.writerID, m.retentionDays = r.c.writerID, r.site.retentionDays
 	return metivav1.Reason_REASON_UNSPECIFIED
 }
 
@@ -157,19 +149,18 @@ func (r *request) sealAndEncode(e *incoming) error {
 	if b.address, err = r.c.sealer.SealAddress(b.address[:0], binding, r.address); err != nil {
 		return fmt.Errorf("sealing address: %w", err)
 	}
-	b.message.SealedAddress = b.address
-	b.message.SealedUserAgent = nil
+	b.record.sealedAddress, b.record.sealedUserAgent = b.address, nil
 	if len(r.userAgent) > 0 {
 		binding.Field = seal.FieldUserAgent
 		if b.userAgent, err = r.c.sealer.SealBytes(b.userAgent[:0], binding, r.userAgent); err != nil {
 			return fmt.Errorf("sealing user agent: %w", err)
 		}
-		b.message.SealedUserAgent = b.userAgent
+		b.record.sealedUserAgent = b.userAgent
 	}
-	if b.value, err = schemas.Encode(b.value[:0], &b.message); err != nil {
+	if err := b.encode(); err != nil {
 		return fmt.Errorf("encoding event: %w", err)
 	}
-	if len(b.value) > schemas.RecordBytesMax {
+	if len(b.value) > schemas.RecordBytesMax-schemas.ReplayMarkBytes {
 		return errRecordTooLarge
 	}
 	return nil
@@ -184,8 +175,17 @@ func (r *request) send() (Ack, error) {
 	return r.c.deps.Producer.Produce(schemas.TopicEventsCollected, partition, b.key[:], b.value)
 }
 
+// encode makes the value of the event's record.
+func (b *builder) encode() (err error) {
+	if b.value, err = b.record.append(b.value[:0]); err != nil || b.detail.Detail == nil {
+		return err
+	}
+	b.value, err = schemas.Encode(b.value, &b.detail)
+	return err
+}
+
 // forget clears what belongs to the last event.
 func (b *builder) forget() {
-	b.message.Reset()
-	b.campaign.Reset()
+	b.record = eventRecord{}
+	b.detail.Detail = nil
 }

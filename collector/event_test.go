@@ -315,7 +315,7 @@ func TestOnlyADecisionMakesAnEvent(t *testing.T) {
 		if d.Allows() {
 			t.Fatal("the case allows")
 		}
-		if reason := r.fill(d, &incoming{}, 0); len(r.event.message.GetEventId()) != 0 || d.Reason() != reason {
+		if reason := r.fill(d, &incoming{}, 0); len(r.event.record.eventID) != 0 || d.Reason() != reason {
 			t.Errorf("%v made an event", d.State())
 		}
 	}

@@ -12,9 +12,7 @@ import (
 
 // serveEvents is POST /v1/events.
 func (c *Collector) serveEvents(ctx *fasthttp.RequestCtx, r *request) {
-	if c.allowOrigin(ctx, r) {
-		ctx.Response.Header.Set("Access-Control-Expose-Headers", "Retry-After")
-	}
+	c.allowOrigin(ctx, r)
 	if status, reason := r.read(ctx); reason != metivav1.Reason_REASON_UNSPECIFIED {
 		r.refuse(reason)
 		if reason == metivav1.Reason_REASON_ORIGIN_NOT_ALLOWED {
@@ -74,7 +72,7 @@ func (r *request) read(ctx *fasthttp.RequestCtx) (status int, reason metivav1.Re
 // body is the request's body, decompressed if it has to be.
 func (r *request) body(ctx *fasthttp.RequestCtx) (body []byte, status int, reason metivav1.Reason) {
 	body = ctx.PostBody()
-	enc, known := encodingOf(&ctx.Request.Header)
+	enc, known := encodingOf(&r.headers)
 	if !known {
 		return nil, fasthttp.StatusUnsupportedMediaType, metivav1.Reason_REASON_UNSUPPORTED_TYPE
 	}
@@ -118,19 +116,19 @@ func (r *request) handleAll(whole metivav1.Reason) {
 	if whole == metivav1.Reason_REASON_UNSPECIFIED {
 		defer c.leave(n)
 		if !c.enter(n) {
-			whole = metivav1.Reason_REASON_UNACKNOWLEDGED
+			whole = metivav1.Reason_REASON_OVERLOADED
 		} else if admitted, r.retryAfter = c.limits.admit(r, admitted); admitted == 0 {
 			whole = metivav1.Reason_REASON_RATE_LIMITED
 		} else if err := r.prepare(); err != nil {
 			c.metrics.dataKeyFailures.Inc()
-			whole = metivav1.Reason_REASON_UNACKNOWLEDGED
+			whole = refusalReason(err)
 		}
 	}
 	for i := range r.batch.Events {
 		e := incomingOf(&r.batch.Events[i], r.batch.SentAtMs)
 		res := result{reason: whole}
 		if e.idOK {
-			res.id = r.batch.Events[i].ID
+			res.id, res.hasID = [idTextBytes]byte(r.batch.Events[i].ID), true
 		}
 		switch {
 		case whole != metivav1.Reason_REASON_UNSPECIFIED:
@@ -141,17 +139,14 @@ func (r *request) handleAll(whole metivav1.Reason) {
 		}
 		r.results = append(r.results, res)
 	}
+	r.leaveWork()
 	r.awaitAcks()
 }
 
 // enter counts events in; false when too many wait for Kafka already. Each
 // enter needs its leave.
 func (c *Collector) enter(n int64) bool {
-	now := c.inFlight.Add(n)
-	c.metrics.inFlight.Set(float64(now))
-	return now <= int64(c.cfg.InFlightEventsMax)
+	return c.inFlight.Add(n) <= int64(c.cfg.InFlightEventsMax)
 }
 
-func (c *Collector) leave(n int64) {
-	c.metrics.inFlight.Set(float64(c.inFlight.Add(-n)))
-}
+func (c *Collector) leave(n int64) { c.inFlight.Add(-n) }

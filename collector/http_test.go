@@ -344,12 +344,16 @@ func TestRequestMemoryIsForgotten(t *testing.T) {
 	r.site, r.total, r.counted, r.userAgent = e.sites.lookup(r.batch.Site), 3, true, []byte(testAgent)
 	r.address = seal.AddressOf(netip.MustParseAddr(testVisitor), r.scratch)
 	r.decision = consent.Decide(r.site.policy, consent.Signals{})
-	r.results = append(r.results, result{id: []byte("x")})
-	address := r.address
+	r.results = append(r.results, result{hasID: true})
+	address, work := r.address, r.work
 	r.fill(r.decision, &incoming{}, 1)
 	r.end()
-	if r.site != nil || r.total != 0 || r.counted || r.userAgent != nil || address.IsValid() || r.decision.Allows() || len(r.results) != 0 || r.results[:1][0].id != nil ||
-		r.batch.Site != nil || r.batch.Consent != nil || len(r.batch.Events) != 0 || r.event.message.GetCompanyId() != "" {
+	if r.work != nil {
+		t.Fatal("the request still has its work")
+	}
+	r.work = work
+	if r.site != nil || r.total != 0 || r.counted || r.userAgent != nil || address.IsValid() || r.decision.Allows() || len(r.results) != 0 || r.results[:1][0].hasID ||
+		r.batch.Site != nil || r.batch.Consent != nil || len(r.batch.Events) != 0 || r.event.record.companyID != "" {
 		t.Errorf("the next request sees something of the last: %+v", r.batch)
 	}
 }
@@ -397,8 +401,33 @@ func TestBrokenControlRecordsAreCounted(t *testing.T) {
 	e.applySalt(testCompany, "2026-11-21")
 	e.clock.Set(e.clock.Now().Add(24 * time.Hour))
 	e.salts.forget()
-	if n := len(e.salts.byDay); n != 0 {
-		t.Errorf("%d salts of past days", n)
+	if left := *e.salts.of(testCompany).days.Load(); len(left) != 0 {
+		t.Errorf("%d salts of past days", len(left))
+	}
+}
+
+func TestASiteThatChangesIsNeverUnknown(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t, nil, nil)
+	e.applySite(siteRecord())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for version := range uint64(2000) {
+			rec := siteRecord()
+			rec.Version += version
+			e.applySite(rec)
+		}
+	}()
+	for {
+		if s := e.sites.lookup([]byte(testKey)); s == nil || !e.sites.known([]byte(testOrigin)) {
+			t.Fatal("the site or its origin was away while it changed")
+		}
+		select {
+		case <-ended:
+			return
+		default:
+		}
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
-	"github.com/valyala/fasthttp"
 )
 
 // acceptedEncodings is told to a client that used another (RFC 9110, section
@@ -32,15 +31,14 @@ const (
 
 // encodingOf reads Content-Encoding; false for one that is not accepted, and for
 // several: a body packed twice is a bomb or a mistake.
-func encodingOf(h *fasthttp.RequestHeader) (encoding, bool) {
-	values := h.PeekAll("Content-Encoding")
-	if len(values) == 0 {
+func encodingOf(h *headers) (encoding, bool) {
+	if h.contentEncodings == 0 {
 		return encodingNone, true
 	}
-	name := bytes.TrimSpace(values[0])
-	if len(values) > 1 {
+	if h.contentEncodings > 1 {
 		return encodingNone, false
 	}
+	name := bytes.TrimSpace(h.contentEncoding)
 	for _, known := range [...]struct {
 		name     string
 		encoding encoding

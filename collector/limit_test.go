@@ -73,9 +73,9 @@ func TestBucketsNeverGiveMore(t *testing.T) {
 
 func TestBucketsAreBounded(t *testing.T) {
 	t.Parallel()
-	b := newBuckets(1, 64)
+	b := newBuckets(1, 8*bucketsPerSet)
 	at := time.Unix(1_800_000_000, 0)
-	if len(b.sets)*bucketsPerSet != 64 {
+	if len(b.sets) != 8 {
 		t.Fatalf("%d sets", len(b.sets))
 	}
 	// The emptiest bucket of a set outlives any number of others.

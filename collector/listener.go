@@ -2,6 +2,7 @@ package collector
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +30,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: inner, listener: l, accepted: time.Now()}
+	c := &conn{Conn: inner, listener: l, accepted: time.Now(), peer: peerAddr(inner.RemoteAddr())}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open[c] = struct{}{}
@@ -50,7 +51,7 @@ func (l *listener) drain(now time.Time, grace time.Duration) {
 		if patience := c.accepted.Add(grace); !c.spoke.Load() && patience.Before(end) {
 			end = patience
 		}
-		_ = c.SetReadDeadline(end) // of a connection that is closed already
+		c.stopReading(end)
 	}
 }
 
@@ -72,27 +73,11 @@ type conn struct {
 	net.Conn
 	listener *listener
 	accepted time.Time
+	peer     netip.Addr
 	spoke    atomic.Bool // has sent a byte
 
-	deadline sync.Mutex // a later deadline must not replace that of a stop
-}
-
-func (c *conn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if n > 0 && !c.spoke.Load() {
-		c.spoke.Store(true)
-	}
-	return n, err
-}
-
-// SetReadDeadline sets t, or the listener's end of reading if that is earlier.
-func (c *conn) SetReadDeadline(t time.Time) error {
-	c.deadline.Lock()
-	defer c.deadline.Unlock()
-	if by := c.listener.readBy.Load(); by != 0 && t.UnixNano() > by {
-		t = time.Unix(0, by)
-	}
-	return c.Conn.SetReadDeadline(t)
+	reading, writing deadline
+	stopping         sync.Mutex // no later deadline replaces that of a stop
 }
 
 func (c *conn) Close() error {

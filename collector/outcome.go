@@ -28,7 +28,7 @@ func outcomeOf(reason metivav1.Reason) outcome {
 	switch reason {
 	case metivav1.Reason_REASON_UNSPECIFIED:
 		return outcomeAccepted
-	case metivav1.Reason_REASON_UNACKNOWLEDGED, metivav1.Reason_REASON_NOT_READY, metivav1.Reason_REASON_RATE_LIMITED:
+	case metivav1.Reason_REASON_UNACKNOWLEDGED, metivav1.Reason_REASON_OVERLOADED, metivav1.Reason_REASON_NOT_READY, metivav1.Reason_REASON_RATE_LIMITED:
 		return outcomeRetry
 	default:
 		return outcomeDropped
@@ -37,7 +37,8 @@ func outcomeOf(reason metivav1.Reason) outcome {
 
 // result is the outcome of one event.
 type result struct {
-	id     []byte // as sent, checked; nil when it was no id
+	id     [idTextBytes]byte // as sent, checked
+	hasID  bool              // what was sent is an id
 	reason metivav1.Reason
 	ack    Ack // nil when nothing was produced
 }
@@ -47,36 +48,19 @@ type result struct {
 // with a result each; 204 when all were accepted and the client asked for none.
 func (c *Collector) answerResults(ctx *fasthttp.RequestCtx, r *request) {
 	accepted, retry, limited := 0, 0, 0
-	b := append(r.answer[:0], `{"results":[`...)
+	var text [answerEventBytes]byte
 	for i := range r.results {
-		res := &r.results[i]
-		out := outcomeOf(res.reason)
+		out := outcomeOf(r.results[i].reason)
 		switch {
 		case out == outcomeAccepted:
 			accepted++
-		case res.reason == metivav1.Reason_REASON_RATE_LIMITED:
+		case r.results[i].reason == metivav1.Reason_REASON_RATE_LIMITED:
 			limited++
 			retry++
 		case out == outcomeRetry:
 			retry++
 		}
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, `{"id":"`...)
-		b = append(b, res.id...) // hexadecimal and dashes: nothing to escape
-		b = append(b, `","outcome":"`...)
-		b = append(b, out.String()...)
-		b = append(b, '"')
-		if out != outcomeAccepted {
-			b = append(b, `,"reason":"`...)
-			b = append(b, schemas.Label(res.reason)...)
-			b = append(b, '"')
-		}
-		b = append(b, '}')
 	}
-	b = append(b, `]}`...)
-	r.answer = b
 	switch len(r.results) {
 	case accepted:
 		if wantsNoResults(ctx) {
@@ -91,7 +75,38 @@ func (c *Collector) answerResults(ctx *fasthttp.RequestCtx, r *request) {
 		setRetryAfter(ctx, max(c.cfg.RetryAfter, r.retryAfter))
 	}
 	setJSON(ctx)
-	ctx.SetBody(b)
+	for i := range r.results {
+		b := append(text[:0], ',')
+		if i == 0 {
+			b = append(text[:0], resultsBegin...)
+		}
+		ctx.Response.AppendBody(appendResult(b, &r.results[i]))
+	}
+	ctx.Response.AppendBodyString(`]}`)
+}
+
+const (
+	// answerEventBytes holds the answer about one event.
+	answerEventBytes = 160
+	resultsBegin     = `{"results":[`
+)
+
+// appendResult appends what is said about one event.
+func appendResult(b []byte, res *result) []byte {
+	out := outcomeOf(res.reason)
+	b = append(b, `{"id":"`...)
+	if res.hasID {
+		b = append(b, res.id[:]...) // hexadecimal and dashes: nothing to escape
+	}
+	b = append(b, `","outcome":"`...)
+	b = append(b, out.String()...)
+	b = append(b, '"')
+	if out != outcomeAccepted {
+		b = append(b, `,"reason":"`...)
+		b = append(b, schemas.Label(res.reason)...)
+		b = append(b, '"')
+	}
+	return append(b, '}')
 }
 
 // wantsNoResults reports whether the client asked for no results: r=0 in the
@@ -105,6 +120,7 @@ func wantsNoResults(ctx *fasthttp.RequestCtx) bool {
 func setRetryAfter(ctx *fasthttp.RequestCtx, wait time.Duration) {
 	seconds := max(1, int((wait+time.Second-1)/time.Second))
 	ctx.Response.Header.Set("Retry-After", strconv.Itoa(seconds))
+	ctx.Response.Header.Set("Access-Control-Expose-Headers", "Retry-After")
 }
 
 // setJSON marks an answer as JSON, and as nothing a browser may take for

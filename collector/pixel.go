@@ -51,13 +51,13 @@ func (r *request) readPixel(ctx *fasthttp.RequestCtx) metivav1.Reason {
 	}
 	defer r.c.leave(1)
 	if !r.c.enter(1) {
-		return metivav1.Reason_REASON_UNACKNOWLEDGED
+		return metivav1.Reason_REASON_OVERLOADED
 	}
 	if admitted, _ := r.c.limits.admit(r, 1); admitted == 0 {
 		return metivav1.Reason_REASON_RATE_LIMITED
 	}
-	if r.prepare() != nil {
-		return metivav1.Reason_REASON_UNACKNOWLEDGED
+	if err := r.prepare(); err != nil {
+		return refusalReason(err)
 	}
 	atMs := r.received.UnixMilli()
 	e := incoming{
@@ -66,6 +66,7 @@ func (r *request) readPixel(ctx *fasthttp.RequestCtx) metivav1.Reason {
 	}
 	r.results = append(r.results, result{})
 	r.produce(&r.results[0], &e)
+	r.leaveWork()
 	r.awaitAcks()
 	return metivav1.Reason_REASON_UNSPECIFIED
 }

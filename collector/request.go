@@ -1,7 +1,6 @@
 package collector
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"hash/maphash"
@@ -11,19 +10,36 @@ import (
 
 	"github.com/metiva-io/metiva/collector/beacon"
 	"github.com/metiva-io/metiva/collector/mask"
+	"github.com/metiva-io/metiva/collector/spool"
 	"github.com/metiva-io/metiva/consent"
 	"github.com/metiva-io/metiva/pkg/seal"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
-// request is the memory of one request, reused through a pool. Slices of the
-// body and headers in it are good until the handler returns; end drops them.
+// request is what is kept of one request until it is answered. It is reused
+// through a pool.
 type request struct {
 	c        *Collector
 	received time.Time
+	chunked  bool // the body came with a transfer encoding
+	site     *site
+	total    int  // events of the request
+	counted  bool // the ledger has them
+	results  []result
+	// retryAfter is when the limit that refused events has room again.
+	retryAfter time.Duration
 
-	// Of the headers.
-	chunked   bool   // the body came with a transfer encoding
+	// work is nil once the records are handed over: see work.
+	*work
+}
+
+// work is the memory a request needs until its records are handed over. It goes
+// back to its pool before the request waits for Kafka: hundreds wait at a time,
+// and the few works they take turns with stay in the processor's cache. Slices of
+// the body and of the headers in it are good until the handler returns; forget
+// drops them.
+type work struct {
+	headers   headers
 	origin    []byte // normalised
 	hasOrigin bool
 	foreign   bool // an Origin or Referer that is no web origin
@@ -34,45 +50,63 @@ type request struct {
 	// networkLimited: the address is a visitor's, not of a private network.
 	networkLimited bool
 
-	site     *site
 	decision consent.Decision
 	visitKey visitKey
 	salted   bool
 
-	batch   beacon.Batch
-	total   int  // events of the request
-	counted bool // the ledger has them
-	results []result
-
-	// retryAfter is when the limit that refused events has room again.
-	retryAfter time.Duration
-
+	batch       beacon.Batch
 	scratch     *seal.Scratch
 	networkHash *maphash.Hash
 	inflated    []byte // the body, if it came compressed
 	page        mask.Page
 	event       *builder
-	answer      []byte
-	ackTimer    *time.Timer // stopped between requests
 }
 
 func newRequest(c *Collector) *request {
-	timer := time.NewTimer(c.cfg.AckTimeout)
-	timer.Stop()
-	return &request{c: c, scratch: seal.NewScratch(), networkHash: &maphash.Hash{}, event: newBuilder(), ackTimer: timer}
+	return &request{c: c, work: newWork()}
 }
 
-// end drops everything that belongs to the visitor or to the request's memory.
-func (r *request) end() {
-	r.scratch.Forget()
-	r.networkHash.Reset()
-	r.event.forget()
-	clear(r.results)
-	r.batch.Release()
-	*r = request{
-		c: r.c, scratch: r.scratch, networkHash: r.networkHash, page: r.page, event: r.event, batch: r.batch,
-		results: r.results[:0], answer: r.answer[:0], inflated: r.inflated[:0], origin: r.origin[:0], ackTimer: r.ackTimer,
+func newWork() *work {
+	return &work{scratch: seal.NewScratch(), networkHash: &maphash.Hash{}, event: newBuilder()}
+}
+
+// begin takes a request and its work from their pools.
+func (c *Collector) begin() *request {
+	r := c.requests.Get().(*request)
+	if r.work == nil {
+		r.work = c.works.Get().(*work)
 	}
+	return r
+}
+
+// leaveWork gives the work back: nothing of it is read from here on.
+func (r *request) leaveWork() {
+	if w := r.work; w != nil {
+		r.work = nil
+		w.forget()
+		r.c.works.Put(w)
+	}
+}
+
+// end drops everything that belongs to the request.
+func (r *request) end() {
+	r.leaveWork()
+	clear(r.results)
+	*r = request{c: r.c, results: r.results[:0]}
+}
+
+// forget drops everything that belongs to the visitor or to the request's memory.
+func (w *work) forget() {
+	w.headers.forget()
+	w.scratch.Forget()
+	w.networkHash.Reset()
+	w.event.forget()
+	w.batch.Release()
+	w.origin, w.hasOrigin, w.foreign = w.origin[:0], false, false
+	w.userAgent, w.prefetch, w.signals = nil, false, consent.Signals{}
+	w.address, w.networkLimited = seal.Address{}, false
+	w.decision, w.visitKey, w.salted = consent.Decision{}, visitKey{}, false
+	w.inflated = w.inflated[:0]
 }
 
 // refuse counts the whole request under one reason, unless it is counted.
@@ -88,26 +122,36 @@ func (r *request) refuse(reason metivav1.Reason) {
 	r.c.count(company, siteID, r.received, reason, max(1, r.total))
 }
 
-// settle counts each result.
+// settle counts the results, those in a row with one reason at once.
 func (r *request) settle() {
 	if r.counted {
 		return
 	}
 	r.counted = true
-	for i := range r.results {
-		r.c.count(r.site.companyID, r.site.siteID, r.received, r.results[i].reason, 1)
+	for rest := r.results; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].reason == rest[0].reason {
+			n++
+		}
+		r.c.count(r.site.companyID, r.site.siteID, r.received, rest[0].reason, n)
+		rest = rest[n:]
 	}
 }
 
-// readOrigin takes the Origin header or, without one, the Referer's origin.
-func (r *request) readOrigin(ctx *fasthttp.RequestCtx) {
-	h, name := &ctx.Request.Header, "Origin"
-	raw := h.Peek(name)
+// readHeaders takes in the headers and the origin: the Origin header or, without
+// one, the Referer's.
+func (r *request) readHeaders(ctx *fasthttp.RequestCtx) {
+	h := &ctx.Request.Header
+	r.headers.read(h)
+	name, raw := "Origin", r.headers.origin
 	if len(raw) == 0 {
-		name = "Referer"
-		raw = h.Peek(name)
+		name, raw = "Referer", r.headers.referer
 	}
 	if len(raw) == 0 || r.chunked && !arrived(h, name) {
+		return
+	}
+	if r.c.sites.known(raw) { // as the sites write it: nothing to normalise
+		r.origin, r.hasOrigin = append(r.origin[:0], raw...), true
 		return
 	}
 	r.origin, r.hasOrigin = mask.AppendOrigin(r.origin[:0], raw)
@@ -117,48 +161,16 @@ func (r *request) readOrigin(ctx *fasthttp.RequestCtx) {
 // readVisitor takes what the headers say about the visitor: signals, agent and
 // address. It is called once the site is known and may record something.
 func (r *request) readVisitor(ctx *fasthttp.RequestCtx) {
-	h := &ctx.Request.Header
-	r.signals.GPC = says(h.PeekAll("Sec-GPC"), "1")
-	r.signals.DNT = says(h.PeekAll("DNT"), "1")
-	r.prefetch = isPrefetch(h)
+	r.signals.GPC = r.headers.gpc
+	r.signals.DNT = r.headers.dnt
+	r.prefetch = r.headers.prefetch
 	r.userAgent = ctx.UserAgent()
 	if len(r.userAgent) > userAgentBytesMax {
 		r.userAgent = r.userAgent[:userAgentBytesMax]
 	}
-	client := clientAddr(peerAddr(ctx.RemoteAddr()), h.PeekAll("X-Forwarded-For"), r.c.cfg.TrustedNetworks)
+	client := clientAddr(peerOf(ctx), r.headers.forwarded, r.c.cfg.TrustedNetworks)
 	r.address = seal.AddressOf(client, r.scratch)
 	r.networkLimited = client.IsValid() && !client.IsPrivate() && !client.IsLoopback() && !client.IsLinkLocalUnicast()
-}
-
-// says reports whether any value of a header is exactly this.
-func says(values [][]byte, want string) bool {
-	for _, v := range values {
-		if string(bytes.TrimSpace(v)) == want {
-			return true
-		}
-	}
-	return false
-}
-
-// isPrefetch recognises Sec-Purpose and its predecessors.
-func isPrefetch(h *fasthttp.RequestHeader) bool {
-	for _, name := range [...]string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
-		for _, v := range h.PeekAll(name) {
-			if containsFold(v, "prefetch") || containsFold(v, "prerender") || containsFold(v, "preview") {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func containsFold(b []byte, lower string) bool {
-	for i := 0; i+len(lower) <= len(b); i++ {
-		if bytes.EqualFold(b[i:i+len(lower)], []byte(lower)) {
-			return true
-		}
-	}
-	return false
 }
 
 // decide makes the decision for all events of the request: consent is the
@@ -181,7 +193,7 @@ func (r *request) decide(token []byte) metivav1.Reason {
 
 // prepare makes the visit key and the tenant's data key ready.
 func (r *request) prepare() error {
-	hasher := r.c.salts.lookup(r.site.companyID, r.received)
+	hasher := r.site.salts.at(r.received)
 	if r.salted = hasher != nil; r.salted {
 		r.visitKey = hasher.key(r.site.siteID, r.decision, r.address, familyOf(r.userAgent))
 	} else {
@@ -200,46 +212,6 @@ func (r *request) prepareKey() error {
 	ctx, cancel := context.WithTimeout(context.Background(), r.c.cfg.AckTimeout)
 	defer cancel()
 	return r.c.sealer.Prepare(ctx, r.site.companyID)
-}
-
-// awaitAcks waits for the records of the request, all within one AckTimeout.
-func (r *request) awaitAcks() {
-	waiting, expired := false, false
-	for i := range r.results {
-		res := &r.results[i]
-		if res.ack == nil {
-			continue
-		}
-		select {
-		case <-res.ack.Done():
-		default:
-			if !waiting {
-				waiting = true
-				r.ackTimer.Reset(r.c.cfg.AckTimeout)
-			}
-			if !expired {
-				select {
-				case <-res.ack.Done():
-				case <-r.ackTimer.C:
-					expired = true
-				}
-			}
-		}
-		if !isDone(res.ack) || res.ack.Err() != nil {
-			res.reason = metivav1.Reason_REASON_UNACKNOWLEDGED
-		}
-		res.ack = nil
-	}
-	r.ackTimer.Stop()
-}
-
-func isDone(ack Ack) bool {
-	select {
-	case <-ack.Done():
-		return true
-	default:
-		return false
-	}
 }
 
 // produce seals, encodes and hands over one event. A panic fails this event
@@ -265,9 +237,9 @@ func (r *request) produce(res *result, e *incoming) {
 	case errors.Is(err, errRecordTooLarge):
 		res.reason = metivav1.Reason_REASON_TOO_LARGE
 		return
-	case errors.Is(err, seal.ErrNoKey), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, seal.ErrNoKey), errors.Is(err, context.DeadlineExceeded), errors.Is(err, spool.ErrFull):
 		r.c.metrics.dataKeyFailures.Inc()
-		res.reason = metivav1.Reason_REASON_UNACKNOWLEDGED
+		res.reason = refusalReason(err)
 		return
 	case err != nil:
 		res.reason = metivav1.Reason_REASON_INTERNAL
@@ -275,6 +247,6 @@ func (r *request) produce(res *result, e *incoming) {
 	}
 	res.ack, err = r.send()
 	if err != nil {
-		res.ack, res.reason = nil, metivav1.Reason_REASON_UNACKNOWLEDGED
+		res.ack, res.reason = nil, refusalReason(err)
 	}
 }

@@ -1,13 +1,11 @@
 package collector
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"runtime"
-	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -60,14 +58,14 @@ func (c *Collector) drain(server *fasthttp.Server, ln *listener, by time.Time) e
 
 // handle serves one request. A panic ends that request only.
 func (c *Collector) handle(ctx *fasthttp.RequestCtx) {
-	r := c.requests.Get().(*request)
+	r := c.begin()
 	r.received = c.now()
 	r.chunked = hasTransferEncoding(&ctx.Request.Header)
 	route := c.serve(ctx, r)
 	if r.chunked {
 		ctx.SetConnectionClose()
 	}
-	c.metrics.requests.WithLabelValues(route, strconv.Itoa(ctx.Response.StatusCode())).Inc()
+	c.metrics.request(route, ctx.Response.StatusCode())
 	r.end()
 	c.requests.Put(r)
 }
@@ -78,21 +76,6 @@ func (c *Collector) handle(ctx *fasthttp.RequestCtx) {
 // checked: it is not read (RFC 9112, section 6.1).
 func hasTransferEncoding(h *fasthttp.RequestHeader) bool {
 	return arrived(h, fasthttp.HeaderTransferEncoding)
-}
-
-// arrived reports whether a header stood before the body. fasthttp merges the
-// fields behind a chunked body into the headers, which RFC 9110, section 6.5.1,
-// allows only for fields defined to be there.
-func arrived(h *fasthttp.RequestHeader, header string) bool {
-	for raw := h.RawHeaders(); len(raw) > 0; {
-		var line []byte
-		line, raw, _ = bytes.Cut(raw, []byte{'\n'})
-		name, _, _ := bytes.Cut(line, []byte{':'})
-		if len(name) == len(header) && bytes.EqualFold(name, []byte(header)) {
-			return true
-		}
-	}
-	return false
 }
 
 // serve routes a request and survives its panic.
@@ -107,7 +90,7 @@ func (c *Collector) serve(ctx *fasthttp.RequestCtx, r *request) (route string) {
 			refuseRequest(ctx, fasthttp.StatusInternalServerError, metivav1.Reason_REASON_INTERNAL)
 		}
 	}()
-	r.readOrigin(ctx)
+	r.readHeaders(ctx)
 	return c.route(ctx, r)
 }
 
@@ -150,7 +133,7 @@ func (c *Collector) handleUnread(ctx *fasthttp.RequestCtx, err error) {
 	if !isSilent(ctx.Conn()) {
 		c.count("", "", c.now(), reason, 1)
 	}
-	c.metrics.requests.WithLabelValues("unread", strconv.Itoa(status)).Inc()
+	c.metrics.request("unread", status)
 	refuseRequest(ctx, status, reason)
 }
 

@@ -2,9 +2,11 @@ package beacon
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
+	"math/bits"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -159,6 +161,34 @@ func hasDuplicate(d *json.Decoder) bool {
 			stack = append(stack, frame{})
 		case json.Delim('}'), json.Delim(']'):
 			stack = stack[:len(stack)-1]
+		}
+	}
+}
+
+func TestEndsOfText(t *testing.T) {
+	t.Parallel()
+	var eight [8]byte
+	for before := range 256 {
+		for c := range 256 {
+			for at := range 8 {
+				for i := range eight {
+					eight[i] = 'x'
+				}
+				if at > 0 {
+					eight[at-1] = byte(before)
+				}
+				eight[at] = byte(c)
+				want := 8
+				for i, c := range eight {
+					if c == '"' || c == '\\' || c < ' ' {
+						want = i
+						break
+					}
+				}
+				if got := bits.TrailingZeros64(endsOfText(binary.LittleEndian.Uint64(eight[:]))) / 8; got != want {
+					t.Fatalf("%q: ends at %d, want %d", eight, got, want)
+				}
+			}
 		}
 	}
 }

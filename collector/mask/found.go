@@ -23,23 +23,52 @@ const (
 	hexTokenMin     = 16
 	mixedTokenMin   = 20
 	letterTokenMin  = 40 // no word is this long
+	uuidBytes       = 36 // the shortest token without a digit
+
+	ibanDigitsMin    = 2 // its check digits
+	addressDigitsMin = 4 // one for each byte of an IPv4 address
 )
 
-// found looks at one decoded path segment, campaign value or host label.
+// found looks at one decoded path segment, campaign value or host label. Most
+// hold nothing: one look at the characters says which kinds can be there at all.
 func found(text []byte) finding {
+	f := featuresOf(text)
 	switch {
-	case hasEmail(text):
+	case f.at && hasEmail(text):
 		return email
-	case hasQuery(text):
+	case f.equals && hasQuery(text):
 		return value
-	case hasIBAN(text):
+	case f.digits >= ibanDigitsMin && len(text) >= ibanBytesMin && hasIBAN(text):
 		return iban
-	case hasToken(text):
+	case len(text) >= hexTokenMin && (f.digits > 0 || len(text) >= uuidBytes) && hasToken(text):
 		return token
-	case hasNumber(text), hasAddress(text):
+	case f.digits >= bsnShortDigits && hasNumber(text), (f.digits >= addressDigitsMin || f.colons >= 2) && hasAddress(text):
 		return number
 	}
 	return nothing
+}
+
+// features are what a text must have for a finding.
+type features struct {
+	digits, colons int
+	at, equals     bool
+}
+
+func featuresOf(text []byte) (f features) {
+	for _, c := range text {
+		switch {
+		case c > '@': // letters, and everything beyond ASCII
+		case c >= '0' && c <= '9':
+			f.digits++
+		case c == ':':
+			f.colons++
+		case c == '@':
+			f.at = true
+		case c == '=':
+			f.equals = true
+		}
+	}
+	return f
 }
 
 // mailGapBytesMax is how far a mailbox and its domain may stand from the at
@@ -276,10 +305,10 @@ func isToken(run []byte) bool {
 
 // isUUID finds 8-4-4-4-12 hexadecimal digits at the start of a run.
 func isUUID(run []byte) bool {
-	if len(run) < 36 {
+	if len(run) < uuidBytes {
 		return false
 	}
-	for i, c := range run[:36] {
+	for i, c := range run[:uuidBytes] {
 		dash := i == 8 || i == 13 || i == 18 || i == 23
 		if dash != (c == '-') || !dash && !isHex(c) {
 			return false

@@ -28,11 +28,13 @@ type Config struct {
 	Trusted []string
 	Linger  time.Duration
 	Edge    stage.Config
+	Spool   Spool
 }
 
 // Bind adds every setting of the process.
 func (c *Config) Bind(s *config.Set) {
 	d := stage.DefaultConfig()
+	c.Spool.bind(s)
 	c.Process.Bind(s)
 	c.Kafka.Bind(s)
 	c.Keys.Bind(s)
@@ -72,6 +74,7 @@ func (c *Config) Validate() error {
 	}
 	// The rest of the time is the producer's, to send what it still holds.
 	c.Edge.DrainTimeout = c.Process.DrainTimeout / 4 * 3
+	faults = append(faults, c.Spool.validate(c.Edge.Name, c.Process.DrainTimeout))
 	return errors.Join(append(faults, c.Edge.Validate())...)
 }
 
@@ -80,6 +83,7 @@ type keys struct {
 	resolver seal.PublicKey
 	edge     seal.PrivateKey
 	tokens   *consent.Tokens
+	files    []seal.KeyMaterial
 }
 
 func readKeys(cfg *Config) (k keys, err error) {
@@ -98,6 +102,7 @@ func readKeys(cfg *Config) (k keys, err error) {
 	if k.edge, err = edge.PrivateKey(); err != nil {
 		return keys{}, err
 	}
+	k.files = []seal.KeyMaterial{resolver, edge, tokens}
 	k.tokens, err = consent.NewTokens(tokens.Secret())
 	return k, err
 }
@@ -114,7 +119,8 @@ func Run(ctx context.Context, sys app.System) error {
 	if err != nil {
 		return err
 	}
-	w := app.Watch(sys, &cfg.Process, "collector", stage.ReadinessNames()...)
+	w := app.Watch(sys, &cfg.Process, "collector", append(stage.ReadinessNames(), stage.ReadySpool)...)
+	w.WarnOfExposed(held.files...)
 	client, err := kafka.NewClient(cfg.Kafka.Client("collector"), w.Log, w.Registry)
 	if err != nil {
 		return err
@@ -123,16 +129,20 @@ func Run(ctx context.Context, sys app.System) error {
 	if err != nil {
 		return err
 	}
+	durable, err := openDurable(w, &cfg, producer)
+	if err != nil {
+		return err
+	}
 	return w.Run(ctx,
 		lifecycle.Stage{Name: "edge", Run: func(ctx context.Context) error {
-			return serve(ctx, w, &cfg, held, client, producer)
+			return serve(ctx, w, &cfg, held, client, durable)
 		}},
-		lifecycle.Stage{Name: "producer", Run: producer.Run})
+		lifecycle.Stage{Name: "producer and spool", Run: durable.Run})
 }
 
 // serve waits for Kafka, whose topic says how many partitions there are, and
 // then takes events until ctx ends.
-func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *kafka.Client, producer *kafka.Producer) error {
+func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *kafka.Client, durable *stage.Durable) error {
 	if err := w.Until(ctx, stage.ReadyKafka, func(ctx context.Context) (err error) {
 		if cfg.Edge.Partitions, err = client.Partitions(ctx, schemas.TopicEventsCollected); err != nil {
 			return err
@@ -143,7 +153,7 @@ func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *
 		return err
 	}
 	edge, err := stage.New(cfg.Edge, stage.Deps{
-		Producer: stage.KafkaProducer(producer), Ping: client.Ping, ResolverKey: held.resolver, EdgeKey: held.edge, Tokens: held.tokens,
+		Producer: durable, Ping: durable.Ping(client.Ping), ResolverKey: held.resolver, EdgeKey: held.edge, Tokens: held.tokens,
 		Snippet: snippet.Script(), Readiness: w.Ready, Log: w.Log, Registry: w.Registry, Now: time.Now,
 	})
 	if err != nil {
@@ -171,6 +181,7 @@ func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *
 			}
 		}
 		edge.CaughtUp()
+		durable.BeginReplay(edge.Superseded)
 	}()
 	return lifecycle.Run(ctx, w.Log, cfg.Process.DrainTimeout, stages...)
 }
