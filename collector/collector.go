@@ -42,6 +42,8 @@ type Deps struct {
 	Tokens  *consent.Tokens
 	// Snippet is the script served at /v1/s.js.
 	Snippet []byte
+	// Released are scripts of earlier releases, served under their versions.
+	Released [][]byte
 	// Readiness takes reports under ReadinessNames.
 	Readiness interface{ Set(name string, err error) }
 	Log       *slog.Logger
@@ -80,11 +82,14 @@ type Collector struct {
 	recorder    *recorder
 	choices     *prometheus.CounterVec // calls to /v1/consent
 	limits      *limits
+	captures    *captureLimits
 	inflater    *inflater
 	metrics     *metrics
-	script      script
+	scripts     scripts
+	pages       pages
 
 	caughtUp atomic.Bool
+	stopping atomic.Bool // each answer ends its connection
 	inFlight atomic.Int64
 	requests sync.Pool // of *request
 	works    sync.Pool // of *work
@@ -112,7 +117,7 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		writerID:    cfg.Name + "-" + hex.EncodeToString(suffix[:]),
 		salts:       newSalts(deps.EdgeKey, deps.Now),
 		withdrawals: consent.NewWithdrawals(),
-		script:      newScript(deps.Snippet),
+		pages:       newPages(),
 	}
 	c.sites = newSites(c.salts)
 	c.patience.timeout = cfg.AckTimeout
@@ -127,7 +132,11 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	if c.choices, err = newChoiceCounter(deps.Registry); err != nil {
 		return nil, err
 	}
+	if c.scripts, err = newScripts(deps.Snippet, deps.Released); err != nil {
+		return nil, err
+	}
 	c.limits = newLimits(cfg, c.metrics)
+	c.captures = newCaptureLimits(cfg, c.metrics)
 	if c.inflater, err = newInflater(cfg.BodyBytesMax); err != nil {
 		return nil, err
 	}
@@ -192,12 +201,12 @@ const drainShares = 3
 // pingInterval is how often Kafka is asked for a sign of life.
 const pingInterval = 5 * time.Second
 
-// Run serves ln until ctx ends: then it is not ready, accepts nothing more,
-// finishes the open requests, publishes the last counts and returns, all within
-// DrainTimeout. It closes ln. The producer must keep running until Run has
+// Run serves ln until ctx ends: then it is not ready, serves on for StopDelay,
+// accepts nothing more, finishes the open requests, publishes the last counts and
+// returns, all within DrainTimeout. It closes ln. The producer must keep running until Run has
 // returned.
 func (c *Collector) Run(ctx context.Context, ln net.Listener) error {
-	return c.run(ctx, newListener(ln))
+	return c.run(ctx, c.newListener(ln))
 }
 
 func (c *Collector) run(ctx context.Context, ln *listener) error {
@@ -217,6 +226,7 @@ func (c *Collector) run(ctx context.Context, ln *listener) error {
 	case <-ctx.Done():
 		c.deps.Readiness.Set(ReadyListener, errStopping)
 		begun = time.Now()
+		c.standBy()
 		err = c.drain(server, ln, begun.Add(c.cfg.DrainTimeout/drainShares*(drainShares-1)))
 		<-served
 	case err = <-served:

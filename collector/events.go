@@ -14,15 +14,18 @@ import (
 func (c *Collector) serveEvents(ctx *fasthttp.RequestCtx, r *request) {
 	c.allowOrigin(ctx, r)
 	if status, reason := r.read(ctx); reason != metivav1.Reason_REASON_UNSPECIFIED {
+		status, reason = r.limitRefusal(ctx, status, reason)
 		r.refuse(reason)
-		if reason == metivav1.Reason_REASON_ORIGIN_NOT_ALLOWED {
+		switch reason {
+		case metivav1.Reason_REASON_ORIGIN_NOT_ALLOWED:
 			ctx.Response.Header.Del("Access-Control-Allow-Origin")
-		}
-		if reason == metivav1.Reason_REASON_UNSUPPORTED_TYPE {
+		case metivav1.Reason_REASON_UNSUPPORTED_TYPE:
 			ctx.Response.Header.Set("Accept-Encoding", acceptedEncodings)
-		}
-		if reason == metivav1.Reason_REASON_NOT_READY {
+		case metivav1.Reason_REASON_NOT_READY:
 			setRetryAfter(ctx, c.cfg.RetryAfter)
+		case metivav1.Reason_REASON_RATE_LIMITED:
+			setRetryAfter(ctx, r.retryAfter)
+		default:
 		}
 		refuseRequest(ctx, status, reason)
 		return

@@ -21,7 +21,9 @@ type site struct {
 	origins       []string
 	policy        consent.Policy
 	texts         map[string]siteText
+	forms         map[string]*siteForm
 	retentionDays uint32
+	properties    propertyNames // of custom events
 	version       uint64
 	active        bool
 
@@ -106,9 +108,10 @@ func (s *sites) apply(recordKey, value []byte) error {
 		companyID: rec.GetCompanyId(), brandID: rec.GetBrandId(), siteID: id,
 		keys: rec.GetSiteKeys(), origins: normalOrigins(rec.GetAllowedOrigins()),
 		retentionDays: rec.GetRetentionDays(), version: rec.GetVersion(), active: rec.GetActive(),
-		salts: s.salts.of(rec.GetCompanyId()),
+		properties: newPropertyNames(rec.GetCustomProperties()),
+		salts:      s.salts.of(rec.GetCompanyId()),
 	}
-	ignored := next.readConsent(&rec)
+	ignored := errors.Join(next.readConsent(&rec), next.readForms(&rec))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := s.byID[id]
