@@ -82,9 +82,11 @@ type Collector struct {
 	recorder    *recorder
 	choices     *prometheus.CounterVec // calls to /v1/consent
 	limits      *limits
+	captures    *captureLimits
 	inflater    *inflater
 	metrics     *metrics
 	scripts     scripts
+	pages       pages
 
 	caughtUp atomic.Bool
 	stopping atomic.Bool // each answer ends its connection
@@ -115,6 +117,7 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		writerID:    cfg.Name + "-" + hex.EncodeToString(suffix[:]),
 		salts:       newSalts(deps.EdgeKey, deps.Now),
 		withdrawals: consent.NewWithdrawals(),
+		pages:       newPages(),
 	}
 	c.sites = newSites(c.salts)
 	c.patience.timeout = cfg.AckTimeout
@@ -133,6 +136,7 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		return nil, err
 	}
 	c.limits = newLimits(cfg, c.metrics)
+	c.captures = newCaptureLimits(cfg, c.metrics)
 	if c.inflater, err = newInflater(cfg.BodyBytesMax); err != nil {
 		return nil, err
 	}
