@@ -121,13 +121,14 @@ func wholeRequest(t testing.TB) func() {
 	}
 	ctx := &fasthttp.RequestCtx{}
 	ctx.Init(&fasthttp.Request{}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, nil)
-	raw := "POST " + PathEvents + " HTTP/1.1\r\nHost: c.example.nl\r\n" +
+	var raw strings.Builder
+	raw.WriteString("POST " + PathEvents + " HTTP/1.1\r\nHost: c.example.nl\r\n" +
 		"sec-ch-ua: \"Chromium\";v=\"156\"\r\nsec-ch-ua-mobile: ?0\r\nsec-ch-ua-platform: \"Linux\"\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\n" +
-		"Accept: */*\r\nAccept-Language: nl\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nReferer: " + testOrigin + "/\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n"
+		"Accept: */*\r\nAccept-Language: nl\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nReferer: " + testOrigin + "/\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n")
 	for name, value := range browserHeaders() {
-		raw += name + ": " + value + "\r\n"
+		raw.WriteString(name + ": " + value + "\r\n")
 	}
-	if err := ctx.Request.Read(bufio.NewReader(strings.NewReader(raw + "\r\n" + string(body)))); err != nil {
+	if err := ctx.Request.Read(bufio.NewReader(strings.NewReader(raw.String() + "\r\n" + string(body)))); err != nil {
 		t.Fatal(err)
 	}
 	return func() {
