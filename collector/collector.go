@@ -42,6 +42,8 @@ type Deps struct {
 	Tokens  *consent.Tokens
 	// Snippet is the script served at /v1/s.js.
 	Snippet []byte
+	// Released are scripts of earlier releases, served under their versions.
+	Released [][]byte
 	// Readiness takes reports under ReadinessNames.
 	Readiness interface{ Set(name string, err error) }
 	Log       *slog.Logger
@@ -77,12 +79,17 @@ type Collector struct {
 	withdrawals *consent.Withdrawals
 	sealer      *seal.Sealer
 	ledger      *ledger
+	recorder    *recorder
+	choices     *prometheus.CounterVec // calls to /v1/consent
 	limits      *limits
+	captures    *captureLimits
 	inflater    *inflater
 	metrics     *metrics
-	script      script
+	scripts     scripts
+	pages       pages
 
 	caughtUp atomic.Bool
+	stopping atomic.Bool // each answer ends its connection
 	inFlight atomic.Int64
 	requests sync.Pool // of *request
 	works    sync.Pool // of *work
@@ -110,18 +117,26 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		writerID:    cfg.Name + "-" + hex.EncodeToString(suffix[:]),
 		salts:       newSalts(deps.EdgeKey, deps.Now),
 		withdrawals: consent.NewWithdrawals(),
-		script:      newScript(deps.Snippet),
+		pages:       newPages(),
 	}
 	c.sites = newSites(c.salts)
 	c.patience.timeout = cfg.AckTimeout
 	c.requests.New = func() any { return newRequest(c) }
 	c.works.New = func() any { return newWork() }
 	c.ledger = newLedger(c.writerID, deps.Producer, deps.Now)
+	c.recorder = newRecorder(c.writerID, cfg, deps.Producer)
 	var err error
 	if c.metrics, err = newMetrics(deps.Registry, c.sites.count, c.inFlight.Load); err != nil {
 		return nil, fmt.Errorf("registering collector metrics: %w", err)
 	}
+	if c.choices, err = newChoiceCounter(deps.Registry); err != nil {
+		return nil, err
+	}
+	if c.scripts, err = newScripts(deps.Snippet, deps.Released); err != nil {
+		return nil, err
+	}
 	c.limits = newLimits(cfg, c.metrics)
+	c.captures = newCaptureLimits(cfg, c.metrics)
 	if c.inflater, err = newInflater(cfg.BodyBytesMax); err != nil {
 		return nil, err
 	}
@@ -141,7 +156,7 @@ func (c *Collector) publishKey(ctx context.Context, rec *metivav1.DataKey) error
 	if err != nil {
 		return err
 	}
-	return c.deps.Producer.ProduceSync(ctx, schemas.TopicControlKeys, 0, seal.DataKeyRecordKey(rec.GetKeyId()), value)
+	return c.deps.Producer.ProduceSync(ctx, schemas.TopicControlKeys, 0, seal.RecordKeyOf(rec), value)
 }
 
 // ApplySite takes one record of control.sites.
@@ -152,6 +167,7 @@ func (c *Collector) ApplySite(key, value []byte) error {
 
 // ApplyKey takes one record of control.keys.
 func (c *Collector) ApplyKey(key, value []byte) error {
+	c.sealer.ApplyKey(key, value)
 	c.applied(schemas.TopicControlKeys, c.salts.apply(key, value))
 	return nil
 }
@@ -185,12 +201,12 @@ const drainShares = 3
 // pingInterval is how often Kafka is asked for a sign of life.
 const pingInterval = 5 * time.Second
 
-// Run serves ln until ctx ends: then it is not ready, accepts nothing more,
-// finishes the open requests, publishes the last counts and returns, all within
-// DrainTimeout. It closes ln. The producer must keep running until Run has
+// Run serves ln until ctx ends: then it is not ready, serves on for StopDelay,
+// accepts nothing more, finishes the open requests, publishes the last counts and
+// returns, all within DrainTimeout. It closes ln. The producer must keep running until Run has
 // returned.
 func (c *Collector) Run(ctx context.Context, ln net.Listener) error {
-	return c.run(ctx, newListener(ln))
+	return c.run(ctx, c.newListener(ln))
 }
 
 func (c *Collector) run(ctx context.Context, ln *listener) error {
@@ -210,6 +226,7 @@ func (c *Collector) run(ctx context.Context, ln *listener) error {
 	case <-ctx.Done():
 		c.deps.Readiness.Set(ReadyListener, errStopping)
 		begun = time.Now()
+		c.standBy()
 		err = c.drain(server, ln, begun.Add(c.cfg.DrainTimeout/drainShares*(drainShares-1)))
 		<-served
 	case err = <-served:
@@ -219,6 +236,7 @@ func (c *Collector) run(ctx context.Context, ln *listener) error {
 	}
 	stop()
 	wg.Wait()
+	c.recorder.stop()
 	return errors.Join(err, c.publishLast(context.WithoutCancel(ctx), begun.Add(c.cfg.DrainTimeout)))
 }
 
@@ -244,8 +262,8 @@ func (c *Collector) watchKafka(ctx context.Context) {
 	}
 }
 
-// housekeep publishes counts and forgets yesterday's keys and salts and the
-// last minute's quotas.
+// housekeep publishes counts, makes the keys of the day to come, and forgets
+// yesterday's keys and salts and the last minute's quotas.
 func (c *Collector) housekeep(ctx context.Context) {
 	ticker := time.NewTicker(c.cfg.LedgerInterval)
 	defer ticker.Stop()
@@ -257,8 +275,19 @@ func (c *Collector) housekeep(ctx context.Context) {
 		}
 		c.publishLedger(ctx)
 		c.sealer.Forget()
+		c.prepareAhead(ctx)
 		c.salts.forget()
 		c.limits.forget(c.now())
+	}
+}
+
+// prepareAhead lets the tenants' keys be renewed before they end, so that nobody
+// waits for Kafka at midnight.
+func (c *Collector) prepareAhead(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.AckTimeout)
+	defer cancel()
+	if err := c.sealer.PrepareAhead(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		c.log.Warn("data keys of the day to come are not published yet, trying again", "error", err)
 	}
 }
 

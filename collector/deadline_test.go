@@ -14,7 +14,7 @@ func pipe(t *testing.T) (*conn, net.Conn) {
 	t.Helper()
 	near, far := net.Pipe()
 	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
-	return &conn{Conn: near, listener: newListener(nil), accepted: time.Now()}, far
+	return &conn{Conn: near, listener: &listener{open: map[*conn]struct{}{}}, accepted: time.Now()}, far
 }
 
 func TestReadEndsAtTheDeadline(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/metiva-io/metiva/consent"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
@@ -13,15 +14,18 @@ import (
 func (c *Collector) serveEvents(ctx *fasthttp.RequestCtx, r *request) {
 	c.allowOrigin(ctx, r)
 	if status, reason := r.read(ctx); reason != metivav1.Reason_REASON_UNSPECIFIED {
+		status, reason = r.limitRefusal(ctx, status, reason)
 		r.refuse(reason)
-		if reason == metivav1.Reason_REASON_ORIGIN_NOT_ALLOWED {
+		switch reason {
+		case metivav1.Reason_REASON_ORIGIN_NOT_ALLOWED:
 			ctx.Response.Header.Del("Access-Control-Allow-Origin")
-		}
-		if reason == metivav1.Reason_REASON_UNSUPPORTED_TYPE {
+		case metivav1.Reason_REASON_UNSUPPORTED_TYPE:
 			ctx.Response.Header.Set("Accept-Encoding", acceptedEncodings)
-		}
-		if reason == metivav1.Reason_REASON_NOT_READY {
+		case metivav1.Reason_REASON_NOT_READY:
 			setRetryAfter(ctx, c.cfg.RetryAfter)
+		case metivav1.Reason_REASON_RATE_LIMITED:
+			setRetryAfter(ctx, r.retryAfter)
+		default:
 		}
 		refuseRequest(ctx, status, reason)
 		return
@@ -48,6 +52,9 @@ func (r *request) read(ctx *fasthttp.RequestCtx) (status int, reason metivav1.Re
 	}
 	r.total = r.batch.Total
 	r.signals.OptOut = r.batch.OptOut
+	if r.batch.Refused {
+		r.signals.Page = consent.AnswerRefused
+	}
 	if len(r.batch.Site) == 0 {
 		return fasthttp.StatusBadRequest, metivav1.Reason_REASON_MALFORMED
 	}

@@ -209,13 +209,19 @@ func TestLimits(t *testing.T) {
 // limitedEvents reads the metric, by limit.
 func limitedEvents(t *testing.T, e *edge) map[string]float64 {
 	t.Helper()
+	return e.byLabel(t, "metiva_collector_rate_limited_events_total")
+}
+
+// byLabel reads a counter with one label, by its values.
+func (e *edge) byLabel(t *testing.T, name string) map[string]float64 {
+	t.Helper()
 	families, err := e.reg.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := map[string]float64{}
 	for _, family := range families {
-		if family.GetName() == "metiva_collector_rate_limited_events_total" {
+		if family.GetName() == name {
 			for _, m := range family.GetMetric() {
 				out[m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
 			}

@@ -29,6 +29,11 @@ type metrics struct {
 	ledgerUnsent    prometheus.Gauge
 	dataKeyFailures prometheus.Counter
 	limited         *prometheus.CounterVec
+
+	fieldsLeftOut     prometheus.Counter
+	propertiesLeftOut prometheus.Counter
+	refused           *prometheus.CounterVec
+	connections       prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer, siteCount func() int, inFlight func() int64) (*metrics, error) {
@@ -75,7 +80,23 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int, inFlight func()
 			Name: "metiva_collector_rate_limited_events_total",
 			Help: "Events over a limit, by the limit that refused them: network, site or tenant.",
 		}, []string{"limit"}),
+		fieldsLeftOut: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "metiva_collector_capture_fields_left_out_total",
+			Help: "Form fields not captured because their value is not of its kind, or reads as a card number, IBAN, BSN or token.",
+		}),
+		propertiesLeftOut: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "metiva_collector_custom_properties_left_out_total",
+			Help: "Properties of custom events that their site has not registered.",
+		}),
 	}
+	m.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "metiva_collector_connections_refused_total",
+		Help: "Connections refused: all (too many are open), address (too many of one address), system (no descriptor or memory).",
+	}, []string{"reason"})
+	m.connections = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "metiva_collector_connections",
+		Help: "Open connections.",
+	})
 	m.kinds.Store(&map[requestKind]prometheus.Counter{})
 	labels := schemas.Labels(metivav1.Reason_REASON_UNSPECIFIED)
 	m.byReason = make([]prometheus.Counter, slices.Max(slices.Collect(maps.Keys(labels)))+1)
@@ -94,7 +115,8 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int, inFlight func()
 	}, func() float64 { return float64(inFlight()) })
 	for _, c := range []prometheus.Collector{
 		events, m.requests, m.requestSeconds, waiting, m.panics, m.saltMissing,
-		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, m.limited, sites,
+		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, m.limited, m.refused, m.connections,
+		m.fieldsLeftOut, m.propertiesLeftOut, sites,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
@@ -102,6 +124,9 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int, inFlight func()
 	}
 	return m, nil
 }
+
+// refusedConnection counts a connection that was not taken.
+func (m *metrics) refusedConnection(reason string) { m.refused.WithLabelValues(reason).Inc() }
 
 // requestKind is a route with a status code.
 type requestKind struct {

@@ -14,6 +14,7 @@ const pixelGIF = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf
 func (c *Collector) servePixel(ctx *fasthttp.RequestCtx, r *request) {
 	r.total = 1
 	if reason := r.readPixel(ctx); reason != metivav1.Reason_REASON_UNSPECIFIED {
+		_, reason = r.limitRefusal(ctx, 0, reason)
 		r.refuse(reason)
 	} else {
 		r.settle()

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 // reasonCase is one way to be refused.
 type reasonCase struct {
 	name    string
+	path    string // PathEvents when empty
 	config  func(*Config)
 	site    func(*metivav1.SiteRecord)
 	setup   func(*edge)
@@ -55,7 +57,10 @@ func reasonCases() []reasonCase {
 		{name: "no json", body: text(`{"site":`), status: 400, reason: "malformed", ledger: map[string]uint64{"/malformed": 1}, reasons: []metivav1.Reason{metivav1.Reason_REASON_MALFORMED}},
 		{name: "empty body", body: text(``), status: 400, reason: "malformed", ledger: map[string]uint64{"/malformed": 1}},
 		{name: "no site", body: func(e *edge) any { b := e.body(newPage(e)); delete(b, "site"); return b }, status: 400, reason: "malformed", ledger: map[string]uint64{"/malformed": 1}},
-		{name: "other type", body: changed("type", "form"), status: 200, outcomes: "dropped:malformed", ledger: company("malformed", 1)},
+		{name: "engagement without consent", body: func(e *edge) any {
+			return e.body(newPage(e), newPage(e).with("type", "engagement").with("visible_ms", 1).with("scroll", 1))
+		}, status: 200, outcomes: "accepted dropped:consent_required", ledger: map[string]uint64{testCompany + "/none": 1, testCompany + "/consent_required": 1}, reasons: []metivav1.Reason{metivav1.Reason_REASON_CONSENT_REQUIRED}},
+		{name: "other type", body: changed("type", "video"), status: 200, outcomes: "dropped:malformed", ledger: company("malformed", 1)},
 		{name: "random uuid", body: changed("id", "9b2f5c1e-7c1e-4b44-9f0a-1d2e3f405162"), status: 200, outcomes: "dropped:malformed", ledger: company("malformed", 1)},
 		{name: "no web page", body: changed("url", "file:///etc/passwd"), status: 200, outcomes: "dropped:malformed", ledger: company("malformed", 1)},
 		{name: "bad among good", body: func(e *edge) any { return e.body(newPage(e), newPage(e).with("at", "now"), newPage(e)) }, status: 200, outcomes: "accepted dropped:malformed accepted", ledger: map[string]uint64{testCompany + "/none": 2, testCompany + "/malformed": 1}},
@@ -131,7 +136,7 @@ func TestEveryReason(t *testing.T) {
 	covered := map[metivav1.Reason]bool{
 		metivav1.Reason_REASON_NO_ADDRESS: true, // TestNoAddress: a TCP peer always has one
 	}
-	for _, tc := range reasonCases() {
+	for _, tc := range append(reasonCases(), captureReasonCases()...) {
 		for _, r := range tc.reasons {
 			covered[r] = true
 		}
@@ -149,7 +154,11 @@ func TestEveryReason(t *testing.T) {
 				tc.setup(e)
 			}
 			e.start()
-			a := e.post(tc.body(e), tc.headers...)
+			h := browserHeaders()
+			for _, change := range tc.headers {
+				change(h)
+			}
+			a := e.do(http.MethodPost, cmp.Or(tc.path, PathEvents), tc.body(e), h)
 			if a.status != tc.status || a.outcomes() != tc.outcomes || a.Reason != tc.reason {
 				t.Errorf("answered %d %q %q, want %d %q %q", a.status, a.outcomes(), a.Reason, tc.status, tc.outcomes, tc.reason)
 			}

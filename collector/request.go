@@ -168,9 +168,14 @@ func (r *request) readVisitor(ctx *fasthttp.RequestCtx) {
 	if len(r.userAgent) > userAgentBytesMax {
 		r.userAgent = r.userAgent[:userAgentBytesMax]
 	}
+	r.readAddress(ctx)
+}
+
+// readAddress takes the client's address.
+func (r *request) readAddress(ctx *fasthttp.RequestCtx) {
 	client := clientAddr(peerOf(ctx), r.headers.forwarded, r.c.cfg.TrustedNetworks)
 	r.address = seal.AddressOf(client, r.scratch)
-	r.networkLimited = client.IsValid() && !client.IsPrivate() && !client.IsLoopback() && !client.IsLinkLocalUnicast()
+	r.networkLimited = isPublic(client)
 }
 
 // decide makes the decision for all events of the request: consent is the

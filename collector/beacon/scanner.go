@@ -22,6 +22,8 @@ type scanner struct {
 	i     int
 	keys  [][]byte // keys of the objects being read, innermost last
 	texts []byte   // unescaped strings
+	// properties of the custom events, one event's after the other's
+	properties []Property
 }
 
 // kind is the kind of a JSON value.
@@ -39,7 +41,7 @@ const (
 )
 
 func (s *scanner) reset(body []byte) {
-	s.b, s.i, s.keys, s.texts = body, 0, s.keys[:0], s.texts[:0]
+	s.b, s.i, s.keys, s.texts, s.properties = body, 0, s.keys[:0], s.texts[:0], s.properties[:0]
 }
 
 func (s *scanner) space() {
@@ -357,10 +359,12 @@ func (s *scanner) digits() bool {
 	return s.i > start
 }
 
-// milliseconds reads a whole, not negative number of at most 16 digits: any
-// time a client can mean.
+// millisecondsMax is the year 2100: no clock of a client means a later time.
+const millisecondsMax = 4_102_444_800_000
+
+// milliseconds reads a whole number from 0 to millisecondsMax.
 func milliseconds(text []byte) (int64, bool) {
-	if len(text) > 16 {
+	if len(text) > len("4102444800000") {
 		return 0, false
 	}
 	var ms int64
@@ -370,5 +374,5 @@ func milliseconds(text []byte) (int64, bool) {
 		}
 		ms = ms*10 + int64(c-'0')
 	}
-	return ms, true
+	return ms, ms <= millisecondsMax
 }

@@ -45,6 +45,8 @@ func (c *Config) Bind(s *config.Set) {
 	s.Int(&c.Edge.BodyBytesMax, config.Option{Flag: "body-bytes-max", Env: "METIVA_COLLECTOR_BODY_BYTES_MAX", Default: fmt.Sprint(d.BodyBytesMax), Help: "Largest request body; browsers send at most 64 KiB on the way out."})
 	s.Int(&c.Edge.EventsPerRequestMax, config.Option{Flag: "events-per-request-max", Env: "METIVA_COLLECTOR_EVENTS_PER_REQUEST_MAX", Default: fmt.Sprint(d.EventsPerRequestMax), Help: "Most events of one request."})
 	s.Int(&c.Edge.ConnectionsMax, config.Option{Flag: "connections-max", Env: "METIVA_COLLECTOR_CONNECTIONS_MAX", Default: fmt.Sprint(d.ConnectionsMax), Help: "Most open connections; each costs its buffers."})
+	s.Int(&c.Edge.NetworkCapturesPerMinute, config.Option{Flag: "network-captures-per-minute", Env: "METIVA_COLLECTOR_NETWORK_CAPTURES_PER_MINUTE", Default: fmt.Sprint(d.NetworkCapturesPerMinute), Help: "Forms one truncated network may send to this collector; each leaves a key on control.keys."})
+	s.Int(&c.Edge.SiteCapturesPerMinute, config.Option{Flag: "site-captures-per-minute", Env: "METIVA_COLLECTOR_SITE_CAPTURES_PER_MINUTE", Default: fmt.Sprint(d.SiteCapturesPerMinute), Help: "Forms one site may send to this collector."})
 	s.Int(&c.Edge.NetworkEventsPerSecond, config.Option{Flag: "network-events-per-second", Env: "METIVA_COLLECTOR_NETWORK_EVENTS_PER_SECOND", Default: fmt.Sprint(d.NetworkEventsPerSecond), Help: "Events one truncated network may send to this collector, with ten seconds' worth at once; private networks are not limited."})
 	s.Int(&c.Edge.SiteEventsPerSecond, config.Option{Flag: "site-events-per-second", Env: "METIVA_COLLECTOR_SITE_EVENTS_PER_SECOND", Default: fmt.Sprint(d.SiteEventsPerSecond), Help: "Events one site may send to this collector, with ten seconds' worth at once."})
 	s.Int(&c.Edge.TenantEventsPerMinute, config.Option{Flag: "tenant-events-per-minute", Env: "METIVA_COLLECTOR_TENANT_EVENTS_PER_MINUTE", Default: fmt.Sprint(d.TenantEventsPerMinute), Help: "Events all sites of a tenant may send to this collector within a minute."})
@@ -52,6 +54,7 @@ func (c *Config) Bind(s *config.Set) {
 	s.Duration(&c.Edge.DrainGrace, config.Option{Flag: "drain-grace", Env: "METIVA_COLLECTOR_DRAIN_GRACE", Default: d.DrainGrace.String(), Help: "How long a stop waits for requests that are still being sent."})
 	s.Duration(&c.Edge.AckTimeout, config.Option{Flag: "ack-timeout", Env: "METIVA_COLLECTOR_ACK_TIMEOUT", Default: d.AckTimeout.String(), Help: "How long a request waits for Kafka before its events are answered retry."})
 	s.Duration(&c.Edge.EventAgeMax, config.Option{Flag: "event-age-max", Env: "METIVA_COLLECTOR_EVENT_AGE_MAX", Default: d.EventAgeMax.String(), Help: "Oldest event that is accepted."})
+	bindLimits(s, &c.Edge)
 }
 
 // Validate joins every fault.
@@ -83,6 +86,7 @@ type keys struct {
 	resolver seal.PublicKey
 	edge     seal.PrivateKey
 	tokens   *consent.Tokens
+	files    []seal.KeyMaterial
 }
 
 func readKeys(cfg *Config) (k keys, err error) {
@@ -101,6 +105,7 @@ func readKeys(cfg *Config) (k keys, err error) {
 	if k.edge, err = edge.PrivateKey(); err != nil {
 		return keys{}, err
 	}
+	k.files = []seal.KeyMaterial{resolver, edge, tokens}
 	k.tokens, err = consent.NewTokens(tokens.Secret())
 	return k, err
 }
@@ -118,6 +123,7 @@ func Run(ctx context.Context, sys app.System) error {
 		return err
 	}
 	w := app.Watch(sys, &cfg.Process, "collector", append(stage.ReadinessNames(), stage.ReadySpool)...)
+	w.WarnOfExposed(held.files...)
 	client, err := kafka.NewClient(cfg.Kafka.Client("collector"), w.Log, w.Registry)
 	if err != nil {
 		return err
@@ -141,14 +147,21 @@ func Run(ctx context.Context, sys app.System) error {
 // then takes events until ctx ends.
 func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *kafka.Client, durable *stage.Durable) error {
 	if err := w.Until(ctx, stage.ReadyKafka, func(ctx context.Context) (err error) {
-		cfg.Edge.Partitions, err = client.Partitions(ctx, schemas.TopicEventsCollected)
+		if cfg.Edge.Partitions, err = client.Partitions(ctx, schemas.TopicEventsCollected); err != nil {
+			return err
+		}
+		cfg.Edge.ConsentPartitions, err = client.Partitions(ctx, schemas.TopicConsentRecords)
 		return err
 	}); err != nil {
 		return err
 	}
+	released, err := snippet.Released()
+	if err != nil {
+		return err
+	}
 	edge, err := stage.New(cfg.Edge, stage.Deps{
 		Producer: durable, Ping: durable.Ping(client.Ping), ResolverKey: held.resolver, EdgeKey: held.edge, Tokens: held.tokens,
-		Snippet: snippet.Script(), Readiness: w.Ready, Log: w.Log, Registry: w.Registry, Now: time.Now,
+		Snippet: snippet.Script(), Released: released, Readiness: w.Ready, Log: w.Log, Registry: w.Registry, Now: time.Now,
 	})
 	if err != nil {
 		return err
