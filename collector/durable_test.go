@@ -97,12 +97,12 @@ func (f *fakeKafka) texts(t testing.TB) []string {
 	defer f.mu.Unlock()
 	var out []string
 	for _, r := range f.log {
-		out = append(out, textOf(t, r))
+		out = append(out, recordText(t, r))
 	}
 	return out
 }
 
-func textOf(t testing.TB, r record) string {
+func recordText(t testing.TB, r record) string {
 	t.Helper()
 	if r.topic != schemas.TopicEventsCollected {
 		return string(r.value)

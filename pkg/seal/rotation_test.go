@@ -273,8 +273,18 @@ func TestSealerDropsADestroyedKey(t *testing.T) {
 	if !s.HasKey("cmp_b") {
 		t.Error("another tenant's key is gone")
 	}
+	subject := SubjectKeyRecordKey("cmp_a", someSubject, 1)
 	s.ApplyKey(SaltRecordKey("cmp_b", "2026-11-22"), nil)
 	s.ApplyKey([]byte("data/nonsense"), nil)
+	s.ApplyKey(subject, nil)
+	for _, rec := range s.published() {
+		if got := s.Destroyed(RecordKeyOf(rec)); got != (rec.GetCompanyId() == "cmp_a") {
+			t.Errorf("the key of %s is destroyed: %v", rec.GetCompanyId(), got)
+		}
+	}
+	if !s.Destroyed(subject) || s.Destroyed(SaltRecordKey("cmp_b", "2026-11-22")) || s.Destroyed([]byte("data/nonsense")) {
+		t.Error("the tombstones of data keys are not told from others")
+	}
 }
 
 // TestResolverRotation: what was sealed for the former resolver key opens, and
