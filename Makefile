@@ -107,6 +107,10 @@ generate: ## Generate Go from the contract and bundle the snippet
 	cd schemas && $(BUF) generate
 	$(GO) generate ./...
 
+.PHONY: snippet-release
+snippet-release: ## Keep the present script among the released ones, for pages that pin it
+	cd collector/snippet && $(GO) run ./internal/build -out s.js -release released
+
 .PHONY: engines
 engines: ## Install the embedded engines and the company data into the cache
 	@.ci/tools/engines

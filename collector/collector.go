@@ -42,6 +42,8 @@ type Deps struct {
 	Tokens  *consent.Tokens
 	// Snippet is the script served at /v1/s.js.
 	Snippet []byte
+	// Released are scripts of earlier releases, served under their versions.
+	Released [][]byte
 	// Readiness takes reports under ReadinessNames.
 	Readiness interface{ Set(name string, err error) }
 	Log       *slog.Logger
@@ -78,17 +80,20 @@ type Collector struct {
 	sealer      *seal.Sealer
 	ledger      *ledger
 	recorder    *recorder
+	choices     *prometheus.CounterVec // calls to /v1/consent
 	limits      *limits
 	captures    *captureLimits
 	inflater    *inflater
 	metrics     *metrics
-	script      script
 	pages       pages
+	scripts     scripts
 
 	caughtUp atomic.Bool
+	stopping atomic.Bool // each answer ends its connection
 	inFlight atomic.Int64
 	requests sync.Pool // of *request
 	works    sync.Pool // of *work
+	patience patience
 
 	// panicLogged is when a panic was last logged, in Unix seconds.
 	panicLogged atomic.Int64
@@ -110,19 +115,25 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	c := &Collector{
 		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now,
 		writerID:    cfg.Name + "-" + hex.EncodeToString(suffix[:]),
-		sites:       newSites(),
 		salts:       newSalts(deps.EdgeKey, deps.Now),
 		withdrawals: consent.NewWithdrawals(),
-		script:      newScript(deps.Snippet),
 		pages:       newPages(),
 	}
+	c.sites = newSites(c.salts)
+	c.patience.timeout = cfg.AckTimeout
 	c.requests.New = func() any { return newRequest(c) }
 	c.works.New = func() any { return newWork() }
 	c.ledger = newLedger(c.writerID, deps.Producer, deps.Now)
 	c.recorder = newRecorder(c.writerID, cfg, deps.Producer)
 	var err error
-	if c.metrics, err = newMetrics(deps.Registry, c.sites.count); err != nil {
+	if c.metrics, err = newMetrics(deps.Registry, c.sites.count, c.inFlight.Load); err != nil {
 		return nil, fmt.Errorf("registering collector metrics: %w", err)
+	}
+	if c.choices, err = newChoiceCounter(deps.Registry); err != nil {
+		return nil, err
+	}
+	if c.scripts, err = newScripts(deps.Snippet, deps.Released); err != nil {
+		return nil, err
 	}
 	c.limits = newLimits(cfg, c.metrics)
 	c.captures = newCaptureLimits(cfg, c.metrics)
@@ -190,12 +201,12 @@ const drainShares = 3
 // pingInterval is how often Kafka is asked for a sign of life.
 const pingInterval = 5 * time.Second
 
-// Run serves ln until ctx ends: then it is not ready, accepts nothing more,
-// finishes the open requests, publishes the last counts and returns, all within
-// DrainTimeout. It closes ln. The producer must keep running until Run has
+// Run serves ln until ctx ends: then it is not ready, serves on for StopDelay,
+// accepts nothing more, finishes the open requests, publishes the last counts and
+// returns, all within DrainTimeout. It closes ln. The producer must keep running until Run has
 // returned.
 func (c *Collector) Run(ctx context.Context, ln net.Listener) error {
-	return c.run(ctx, newListener(ln))
+	return c.run(ctx, c.newListener(ln))
 }
 
 func (c *Collector) run(ctx context.Context, ln *listener) error {
@@ -215,6 +226,7 @@ func (c *Collector) run(ctx context.Context, ln *listener) error {
 	case <-ctx.Done():
 		c.deps.Readiness.Set(ReadyListener, errStopping)
 		begun = time.Now()
+		c.standBy()
 		err = c.drain(server, ln, begun.Add(c.cfg.DrainTimeout/drainShares*(drainShares-1)))
 		<-served
 	case err = <-served:

@@ -10,7 +10,7 @@ import (
 )
 
 // Config is what an operator may set. The zero value of a limit means its
-// default, which DefaultConfig shows.
+// default, which DefaultConfig shows; docs/operations/limits.md lists them.
 type Config struct {
 	// Name of this collector in records and counts. Each process start adds a
 	// random suffix: counts are cumulative per writer, and a writer that started
@@ -36,6 +36,11 @@ type Config struct {
 	IdleTimeout time.Duration
 	// ConnectionsMax bounds memory: each connection costs its buffers.
 	ConnectionsMax int
+	// ConnectionsPerAddressMax is what one address may hold open, an IPv6 /64 as
+	// one: the people of a large office or behind a carrier's address, each with a
+	// connection that idles for a minute, and a twentieth of ConnectionsMax. Trusted
+	// proxies and private networks have no such limit.
+	ConnectionsPerAddressMax int
 	// InFlightEventsMax bounds events waiting for Kafka; beyond it requests are
 	// asked to come again.
 	InFlightEventsMax int
@@ -55,7 +60,7 @@ type Config struct {
 	// networks have no such limit: their address is a proxy's that TrustedNetworks
 	// does not name, with everybody behind it.
 	NetworkEventsPerSecond int
-	// LimitedNetworksMax is how many networks are remembered, at 16 bytes each.
+	// LimitedNetworksMax is how many networks are remembered, at 18 bytes each.
 	// Beyond it, those that sent least lately are forgotten, and so unlimited.
 	LimitedNetworksMax int
 	// SiteEventsPerSecond is what one site may send: a busy publisher's peak.
@@ -77,8 +82,12 @@ type Config struct {
 	ConsentPartitions int
 	// LedgerInterval is how often counts are published.
 	LedgerInterval time.Duration
-	// DrainTimeout bounds a stop: the wait for open requests and the publishing
-	// of the last counts together.
+	// StopDelay is how long a stop goes on serving while readiness says no: longer
+	// than the load balancer takes to notice, two looks two seconds apart. Zero is
+	// no delay. A third of DrainTimeout at most.
+	StopDelay time.Duration
+	// DrainTimeout bounds a stop: the delay, the wait for open requests and the
+	// publishing of the last counts together.
 	DrainTimeout time.Duration
 	// DrainGrace is what a stop leaves to requests that are still being sent: a
 	// beacon takes a fraction of it, a stalled one would take ReadTimeout.
@@ -121,13 +130,14 @@ func DefaultConfig() Config {
 		SiteEventsPerSecond:    2000,
 		LimitedSitesMax:        1 << 14,
 		TenantEventsPerMinute:  300_000,
+		LedgerInterval:         time.Second,
+		StopDelay:              5 * time.Second,
+		DrainTimeout:           15 * time.Second,
+		DrainGrace:             time.Second,
 
+		ConnectionsPerAddressMax: 1_000,
 		NetworkCapturesPerMinute: 30,
 		SiteCapturesPerMinute:    600,
-
-		LedgerInterval: time.Second,
-		DrainTimeout:   15 * time.Second,
-		DrainGrace:     time.Second,
 	}
 }
 
@@ -139,6 +149,7 @@ func (c Config) withDefaults() Config {
 		{&c.EventsPerRequestMax, &d.EventsPerRequestMax},
 		{&c.HeaderBytesMax, &d.HeaderBytesMax},
 		{&c.ConnectionsMax, &d.ConnectionsMax},
+		{&c.ConnectionsPerAddressMax, &d.ConnectionsPerAddressMax},
 		{&c.InFlightEventsMax, &d.InFlightEventsMax},
 		{&c.NetworkEventsPerSecond, &d.NetworkEventsPerSecond},
 		{&c.LimitedNetworksMax, &d.LimitedNetworksMax},
@@ -194,7 +205,7 @@ func (c Config) Validate() error {
 		}
 	}
 	for name, n := range map[string]int{
-		"body bytes": c.BodyBytesMax, "events per request": c.EventsPerRequestMax, "connections": c.ConnectionsMax, "events in flight": c.InFlightEventsMax,
+		"body bytes": c.BodyBytesMax, "events per request": c.EventsPerRequestMax, "connections": c.ConnectionsMax, "connections of an address": c.ConnectionsPerAddressMax, "events in flight": c.InFlightEventsMax,
 		"events per second of a network": c.NetworkEventsPerSecond, "networks remembered": c.LimitedNetworksMax,
 		"events per second of a site": c.SiteEventsPerSecond, "sites remembered": c.LimitedSitesMax, "events per minute of a tenant": c.TenantEventsPerMinute,
 		"captures per minute of a network": c.NetworkCapturesPerMinute, "captures per minute of a site": c.SiteCapturesPerMinute,
@@ -226,11 +237,14 @@ func (c Config) Validate() error {
 	}
 	for name, d := range map[string]time.Duration{
 		"read": c.ReadTimeout, "write": c.WriteTimeout, "idle": c.IdleTimeout, "acknowledgement": c.AckTimeout, "retry-after": c.RetryAfter,
-		"event age": c.EventAgeMax, "future skew": c.FutureSkewMax, "ledger": c.LedgerInterval, "drain": c.DrainTimeout, "drain grace": c.DrainGrace,
+		"event age": c.EventAgeMax, "future skew": c.FutureSkewMax, "ledger": c.LedgerInterval, "drain": c.DrainTimeout, "drain grace": c.DrainGrace, "stop delay": c.StopDelay,
 	} {
 		if d < 0 {
 			fault("the %s time must not be negative", name)
 		}
+	}
+	if c.DrainTimeout > 0 && c.StopDelay > c.DrainTimeout/drainShares {
+		fault("the stop delay must be at most %s, a third of the drain time", c.DrainTimeout/drainShares)
 	}
 	if c.Partitions < 1 || c.Partitions%schemas.TenantBuckets != 0 {
 		fault("the partitions of %s must be a multiple of %d", schemas.TopicEventsCollected, schemas.TenantBuckets)

@@ -2,22 +2,42 @@
 // seals what is personal, and answers when Kafka has it.
 //
 // Enters: POST /v1/events, plain or in one content encoding (gzip, deflate, br,
-// zstd), and with ?r=0 for an empty 204 when every event was accepted; GET
-// /v1/pixel.gif, GET /v1/s.js, preflights; and by the Apply methods the control
+// zstd), and with ?r=0 for an empty 204 when every event was accepted; POST and
+// DELETE /v1/consent (package choice); GET /v1/pixel.gif, GET /v1/s.js, preflights; and by the Apply methods the control
 // topics with sites, visit salts and withdrawals.
 // Leaves: one CollectedEvent on events.collected per accepted event, one wrapped
 // data key per tenant and day on control.keys, the counts of every outcome on
-// ledger.edge, and the answer.
+// ledger.edge; one chained record per choice on consent.records, and per
+// withdrawal one on control.withdrawals as well; and the answer.
 //
 // The order for an event is: form (beacon), site key, origin, client address,
 // consent (consent.Decide), prefetch, limits, reduction (mask), time, visit key,
-// sealing (pkg/seal), produce, acknowledgement. A Decision that allows it is the
-// only way to build an event.
+// consent of the type (Decision.ReasonFor), what it says by its type, sealing
+// (pkg/seal), produce, acknowledgement. A Decision that allows it is the only way to
+// build an event.
+//
+// Without a grant an event is a page view: of every other type nothing is read, and
+// it is dropped (consent_required). With one, an engagement is up to a day and the
+// whole page; of a click the target's host is kept, of a download the path too; of a
+// form its id and that it was begun or submitted, never what it holds; of a custom
+// event its name and those properties the site has registered, others being left out
+// and counted. What is too long is dropped (too_large), but for a property's text,
+// which is cut; what is not of its form, or missing, is malformed. All of it is
+// masked.
 //
 // Dropped: every event the order above refuses, each with a Reason, counted by
 // tenant, site and minute of receipt. An event that Kafka did not acknowledge
 // in time is answered "retry"; its record may or may not be in the log, and its
 // id makes the repetition harmless.
+//
+// A choice is recorded before it is answered, one record of a chain at a time, so
+// that no chain has holes (ADR 0016). A refusal is recorded under a random
+// subject; an objection and a claim that does not grant leave nothing. A withdrawal
+// counts here before it is durable and at every collector once it is on its topic.
+// It needs a token we issued for the site, expired or not, and is limited by the
+// network alone. Calls are counted in metiva_collector_consent_choices_total: the
+// ledger is of events only. A choice that is answered "retry" may be in the chain;
+// its repetition carries the same choice id.
 //
 // Never kept, logged or produced in clear: addresses, user agents, queries
 // beyond the three campaign parameters, bodies, tokens. The server's own log

@@ -68,7 +68,7 @@ func startWatched(t *testing.T, change func(*Config)) (*edge, *listener) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln := newListener(tcp)
+	ln := e.newListener(tcp)
 	e.url = "http://" + ln.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel

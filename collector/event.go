@@ -95,22 +95,22 @@ func (r *request) fill(d consent.Decision, e *incoming, occurredAtMs int64) meti
 		b.visitKey = randomVisitKey()
 	}
 	b.referrer = mask.AppendReferrerHost(b.referrer[:0], e.referrer)
+	// One by one: a composite literal would be made beside it and copied.
 	m := &b.record
-	*m = eventRecord{
-		eventID:   b.id[:],
-		companyID: r.site.companyID, brandID: r.site.brandID, siteID: r.site.siteID,
-		kind:         e.kind,
-		receivedAtMs: r.received.UnixMilli(), occurredAtMs: occurredAtMs, clientAtMs: e.atMs,
-		consent: d.State(), consentSeq: d.Sequence(), consentTextVersion: d.TextVersion(),
-		visitKey: b.visitKey[:],
-		host:     r.page.Host, path: r.page.Path, referrerHost: b.referrer,
-		campaignSource: r.page.Source, campaignMedium: r.page.Medium, campaignName: r.page.Campaign,
-		writerID: r.c.writerID, retentionDays: r.site.retentionDays,
-	}
+	m.eventID = b.id[:]
+	m.companyID, m.brandID, m.siteID = r.site.companyID, r.site.brandID, r.site.siteID
+	m.kind = e.kind
+	m.receivedAtMs, m.occurredAtMs, m.clientAtMs = r.received.UnixMilli(), occurredAtMs, e.atMs
+	m.consent, m.consentSeq, m.consentTextVersion = d.State(), d.Sequence(), d.TextVersion()
+	m.visitKey, m.visitorID = b.visitKey[:], nil
 	if visitor, ok := d.VisitorID(); ok {
 		b.visitorID = visitor
 		m.visitorID = b.visitorID[:]
 	}
+	m.host, m.path, m.referrerHost = r.page.Host, r.page.Path, b.referrer
+	m.campaignSource, m.campaignMedium, m.campaignName = r.page.Source, r.page.Medium, r.page.Campaign
+	m.sealedAddress, m.sealedUserAgent = nil, nil
+	m.writerID, m.retentionDays = r.c.writerID, r.site.retentionDays
 	return r.describe(e)
 }
 
@@ -154,7 +154,7 @@ func (r *request) sealAndEncode(e *incoming) error {
 	if err := b.encode(); err != nil {
 		return fmt.Errorf("encoding event: %w", err)
 	}
-	if len(b.value) > schemas.RecordBytesMax {
+	if len(b.value) > schemas.RecordBytesMax-schemas.ReplayMarkBytes {
 		return errRecordTooLarge
 	}
 	return nil

@@ -6,24 +6,26 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/metiva-io/metiva/consent"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
 // serveEvents is POST /v1/events.
 func (c *Collector) serveEvents(ctx *fasthttp.RequestCtx, r *request) {
-	if c.allowOrigin(ctx, r) {
-		ctx.Response.Header.Set("Access-Control-Expose-Headers", "Retry-After")
-	}
+	c.allowOrigin(ctx, r)
 	if status, reason := r.read(ctx); reason != metivav1.Reason_REASON_UNSPECIFIED {
+		status, reason = r.limitRefusal(ctx, status, reason)
 		r.refuse(reason)
-		if reason == metivav1.Reason_REASON_ORIGIN_NOT_ALLOWED {
+		switch reason {
+		case metivav1.Reason_REASON_ORIGIN_NOT_ALLOWED:
 			ctx.Response.Header.Del("Access-Control-Allow-Origin")
-		}
-		if reason == metivav1.Reason_REASON_UNSUPPORTED_TYPE {
+		case metivav1.Reason_REASON_UNSUPPORTED_TYPE:
 			ctx.Response.Header.Set("Accept-Encoding", acceptedEncodings)
-		}
-		if reason == metivav1.Reason_REASON_NOT_READY {
+		case metivav1.Reason_REASON_NOT_READY:
 			setRetryAfter(ctx, c.cfg.RetryAfter)
+		case metivav1.Reason_REASON_RATE_LIMITED:
+			setRetryAfter(ctx, r.retryAfter)
+		default:
 		}
 		refuseRequest(ctx, status, reason)
 		return
@@ -50,6 +52,9 @@ func (r *request) read(ctx *fasthttp.RequestCtx) (status int, reason metivav1.Re
 	}
 	r.total = r.batch.Total
 	r.signals.OptOut = r.batch.OptOut
+	if r.batch.Refused {
+		r.signals.Page = consent.AnswerRefused
+	}
 	if len(r.batch.Site) == 0 {
 		return fasthttp.StatusBadRequest, metivav1.Reason_REASON_MALFORMED
 	}
@@ -114,12 +119,12 @@ func (r *request) handleAll(whole metivav1.Reason) {
 	if whole == metivav1.Reason_REASON_UNSPECIFIED {
 		defer c.leave(n)
 		if !c.enter(n) {
-			whole = metivav1.Reason_REASON_UNACKNOWLEDGED
+			whole = metivav1.Reason_REASON_OVERLOADED
 		} else if admitted, r.retryAfter = c.limits.admit(r, admitted); admitted == 0 {
 			whole = metivav1.Reason_REASON_RATE_LIMITED
 		} else if err := r.prepare(); err != nil {
 			c.metrics.dataKeyFailures.Inc()
-			whole = metivav1.Reason_REASON_UNACKNOWLEDGED
+			whole = refusalReason(err)
 		}
 	}
 	for i := range r.batch.Events {
@@ -144,11 +149,7 @@ func (r *request) handleAll(whole metivav1.Reason) {
 // enter counts events in; false when too many wait for Kafka already. Each
 // enter needs its leave.
 func (c *Collector) enter(n int64) bool {
-	now := c.inFlight.Add(n)
-	c.metrics.inFlight.Set(float64(now))
-	return now <= int64(c.cfg.InFlightEventsMax)
+	return c.inFlight.Add(n) <= int64(c.cfg.InFlightEventsMax)
 }
 
-func (c *Collector) leave(n int64) {
-	c.metrics.inFlight.Set(float64(c.inFlight.Add(-n)))
-}
+func (c *Collector) leave(n int64) { c.inFlight.Add(-n) }

@@ -291,8 +291,10 @@ func timeRows() []hostile {
 		{"beyond the farthest future", at(hostileNow), at(hostileNow + 300_001), "dropped:future"},
 		{"1970", at(hostileNow), "0", "dropped:too_old"},
 		{"seconds for milliseconds", at(hostileNow), at(hostileNow / 1000), "dropped:too_old"},
-		{"microseconds for milliseconds", at(hostileNow), at(hostileNow * 1000), "dropped:future"},
-		{"16 digits", at(hostileNow), "9999999999999999", "dropped:future"},
+		{"microseconds for milliseconds", at(hostileNow), at(hostileNow * 1000), "dropped:malformed"},
+		{"the last time", at(hostileNow), "4102444800000", "dropped:future"},
+		{"past the last time", at(hostileNow), "4102444800001", "dropped:malformed"},
+		{"16 digits", at(hostileNow), "9999999999999999", "dropped:malformed"},
 		{"17 digits", at(hostileNow), "17953488300000000", "dropped:malformed"},
 		{"beyond 64 bits", at(hostileNow), "18446744073709551616", "dropped:malformed"},
 		{"1,000 digits", at(hostileNow), strings.Repeat("1", 1000), "dropped:malformed"},
@@ -310,11 +312,14 @@ func timeRows() []hostile {
 		{"sent in 1970", "1", at(hostileNow), "dropped:future"},
 		{"sent at zero is not said", "0", at(hostileNow), "accepted"},
 		{"sent at null is not said", "null", at(hostileNow), "accepted"},
-		{"sent at the end of time", "9999999999999999", at(hostileNow), "dropped:too_old"},
-		{"sent and happened at the end of time", "9999999999999999", "9999999999999999", "accepted"},
+		{"sent at the last time", "4102444800000", at(hostileNow), "dropped:too_old"},
 	} {
 		body := `{"site":"` + testKey + `","sent_at":` + c.sentAt + `,"events":[` + eventOf("at", c.at) + `]}`
 		rows = append(rows, row("time: "+c.name, httpPost(body), "200 "+c.outcome))
+	}
+	for name, sentAt := range map[string]string{"past the last time": "4102444800001", "in the year 318857": "9999999999999999"} {
+		body := `{"site":"` + testKey + `","sent_at":` + sentAt + `,"events":[` + eventOf("at", sentAt) + `]}`
+		rows = append(rows, row("time: sent "+name, httpPost(body), "400 !malformed").counts("/malformed=1"))
 	}
 	return rows
 }

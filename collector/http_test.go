@@ -401,8 +401,33 @@ func TestBrokenControlRecordsAreCounted(t *testing.T) {
 	e.applySalt(testCompany, "2026-11-21")
 	e.clock.Set(e.clock.Now().Add(24 * time.Hour))
 	e.salts.forget()
-	if n := len(e.salts.byDay); n != 0 {
-		t.Errorf("%d salts of past days", n)
+	if left := *e.salts.of(testCompany).days.Load(); len(left) != 0 {
+		t.Errorf("%d salts of past days", len(left))
+	}
+}
+
+func TestASiteThatChangesIsNeverUnknown(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t, nil, nil)
+	e.applySite(siteRecord())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for version := range uint64(2000) {
+			rec := siteRecord()
+			rec.Version += version
+			e.applySite(rec)
+		}
+	}()
+	for {
+		if s := e.sites.lookup([]byte(testKey)); s == nil || !e.sites.known([]byte(testOrigin)) {
+			t.Fatal("the site or its origin was away while it changed")
+		}
+		select {
+		case <-ended:
+			return
+		default:
+		}
 	}
 }
 

@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
+
+	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
 // burstSeconds is how many seconds of its rate a site or network may send at
@@ -15,9 +18,10 @@ import (
 const burstSeconds = 10
 
 // limits are what one collector lets through, each for itself: of a network, a
-// site and a tenant. They hold for events that would be produced; what is refused
-// for another reason costs nothing downstream, and the network of a visitor who
-// objected is not looked at.
+// site and a tenant. They hold for events that would be produced. A request that
+// is refused as a whole costs its network one of them, so that a flood of those
+// is answered with 429 and does not come on top of the events; the network of a
+// visitor who objects is not looked at.
 type limits struct {
 	networks *buckets
 	sites    *buckets
@@ -65,21 +69,19 @@ func (l *limits) admit(r *request, n int) (admitted int, wait time.Duration) {
 	admitted = n
 	var networkKey uint64
 	if r.networkLimited {
-		r.networkHash.SetSeed(l.seedOf(now)) // also resets it
-		r.address.WriteNetworkTo(r.networkHash)
-		networkKey = r.networkHash.Sum64()
+		networkKey = l.networkKey(r)
 		k, w := l.networks.take(networkKey, now, admitted)
-		l.byNetwork.Add(float64(admitted - k))
+		refused(l.byNetwork, admitted-k)
 		admitted, wait = k, max(wait, w)
 	}
 	afterNetwork := admitted
 	siteKey := maphash.String(l.siteSeed, r.site.siteID)
 	k, w := l.sites.take(siteKey, now, admitted)
-	l.bySite.Add(float64(admitted - k))
+	refused(l.bySite, admitted-k)
 	admitted, wait = k, max(wait, w)
 	afterSite := admitted
 	k, w = l.tenants.take(r.site.companyID, now, admitted)
-	l.byTenant.Add(float64(admitted - k))
+	refused(l.byTenant, admitted-k)
 	admitted, wait = k, max(wait, w)
 	// What a later limit refused was not sent through an earlier one.
 	if r.networkLimited {
@@ -87,6 +89,48 @@ func (l *limits) admit(r *request, n int) (admitted int, wait time.Duration) {
 	}
 	l.sites.give(siteKey, afterSite-admitted)
 	return admitted, wait
+}
+
+// limitRefusal turns the refusal of a whole request into one for its rate when
+// its network has sent too much. Refusals that are the collector's, the site's or
+// the visitor's choice are left as they are.
+func (r *request) limitRefusal(ctx *fasthttp.RequestCtx, status int, reason metivav1.Reason) (int, metivav1.Reason) {
+	switch reason {
+	case metivav1.Reason_REASON_MALFORMED, metivav1.Reason_REASON_TOO_LARGE, metivav1.Reason_REASON_UNSUPPORTED_TYPE,
+		metivav1.Reason_REASON_UNKNOWN_SITE, metivav1.Reason_REASON_ORIGIN_NOT_ALLOWED:
+	default:
+		return status, reason
+	}
+	if r.headers.gpc || r.headers.dnt || r.signals.OptOut {
+		return status, reason
+	}
+	if !r.address.IsValid() {
+		r.readAddress(ctx)
+	}
+	if !r.networkLimited || !r.address.IsValid() {
+		return status, reason
+	}
+	l := r.c.limits
+	taken, wait := l.networks.take(l.networkKey(r), r.received, 1)
+	if taken > 0 {
+		return status, reason
+	}
+	refused(l.byNetwork, max(1, r.total))
+	r.retryAfter = wait
+	return fasthttp.StatusTooManyRequests, metivav1.Reason_REASON_RATE_LIMITED
+}
+
+// networkKey is the key of the client's network in the table.
+func (l *limits) networkKey(r *request) uint64 {
+	r.networkHash.SetSeed(l.seedOf(r.received)) // also resets it
+	r.address.WriteNetworkTo(r.networkHash)
+	return r.networkHash.Sum64()
+}
+
+func refused(c prometheus.Counter, n int) {
+	if n > 0 {
+		c.Add(float64(n))
+	}
 }
 
 // forget drops the quotas of past minutes.
@@ -101,11 +145,13 @@ type buckets struct {
 	sets     []bucketSet
 }
 
-const bucketsPerSet = 8
+const bucketsPerSet = 7
 
+// bucketSet is two cache lines, fetched together.
 type bucketSet struct {
 	mu     sync.Mutex
 	places [bucketsPerSet]bucket
+	_      [8]byte
 }
 
 type bucket struct {
@@ -113,7 +159,7 @@ type bucket struct {
 	fullAt int64  // Unix nanoseconds
 }
 
-// newBuckets makes a table for at least bucketsMax keys, of 16 bytes each.
+// newBuckets makes a table for at least bucketsMax keys, of 18 bytes each.
 func newBuckets(perSecond, bucketsMax int) *buckets {
 	sets := (bucketsMax + bucketsPerSet - 1) / bucketsPerSet
 	return &buckets{

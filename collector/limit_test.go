@@ -73,9 +73,9 @@ func TestBucketsNeverGiveMore(t *testing.T) {
 
 func TestBucketsAreBounded(t *testing.T) {
 	t.Parallel()
-	b := newBuckets(1, 64)
+	b := newBuckets(1, 8*bucketsPerSet)
 	at := time.Unix(1_800_000_000, 0)
-	if len(b.sets)*bucketsPerSet != 64 {
+	if len(b.sets) != 8 {
 		t.Fatalf("%d sets", len(b.sets))
 	}
 	// The emptiest bucket of a set outlives any number of others.
@@ -209,13 +209,19 @@ func TestLimits(t *testing.T) {
 // limitedEvents reads the metric, by limit.
 func limitedEvents(t *testing.T, e *edge) map[string]float64 {
 	t.Helper()
+	return e.byLabel(t, "metiva_collector_rate_limited_events_total")
+}
+
+// byLabel reads a counter with one label, by its values.
+func (e *edge) byLabel(t *testing.T, name string) map[string]float64 {
+	t.Helper()
 	families, err := e.reg.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := map[string]float64{}
 	for _, family := range families {
-		if family.GetName() == "metiva_collector_rate_limited_events_total" {
+		if family.GetName() == name {
 			for _, m := range family.GetMetric() {
 				out[m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
 			}

@@ -1,39 +1,221 @@
 package collector
 
 import (
+	"errors"
+	"hash/maphash"
+	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // listener hands out connections it can still reach when the collector stops:
 // the server waits for a first request, or the rest of one, as long as while
-// serving.
+// serving. It refuses connections over their limits.
 type listener struct {
 	net.Listener
+	limits connectionLimits
 	// readBy is when reading ends, in Unix nanoseconds; 0 while serving.
 	readBy atomic.Int64
+	// closing is set while what the kernel has accepted already is taken in.
+	closing atomic.Bool
+	ended   chan struct{} // closed once nothing more is accepted
+	endOnce sync.Once
 
-	mu   sync.Mutex
-	open map[*conn]struct{}
+	mu        sync.Mutex
+	open      map[*conn]struct{}
+	byAddress map[uint64]int // open connections of limited addresses
 }
 
-func newListener(ln net.Listener) *listener {
-	return &listener{Listener: ln, open: map[*conn]struct{}{}}
+// connectionLimits bound the open connections. The zero value bounds nothing.
+type connectionLimits struct {
+	all, perAddress int
+	// trusted proxies stand for all visitors behind them and have no limit of
+	// their own.
+	trusted []netip.Prefix
+	// seed makes an address's key in the table, which holds no address.
+	seed    maphash.Seed
+	refused func(reason string)
+	opened  prometheus.Gauge
 }
 
-// Accept waits for the next connection.
-func (l *listener) Accept() (net.Conn, error) {
-	inner, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+// Why a connection was refused, in metrics.
+const (
+	refusedAll     = "all"     // too many are open
+	refusedAddress = "address" // too many of its address are open
+	refusedSystem  = "system"  // the system could not give it
+)
+
+// acceptPause is how long accepting rests when the system has no descriptor or
+// memory for a connection: some end in the meantime.
+const acceptPause = 50 * time.Millisecond
+
+func (c *Collector) newListener(ln net.Listener) *listener {
+	return &listener{
+		Listener: ln, open: map[*conn]struct{}{}, byAddress: map[uint64]int{}, ended: make(chan struct{}),
+		limits: connectionLimits{
+			all: c.cfg.ConnectionsMax, perAddress: c.cfg.ConnectionsPerAddressMax, trusted: c.cfg.TrustedNetworks,
+			seed: maphash.MakeSeed(), refused: c.metrics.refusedConnection, opened: c.metrics.connections,
+		},
 	}
-	c := &conn{Conn: inner, listener: l, accepted: time.Now()}
+}
+
+// Accept waits for the next connection within the limits.
+func (l *listener) Accept() (net.Conn, error) {
+	for taken := false; ; {
+		inner, err := l.Listener.Accept()
+		switch {
+		case err == nil:
+			taken = true
+			if c := l.take(inner); c != nil {
+				return c, nil
+			}
+		case l.closing.Load() && isTimeout(err):
+			// Another round for as long as one finds something.
+			if taken && l.extend() {
+				taken = false
+				continue
+			}
+			l.endOnce.Do(func() { close(l.ended) })
+			return nil, io.EOF
+		case isPassing(err):
+			l.limits.refused(refusedSystem)
+			l.rest()
+		default:
+			l.endOnce.Do(func() { close(l.ended) })
+			return nil, err
+		}
+	}
+}
+
+func isTimeout(err error) bool {
+	var netErr net.Error
+	return errors.As(err, &netErr) && netErr.Timeout()
+}
+
+// isPassing finds the errors of accepting that say nothing about the listener.
+func isPassing(err error) bool {
+	for _, passing := range [...]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *listener) rest() {
+	pause := time.NewTimer(acceptPause)
+	defer pause.Stop()
+	<-pause.C
+}
+
+// take enters a connection, or refuses it with a reset: no answer could be read
+// by a page, and a flood must not leave connections waiting for their end.
+func (l *listener) take(inner net.Conn) *conn {
+	c := &conn{Conn: inner, listener: l, accepted: time.Now(), peer: peerAddr(inner.RemoteAddr())}
+	c.key, c.limited = l.limits.keyOf(c.peer)
+	reason := ""
+	l.mu.Lock()
+	switch {
+	case l.limits.all > 0 && len(l.open) >= l.limits.all:
+		reason = refusedAll
+	case c.limited && l.byAddress[c.key] >= l.limits.perAddress:
+		reason = refusedAddress
+	default:
+		l.open[c] = struct{}{}
+		if c.limited {
+			l.byAddress[c.key]++
+		}
+		l.limits.opened.Set(float64(len(l.open)))
+	}
+	l.mu.Unlock()
+	if reason == "" {
+		return c
+	}
+	l.limits.refused(reason)
+	if tcp, ok := inner.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // else its end would wait for the other side
+	}
+	_ = inner.Close() // nobody is left to tell
+	return nil
+}
+
+// leave takes a connection off the table, once.
+func (l *listener) leave(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.open[c] = struct{}{}
-	return c, nil
+	if _, open := l.open[c]; !open {
+		return
+	}
+	delete(l.open, c)
+	l.limits.opened.Set(float64(len(l.open)))
+	if !c.limited {
+		return
+	}
+	if l.byAddress[c.key]--; l.byAddress[c.key] <= 0 {
+		delete(l.byAddress, c.key)
+	}
+}
+
+// addressBits6 is the network one household or server has: within it addresses
+// cost nothing.
+const addressBits6 = 64
+
+// keyOf is the key of an address, IPv6 by its /64; limited is false for trusted
+// proxies and for private networks, whose address is a proxy's nobody named.
+func (c *connectionLimits) keyOf(peer netip.Addr) (key uint64, limited bool) {
+	if c.perAddress <= 0 || !isPublic(peer) || isTrusted(peer, c.trusted) {
+		return 0, false
+	}
+	bits := peer.BitLen()
+	if peer.Is6() {
+		bits = addressBits6
+	}
+	network, err := peer.Prefix(bits)
+	if err != nil {
+		return 0, false
+	}
+	return maphash.Comparable(c.seed, network), true
+}
+
+// isPublic reports whether an address can be a visitor's own.
+func isPublic(addr netip.Addr) bool {
+	return addr.IsValid() && !addr.IsPrivate() && !addr.IsLoopback() && !addr.IsLinkLocalUnicast()
+}
+
+const (
+	// queueRound is how long a round waits for connections the kernel accepted
+	// before it is told that none is left.
+	queueRound = 5 * time.Millisecond
+	// queueRoundsMax bounds what newcomers can add.
+	queueRoundsMax = 100
+)
+
+// endAccepting takes in what the kernel has accepted for us, which closing the
+// socket would reset, and then accepts nothing more. A connection that is
+// established between the last look and the closing is still reset.
+func (l *listener) endAccepting() {
+	l.closing.Store(true)
+	if !l.extend() {
+		return
+	}
+	bound := time.NewTimer(queueRound * queueRoundsMax)
+	defer bound.Stop()
+	select {
+	case <-l.ended:
+	case <-bound.C:
+	}
+}
+
+// extend begins a round; false where accepting cannot be given an end.
+func (l *listener) extend() bool {
+	d, ok := l.Listener.(interface{ SetDeadline(t time.Time) error })
+	return ok && d.SetDeadline(time.Now().Add(queueRound)) == nil
 }
 
 // drain ends reading after the grace: of requests that are still being sent, and
@@ -50,7 +232,7 @@ func (l *listener) drain(now time.Time, grace time.Duration) {
 		if patience := c.accepted.Add(grace); !c.spoke.Load() && patience.Before(end) {
 			end = patience
 		}
-		_ = c.SetReadDeadline(end) // of a connection that is closed already
+		c.stopReading(end)
 	}
 }
 
@@ -72,33 +254,17 @@ type conn struct {
 	net.Conn
 	listener *listener
 	accepted time.Time
+	peer     netip.Addr
 	spoke    atomic.Bool // has sent a byte
+	key      uint64      // of its address
+	limited  bool        // its address has a limit
 
-	deadline sync.Mutex // a later deadline must not replace that of a stop
-}
-
-func (c *conn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if n > 0 && !c.spoke.Load() {
-		c.spoke.Store(true)
-	}
-	return n, err
-}
-
-// SetReadDeadline sets t, or the listener's end of reading if that is earlier.
-func (c *conn) SetReadDeadline(t time.Time) error {
-	c.deadline.Lock()
-	defer c.deadline.Unlock()
-	if by := c.listener.readBy.Load(); by != 0 && t.UnixNano() > by {
-		t = time.Unix(0, by)
-	}
-	return c.Conn.SetReadDeadline(t)
+	reading, writing deadline
+	stopping         sync.Mutex // no later deadline replaces that of a stop
 }
 
 func (c *conn) Close() error {
-	c.listener.mu.Lock()
-	delete(c.listener.open, c)
-	c.listener.mu.Unlock()
+	c.listener.leave(c)
 	return c.Conn.Close()
 }
 

@@ -28,7 +28,7 @@ func outcomeOf(reason metivav1.Reason) outcome {
 	switch reason {
 	case metivav1.Reason_REASON_UNSPECIFIED:
 		return outcomeAccepted
-	case metivav1.Reason_REASON_UNACKNOWLEDGED, metivav1.Reason_REASON_NOT_READY, metivav1.Reason_REASON_RATE_LIMITED:
+	case metivav1.Reason_REASON_UNACKNOWLEDGED, metivav1.Reason_REASON_OVERLOADED, metivav1.Reason_REASON_NOT_READY, metivav1.Reason_REASON_RATE_LIMITED:
 		return outcomeRetry
 	default:
 		return outcomeDropped
@@ -120,6 +120,7 @@ func wantsNoResults(ctx *fasthttp.RequestCtx) bool {
 func setRetryAfter(ctx *fasthttp.RequestCtx, wait time.Duration) {
 	seconds := max(1, int((wait+time.Second-1)/time.Second))
 	ctx.Response.Header.Set("Retry-After", strconv.Itoa(seconds))
+	ctx.Response.Header.Set("Access-Control-Expose-Headers", "Retry-After")
 }
 
 // setJSON marks an answer as JSON, and as nothing a browser may take for

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"net"
 	"net/netip"
+	"unsafe"
+
+	"github.com/valyala/fasthttp"
 )
 
 const (
@@ -12,6 +15,14 @@ const (
 	// hopBytesMax fits an IPv6 address with zone, brackets and port.
 	hopBytesMax = 80
 )
+
+// peerOf is the address of the other end of a request's connection.
+func peerOf(ctx *fasthttp.RequestCtx) netip.Addr {
+	if c, ok := ctx.Conn().(*conn); ok {
+		return c.peer
+	}
+	return peerAddr(ctx.RemoteAddr())
+}
 
 // peerAddr is the address of a connection's other end, if it has one.
 func peerAddr(addr net.Addr) netip.Addr {
@@ -92,12 +103,17 @@ func parseHop(hop []byte) netip.Addr {
 	if zone := bytes.IndexByte(host, '%'); zone >= 0 {
 		host = host[:zone]
 	}
-	addr, err := netip.ParseAddr(string(host))
+	addr, err := netip.ParseAddr(textOf(host))
 	if err != nil || addr.IsUnspecified() {
 		return netip.Addr{}
 	}
 	return addr.Unmap()
 }
+
+// textOf is b as a string, without a copy, for a callee that does not keep it: a
+// map's lookup, or netip.ParseAddr, which keeps its argument in its error and as
+// a zone only, and here the error goes and the zone is cut off.
+func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // isPortSuffix accepts nothing, or a colon and one to five digits.
 func isPortSuffix(b []byte) bool {

@@ -14,6 +14,7 @@ const pixelGIF = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf
 func (c *Collector) servePixel(ctx *fasthttp.RequestCtx, r *request) {
 	r.total = 1
 	if reason := r.readPixel(ctx); reason != metivav1.Reason_REASON_UNSPECIFIED {
+		_, reason = r.limitRefusal(ctx, 0, reason)
 		r.refuse(reason)
 	} else {
 		r.settle()
@@ -51,13 +52,13 @@ func (r *request) readPixel(ctx *fasthttp.RequestCtx) metivav1.Reason {
 	}
 	defer r.c.leave(1)
 	if !r.c.enter(1) {
-		return metivav1.Reason_REASON_UNACKNOWLEDGED
+		return metivav1.Reason_REASON_OVERLOADED
 	}
 	if admitted, _ := r.c.limits.admit(r, 1); admitted == 0 {
 		return metivav1.Reason_REASON_RATE_LIMITED
 	}
-	if r.prepare() != nil {
-		return metivav1.Reason_REASON_UNACKNOWLEDGED
+	if err := r.prepare(); err != nil {
+		return refusalReason(err)
 	}
 	atMs := r.received.UnixMilli()
 	e := incoming{

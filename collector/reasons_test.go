@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/metiva-io/metiva/collector/spool"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
@@ -104,7 +105,9 @@ func reasonCases() []reasonCase {
 				return nil
 			}
 		}, body: one, status: 503, outcomes: "retry:unacknowledged", ledger: company("unacknowledged", 1)},
-		{name: "too many in flight", config: func(c *Config) { c.InFlightEventsMax = 1 }, body: func(e *edge) any { return e.body(newPage(e), newPage(e)) }, status: 503, outcomes: "retry:unacknowledged retry:unacknowledged", ledger: company("unacknowledged", 2)},
+		{name: "too many in flight", config: func(c *Config) { c.InFlightEventsMax = 1 }, body: func(e *edge) any { return e.body(newPage(e), newPage(e)) }, status: 503, outcomes: "retry:overloaded retry:overloaded", ledger: company("overloaded", 2), reasons: []metivav1.Reason{metivav1.Reason_REASON_OVERLOADED}},
+		{name: "spool full", setup: func(e *edge) { e.log.refuse = refusing(schemas.TopicEventsCollected, spool.ErrFull) }, body: one, status: 503, outcomes: "retry:overloaded", ledger: company("overloaded", 1)},
+		{name: "no room for the data key", setup: func(e *edge) { e.log.refuse = refusing(schemas.TopicControlKeys, spool.ErrFull) }, body: one, status: 503, outcomes: "retry:overloaded", ledger: company("overloaded", 1)},
 		{name: "over the quota", config: func(c *Config) { c.TenantEventsPerMinute = 2 }, body: func(e *edge) any { return e.body(newPage(e), newPage(e), newPage(e)) }, status: 200, outcomes: "accepted accepted retry:rate_limited", ledger: map[string]uint64{testCompany + "/none": 2, testCompany + "/rate_limited": 1}, reasons: []metivav1.Reason{metivav1.Reason_REASON_RATE_LIMITED}},
 		{name: "starting", setup: func(e *edge) { e.caughtUp.Store(false) }, body: one, status: 503, reason: "not_ready", ledger: map[string]uint64{"/not_ready": 1}, reasons: []metivav1.Reason{metivav1.Reason_REASON_NOT_READY}},
 		{name: "panic in one event", setup: func(e *edge) {
@@ -115,6 +118,16 @@ func reasonCases() []reasonCase {
 				}
 			}
 		}, body: func(e *edge) any { return e.body(newPage(e), newPage(e), newPage(e)) }, status: 200, outcomes: "accepted dropped:internal accepted", ledger: map[string]uint64{testCompany + "/none": 2, testCompany + "/internal": 1}, reasons: []metivav1.Reason{metivav1.Reason_REASON_INTERNAL}},
+	}
+}
+
+// refusing fails what is produced to one topic.
+func refusing(topic string, err error) func(string) error {
+	return func(t string) error {
+		if t == topic {
+			return err
+		}
+		return nil
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -14,13 +15,18 @@ import (
 )
 
 const (
-	// consentQueueMax is how many consent records of one tenant wait for their turn.
-	// At one record a round trip they wait about three seconds, less than a request
-	// does.
-	consentQueueMax = 256
+	// consentChainsMax is how many chains one tenant has here. Each takes a record a
+	// round trip, some 160 a second; the largest site's visitors choose more often.
+	consentChainsMax = 16
+	// consentChainBusy is how many records wait at a tenant's shortest queue before it
+	// gets another chain. Most tenants have one.
+	consentChainBusy = 4
+	// consentQueueMax is how many consent records wait at one chain, for about half a
+	// second.
+	consentQueueMax = 64
 	// Pauses between two attempts to make the same consent record durable.
 	consentRetryMin = 20 * time.Millisecond
-	consentRetryMax = time.Second
+	consentRetryMax = 100 * time.Millisecond
 )
 
 var (
@@ -31,11 +37,11 @@ var (
 	errConsentStopped    = errors.New("collector: no consent records are taken any more")
 )
 
-// recorder chains the consent records of each tenant and makes them durable, one
-// at a time: the next record is chained when the one before is durable, and until
-// then the very same record is repeated. So a crash leaves no hole. With two under
-// way it could leave the second without the first, which looks like a record
-// somebody removed.
+// recorder chains the consent records of each tenant and makes them durable. Of
+// each chain there is one under way: the next record is chained when the one before
+// is durable, and until then the very same record is repeated. So a crash leaves no
+// hole. With two under way it could leave the second without the first, which looks
+// like a record somebody removed.
 type recorder struct {
 	chainID    string
 	partitions int
@@ -48,10 +54,10 @@ type recorder struct {
 
 	mu      sync.Mutex
 	stopped bool
-	tenants map[string]*tenantChain
+	tenants map[string][]*tenantChain
 }
 
-// tenantChain is one tenant's chain and those who wait for it.
+// tenantChain is one of a tenant's chains and those who wait for it.
 type tenantChain struct {
 	chain   *consent.Chain // the worker's own
 	queue   []*consentLink
@@ -71,7 +77,7 @@ func newRecorder(chainID string, cfg Config, producer Producer) *recorder {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &recorder{
 		chainID: chainID, partitions: cfg.ConsentPartitions, producer: producer, timeout: cfg.AckTimeout,
-		ctx: ctx, cancel: cancel, tenants: map[string]*tenantChain{},
+		ctx: ctx, cancel: cancel, tenants: map[string][]*tenantChain{},
 	}
 }
 
@@ -108,17 +114,12 @@ func (r *recorder) publish(ctx context.Context, rec *metivav1.ConsentRecord) err
 }
 
 func (r *recorder) enqueue(link *consentLink) error {
-	company := link.rec.GetCompanyId()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopped {
 		return errConsentStopped
 	}
-	t := r.tenants[company]
-	if t == nil {
-		t = &tenantChain{chain: consent.NewChain(company, r.chainID)}
-		r.tenants[company] = t
-	}
+	t := r.shortest(link.rec.GetCompanyId())
 	if len(t.queue) >= consentQueueMax {
 		return errConsentQueueFull
 	}
@@ -130,7 +131,29 @@ func (r *recorder) enqueue(link *consentLink) error {
 	return nil
 }
 
-// work makes the queued records of one tenant durable until none is left.
+// shortest is the tenant's chain with the fewest records waiting: a new one where
+// all are busy. The first chain has the writer's id, the others a number behind it.
+func (r *recorder) shortest(company string) *tenantChain {
+	chains := r.tenants[company]
+	var t *tenantChain
+	for _, c := range chains {
+		if t == nil || len(c.queue) < len(t.queue) {
+			t = c
+		}
+	}
+	if t != nil && (len(t.queue) < consentChainBusy || len(chains) >= consentChainsMax) {
+		return t
+	}
+	id := r.chainID
+	if len(chains) > 0 {
+		id += "." + strconv.Itoa(len(chains)+1)
+	}
+	t = &tenantChain{chain: consent.NewChain(company, id)}
+	r.tenants[company] = append(chains, t)
+	return t
+}
+
+// work makes the queued records of one chain durable until none is left.
 func (r *recorder) work(t *tenantChain) {
 	for {
 		r.mu.Lock()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/metiva-io/metiva/collector/beacon"
 	"github.com/metiva-io/metiva/collector/mask"
+	"github.com/metiva-io/metiva/collector/spool"
 	"github.com/metiva-io/metiva/consent"
 	"github.com/metiva-io/metiva/pkg/seal"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -27,7 +28,6 @@ type request struct {
 	results  []result
 	// retryAfter is when the limit that refused events has room again.
 	retryAfter time.Duration
-	ackTimer   *time.Timer // stopped between requests
 
 	// work is nil once the records are handed over: see work.
 	*work
@@ -63,9 +63,7 @@ type work struct {
 }
 
 func newRequest(c *Collector) *request {
-	timer := time.NewTimer(c.cfg.AckTimeout)
-	timer.Stop()
-	return &request{c: c, ackTimer: timer, work: newWork()}
+	return &request{c: c, work: newWork()}
 }
 
 func newWork() *work {
@@ -94,7 +92,7 @@ func (r *request) leaveWork() {
 func (r *request) end() {
 	r.leaveWork()
 	clear(r.results)
-	*r = request{c: r.c, results: r.results[:0], ackTimer: r.ackTimer}
+	*r = request{c: r.c, results: r.results[:0]}
 }
 
 // forget drops everything that belongs to the visitor or to the request's memory.
@@ -152,6 +150,10 @@ func (r *request) readHeaders(ctx *fasthttp.RequestCtx) {
 	if len(raw) == 0 || r.chunked && !arrived(h, name) {
 		return
 	}
+	if r.c.sites.known(raw) { // as the sites write it: nothing to normalise
+		r.origin, r.hasOrigin = append(r.origin[:0], raw...), true
+		return
+	}
 	r.origin, r.hasOrigin = mask.AppendOrigin(r.origin[:0], raw)
 	r.foreign = !r.hasOrigin
 }
@@ -166,9 +168,14 @@ func (r *request) readVisitor(ctx *fasthttp.RequestCtx) {
 	if len(r.userAgent) > userAgentBytesMax {
 		r.userAgent = r.userAgent[:userAgentBytesMax]
 	}
-	client := clientAddr(peerAddr(ctx.RemoteAddr()), r.headers.forwarded, r.c.cfg.TrustedNetworks)
+	r.readAddress(ctx)
+}
+
+// readAddress takes the client's address.
+func (r *request) readAddress(ctx *fasthttp.RequestCtx) {
+	client := clientAddr(peerOf(ctx), r.headers.forwarded, r.c.cfg.TrustedNetworks)
 	r.address = seal.AddressOf(client, r.scratch)
-	r.networkLimited = client.IsValid() && !client.IsPrivate() && !client.IsLoopback() && !client.IsLinkLocalUnicast()
+	r.networkLimited = isPublic(client)
 }
 
 // decide makes the decision for all events of the request: consent is the
@@ -191,7 +198,7 @@ func (r *request) decide(token []byte) metivav1.Reason {
 
 // prepare makes the visit key and the tenant's data key ready.
 func (r *request) prepare() error {
-	hasher := r.c.salts.lookup(r.site.companyID, r.received)
+	hasher := r.site.salts.at(r.received)
 	if r.salted = hasher != nil; r.salted {
 		r.visitKey = hasher.key(r.site.siteID, r.decision, r.address, familyOf(r.userAgent))
 	} else {
@@ -210,46 +217,6 @@ func (r *request) prepareKey() error {
 	ctx, cancel := context.WithTimeout(context.Background(), r.c.cfg.AckTimeout)
 	defer cancel()
 	return r.c.sealer.Prepare(ctx, r.site.companyID)
-}
-
-// awaitAcks waits for the records of the request, all within one AckTimeout.
-func (r *request) awaitAcks() {
-	waiting, expired := false, false
-	for i := range r.results {
-		res := &r.results[i]
-		if res.ack == nil {
-			continue
-		}
-		select {
-		case <-res.ack.Done():
-		default:
-			if !waiting {
-				waiting = true
-				r.ackTimer.Reset(r.c.cfg.AckTimeout)
-			}
-			if !expired {
-				select {
-				case <-res.ack.Done():
-				case <-r.ackTimer.C:
-					expired = true
-				}
-			}
-		}
-		if !isDone(res.ack) || res.ack.Err() != nil {
-			res.reason = metivav1.Reason_REASON_UNACKNOWLEDGED
-		}
-		res.ack = nil
-	}
-	r.ackTimer.Stop()
-}
-
-func isDone(ack Ack) bool {
-	select {
-	case <-ack.Done():
-		return true
-	default:
-		return false
-	}
 }
 
 // produce seals, encodes and hands over one event. A panic fails this event
@@ -275,9 +242,9 @@ func (r *request) produce(res *result, e *incoming) {
 	case errors.Is(err, errRecordTooLarge):
 		res.reason = metivav1.Reason_REASON_TOO_LARGE
 		return
-	case errors.Is(err, seal.ErrNoKey), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, seal.ErrNoKey), errors.Is(err, context.DeadlineExceeded), errors.Is(err, spool.ErrFull):
 		r.c.metrics.dataKeyFailures.Inc()
-		res.reason = metivav1.Reason_REASON_UNACKNOWLEDGED
+		res.reason = refusalReason(err)
 		return
 	case err != nil:
 		res.reason = metivav1.Reason_REASON_INTERNAL
@@ -285,6 +252,6 @@ func (r *request) produce(res *result, e *incoming) {
 	}
 	res.ack, err = r.send()
 	if err != nil {
-		res.ack, res.reason = nil, metivav1.Reason_REASON_UNACKNOWLEDGED
+		res.ack, res.reason = nil, refusalReason(err)
 	}
 }

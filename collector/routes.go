@@ -1,11 +1,6 @@
 package collector
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
-	"strconv"
-
 	"github.com/valyala/fasthttp"
 )
 
@@ -14,7 +9,6 @@ const (
 	PathEvents   = "/v1/events"
 	PathCaptures = "/v1/captures"
 	PathPixel    = "/v1/pixel.gif"
-	PathScript   = "/v1/s.js"
 )
 
 // route answers one request and returns the route's name for the metrics.
@@ -40,6 +34,19 @@ func (c *Collector) route(ctx *fasthttp.RequestCtx, r *request) string {
 			methodNotAllowed(ctx, "POST, OPTIONS")
 		}
 		return "captures"
+	case PathConsent:
+		switch {
+		case ctx.IsPost(), ctx.IsDelete():
+			c.serveConsentCall(ctx, r)
+		case ctx.IsOptions():
+			c.servePreflight(ctx, r)
+			if ctx.Response.StatusCode() == fasthttp.StatusNoContent {
+				ctx.Response.Header.Set("Access-Control-Allow-Methods", "POST, DELETE")
+			}
+		default:
+			methodNotAllowed(ctx, "POST, DELETE, OPTIONS")
+		}
+		return "consent"
 	case PathPixel:
 		if !ctx.IsGet() {
 			methodNotAllowed(ctx, "GET")
@@ -51,7 +58,15 @@ func (c *Collector) route(ctx *fasthttp.RequestCtx, r *request) string {
 		if !ctx.IsGet() && !ctx.IsHead() {
 			methodNotAllowed(ctx, "GET, HEAD")
 		} else {
-			c.script.serve(ctx)
+			c.scripts.current.serve(ctx, currentCacheControl)
+		}
+		return "script"
+	}
+	if version, ok := versionOf(ctx.Path()); ok {
+		if !ctx.IsGet() && !ctx.IsHead() {
+			methodNotAllowed(ctx, "GET, HEAD")
+		} else {
+			c.scripts.serveVersion(ctx, version)
 		}
 		return "script"
 	}
@@ -91,31 +106,4 @@ func (c *Collector) allowOrigin(ctx *fasthttp.RequestCtx, r *request) bool {
 	}
 	h.SetBytesV("Access-Control-Allow-Origin", r.origin)
 	return true
-}
-
-// script is the snippet with what its answer needs.
-type script struct {
-	body []byte
-	etag []byte
-}
-
-func newScript(body []byte) script {
-	sum := sha256.Sum256(body)
-	return script{body: bytes.Clone(body), etag: []byte(strconv.Quote(base64.RawURLEncoding.EncodeToString(sum[:18])))}
-}
-
-// serve answers with the snippet, or with 304 to a browser that has it.
-func (s *script) serve(ctx *fasthttp.RequestCtx) {
-	h := &ctx.Response.Header
-	h.SetBytesV("ETag", s.etag)
-	h.Set("Cache-Control", "public, max-age=3600")
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
-	h.Set("X-Content-Type-Options", "nosniff")
-	if bytes.Contains(ctx.Request.Header.Peek("If-None-Match"), s.etag) {
-		ctx.SetStatusCode(fasthttp.StatusNotModified)
-		return
-	}
-	ctx.SetContentType("text/javascript; charset=utf-8")
-	ctx.Response.SetBodyRaw(s.body)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"runtime"
-	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -14,12 +13,16 @@ import (
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
+// workersSpare are for connections that have ended while their worker has not;
+// the listener holds ConnectionsMax.
+const workersSpare = 1 << 10
+
 func (c *Collector) newServer() *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler:                      c.handle,
 		ErrorHandler:                 c.handleUnread,
 		Logger:                       silentLogger{c.metrics},
-		Concurrency:                  c.cfg.ConnectionsMax,
+		Concurrency:                  c.cfg.ConnectionsMax + workersSpare,
 		ReadBufferSize:               c.cfg.HeaderBytesMax,
 		MaxRequestBodySize:           c.cfg.BodyBytesMax,
 		ReadTimeout:                  c.cfg.ReadTimeout,
@@ -38,11 +41,26 @@ type silentLogger struct{ m *metrics }
 
 func (l silentLogger) Printf(string, ...any) { l.m.serverErrors.Inc() }
 
+// standBy serves on for StopDelay while readiness says no: a load balancer that
+// has not noticed yet sends its requests here, and each answer ends its
+// connection, so that none is idle, and may be used again, when this ends.
+func (c *Collector) standBy() {
+	if c.cfg.StopDelay <= 0 {
+		return
+	}
+	c.stopping.Store(true)
+	delay := time.NewTimer(c.cfg.StopDelay)
+	defer delay.Stop()
+	<-delay.C
+}
+
 // drain stops accepting and waits until by for the requests that have arrived.
 // Those still being sent get the grace.
 func (c *Collector) drain(server *fasthttp.Server, ln *listener, by time.Time) error {
 	ctx, cancel := context.WithDeadline(context.Background(), by)
 	defer cancel()
+	c.stopping.Store(true)
+	ln.endAccepting()
 	now := time.Now()
 	ln.drain(now, min(c.cfg.DrainGrace, by.Sub(now)))
 	err := server.ShutdownWithContext(ctx)
@@ -63,10 +81,10 @@ func (c *Collector) handle(ctx *fasthttp.RequestCtx) {
 	r.received = c.now()
 	r.chunked = hasTransferEncoding(&ctx.Request.Header)
 	route := c.serve(ctx, r)
-	if r.chunked {
+	if r.chunked || c.stopping.Load() {
 		ctx.SetConnectionClose()
 	}
-	c.metrics.requests.WithLabelValues(route, strconv.Itoa(ctx.Response.StatusCode())).Inc()
+	c.metrics.request(route, ctx.Response.StatusCode())
 	r.end()
 	c.requests.Put(r)
 }
@@ -134,7 +152,7 @@ func (c *Collector) handleUnread(ctx *fasthttp.RequestCtx, err error) {
 	if !isSilent(ctx.Conn()) {
 		c.count("", "", c.now(), reason, 1)
 	}
-	c.metrics.requests.WithLabelValues("unread", strconv.Itoa(status)).Inc()
+	c.metrics.request("unread", status)
 	refuseRequest(ctx, status, reason)
 }
 

@@ -26,6 +26,8 @@ type site struct {
 	properties    propertyNames // of custom events
 	version       uint64
 	active        bool
+
+	salts *tenantSalts
 }
 
 // allows reports whether pages of this origin may send.
@@ -40,27 +42,32 @@ func (s *site) allows(origin []byte) bool {
 
 // sites is the registrations by site key.
 type sites struct {
-	mu   sync.RWMutex
+	mu   sync.Mutex
 	byID map[string]*site
 	// byKey holds every active site that claims a key. The registry keeps keys
 	// unique; should it fail, a key with two claims is nobody's. Which came first
 	// does not count: collectors that started at different times must agree.
 	byKey   map[string][]*site
 	origins map[string]int // how many active sites allow it
+
+	// What requests look at without the lock: the site of each key that is
+	// somebody's, and the origins that are allowed.
+	active  sync.Map // of string, to *site
+	allowed sync.Map // of string
+
+	salts *salts
 }
 
 var errKeyClaimedTwice = errors.New("a site key is claimed by two sites and works for neither")
 
-func newSites() *sites {
-	return &sites{byID: map[string]*site{}, byKey: map[string][]*site{}, origins: map[string]int{}}
+func newSites(salts *salts) *sites {
+	return &sites{salts: salts, byID: map[string]*site{}, byKey: map[string][]*site{}, origins: map[string]int{}}
 }
 
 // lookup is the active site of a key, or nil.
 func (s *sites) lookup(key []byte) *site {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if claims := s.byKey[string(key)]; len(claims) == 1 {
-		return claims[0]
+	if found, ok := s.active.Load(textOf(key)); ok {
+		return found.(*site)
 	}
 	return nil
 }
@@ -68,14 +75,13 @@ func (s *sites) lookup(key []byte) *site {
 // known reports whether any active site allows the origin: what a preflight,
 // which has no body, can be checked against.
 func (s *sites) known(origin []byte) bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.origins[string(origin)] > 0
+	_, ok := s.allowed.Load(textOf(origin))
+	return ok
 }
 
 func (s *sites) count() int {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return len(s.byID)
 }
 
@@ -86,7 +92,9 @@ func (s *sites) apply(recordKey, value []byte) error {
 	if len(value) == 0 {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.remove(s.byID[id])
+		known := s.byID[id]
+		s.remove(known)
+		s.publish(known, nil)
 		return nil
 	}
 	var rec metivav1.SiteRecord
@@ -101,6 +109,7 @@ func (s *sites) apply(recordKey, value []byte) error {
 		keys: rec.GetSiteKeys(), origins: normalOrigins(rec.GetAllowedOrigins()),
 		retentionDays: rec.GetRetentionDays(), version: rec.GetVersion(), active: rec.GetActive(),
 		properties: newPropertyNames(rec.GetCustomProperties()),
+		salts:      s.salts.of(rec.GetCompanyId()),
 	}
 	ignored := errors.Join(next.readConsent(&rec), next.readForms(&rec))
 	s.mu.Lock()
@@ -109,6 +118,7 @@ func (s *sites) apply(recordKey, value []byte) error {
 	if known != nil && known.version > next.version {
 		return nil
 	}
+	defer func() { s.publish(known, next) }()
 	s.remove(known)
 	s.byID[id] = next
 	if !next.active {
@@ -132,6 +142,30 @@ func (s *sites) claim(next *site) (err error) {
 		}
 	}
 	return err
+}
+
+// publish shows requests what became of the keys and origins of two versions of a
+// site, either of which may be nil. What both have does not vanish in between.
+func (s *sites) publish(old, next *site) {
+	for _, changed := range [...]*site{old, next} {
+		if changed == nil {
+			continue
+		}
+		for _, key := range changed.keys {
+			if claims := s.byKey[key]; len(claims) == 1 {
+				s.active.Store(key, claims[0])
+			} else {
+				s.active.Delete(key)
+			}
+		}
+		for _, origin := range changed.origins {
+			if s.origins[origin] > 0 {
+				s.allowed.Store(origin, nil)
+			} else {
+				s.allowed.Delete(origin)
+			}
+		}
+	}
 }
 
 // normalOrigins writes each origin as requests are compared with it. One that

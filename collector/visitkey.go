@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -24,17 +26,60 @@ type salts struct {
 	edge seal.PrivateKey
 	now  func() time.Time
 
-	mu    sync.RWMutex
-	byDay map[saltKey]*visitHasher
+	mu       sync.Mutex
+	byTenant map[string]*tenantSalts
 }
 
-type saltKey struct {
-	companyID string
-	day       int64 // days since 1970
+// tenantSalts are those of one tenant; its sites hold on to it, so that a request
+// finds its salt without looking for the tenant. The list is replaced, never
+// changed.
+type tenantSalts struct {
+	days atomic.Pointer[[]daySalt]
+}
+
+type daySalt struct {
+	day    int64 // since 1970
+	hasher *visitHasher
 }
 
 func newSalts(edge seal.PrivateKey, now func() time.Time) *salts {
-	return &salts{edge: edge, now: now, byDay: map[saltKey]*visitHasher{}}
+	return &salts{edge: edge, now: now, byTenant: map[string]*tenantSalts{}}
+}
+
+// of is the tenant's salts, of which there may be none yet.
+func (s *salts) of(companyID string) *tenantSalts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.slot(companyID)
+}
+
+func (s *salts) slot(companyID string) *tenantSalts {
+	t := s.byTenant[companyID]
+	if t == nil {
+		t = &tenantSalts{}
+		t.days.Store(&[]daySalt{})
+		s.byTenant[companyID] = t
+	}
+	return t
+}
+
+// at is the hasher of a moment's day, or nil.
+func (t *tenantSalts) at(moment time.Time) *visitHasher {
+	day := dayOf(moment)
+	for _, known := range *t.days.Load() {
+		if known.day == day {
+			return known.hasher
+		}
+	}
+	return nil
+}
+
+// replace drops the days that are told so, and adds one if it is given. The
+// caller holds the lock of the salts.
+func (t *tenantSalts) replace(drop func(day int64) bool, add ...daySalt) {
+	next := slices.DeleteFunc(slices.Clone(*t.days.Load()), func(d daySalt) bool { return drop(d.day) })
+	next = append(next, add...)
+	t.days.Store(&next)
 }
 
 func dayOf(t time.Time) int64 { return t.Unix() / int64(24*time.Hour/time.Second) }
@@ -50,14 +95,15 @@ func (s *salts) apply(recordKey, value []byte) error {
 	if err != nil {
 		return errors.New("a salt's key does not name a day")
 	}
-	key := saltKey{companyID: companyID, day: dayOf(date)}
+	key := dayOf(date)
+	isKey := func(day int64) bool { return day == key }
 	if len(value) == 0 {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.byDay, key)
+		s.slot(companyID).replace(isKey)
 		return nil
 	}
-	if key.day < dayOf(s.now()) {
+	if key < dayOf(s.now()) {
 		return nil
 	}
 	var rec metivav1.KeyRecord
@@ -74,7 +120,7 @@ func (s *salts) apply(recordKey, value []byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.byDay[key] = newVisitHasher(plain)
+	s.slot(companyID).replace(isKey, daySalt{day: key, hasher: newVisitHasher(plain)})
 	return nil
 }
 
@@ -83,18 +129,14 @@ func (s *salts) forget() {
 	today := dayOf(s.now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for key := range s.byDay {
-		if key.day < today {
-			delete(s.byDay, key)
+	for _, t := range s.byTenant {
+		if slices.ContainsFunc(*t.days.Load(), func(d daySalt) bool { return d.day < today }) {
+			t.replace(func(day int64) bool { return day < today })
 		}
 	}
 }
 
-func (s *salts) lookup(companyID string, at time.Time) *visitHasher {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.byDay[saltKey{companyID: companyID, day: dayOf(at)}]
-}
+func (s *salts) lookup(companyID string, at time.Time) *visitHasher { return s.of(companyID).at(at) }
 
 // visitKey is the anonymous key that groups the events of one visit.
 type visitKey [schemas.IDBytes]byte

@@ -270,11 +270,12 @@ func FuzzVerify(f *testing.F) {
 
 func FuzzReadPayload(f *testing.F) {
 	f.Add(append([]byte{1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 7, 9, 'v'))
+	tokens := newTokens(f, 1)
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		if len(payload) < tokenFixedBytes {
 			return
 		}
-		if p := readPayload(payload, testNow()); p.Valid() && (p.sequence == 0 || p.textVersion == "" || len(p.textVersion) > TextVersionBytesMax) {
+		if p := tokens.readPayload(payload, testNow()); p.Valid() && (p.sequence == 0 || p.textVersion == "" || len(p.textVersion) > TextVersionBytesMax) {
 			t.Fatalf("accepted %+v", p)
 		}
 	})

@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"maps"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -64,7 +66,41 @@ func (p Proof) Valid() bool { return p.status == proofAnalytics }
 
 // Tokens issues and verifies consent tokens. It is safe for concurrent use.
 type Tokens struct {
-	macs sync.Pool // of *tokenMAC
+	macs     sync.Pool // of *tokenMAC
+	versions versions
+}
+
+// versions are text versions that were read, so that a token of a version read
+// before does not make a string of it again. They come from tokens whose MAC
+// held; of more than versionsMax the rest is not remembered.
+type versions struct {
+	known  atomic.Pointer[map[string]string]
+	adding sync.Mutex
+}
+
+const versionsMax = 256
+
+func (v *versions) text(raw []byte) string {
+	if known := v.known.Load(); known != nil {
+		if text, ok := (*known)[string(raw)]; ok {
+			return text
+		}
+	}
+	return v.add(string(raw))
+}
+
+func (v *versions) add(text string) string {
+	v.adding.Lock()
+	defer v.adding.Unlock()
+	next := map[string]string{text: text}
+	if known := v.known.Load(); known != nil {
+		if len(*known) >= versionsMax {
+			return text
+		}
+		maps.Copy(next, *known)
+	}
+	v.known.Store(&next)
+	return text
 }
 
 // tokenMAC is a keyed hash with the memory one verification needs.
@@ -132,7 +168,7 @@ func (t *Tokens) Verify(siteID string, token []byte, now time.Time) Proof {
 	if !ok {
 		return Proof{}
 	}
-	return readPayload(payload, now)
+	return t.readPayload(payload, now)
 }
 
 // Read is what a token we issued for a site says, expired or not: for reading
@@ -175,7 +211,7 @@ func (m *tokenMAC) open(siteID string, token []byte) (payload []byte, ok bool) {
 	return payload, hmac.Equal(m.of(siteID, payload), mac)
 }
 
-func readPayload(payload []byte, now time.Time) Proof {
+func (t *Tokens) readPayload(payload []byte, now time.Time) Proof {
 	if payload[0] != tokenVersion || payload[1]&purposeAnalytic == 0 {
 		return Proof{}
 	}
@@ -196,7 +232,7 @@ func readPayload(payload []byte, now time.Time) Proof {
 		return Proof{}
 	}
 	p.sequence = sequence
-	p.textVersion = string(rest)
+	p.textVersion = t.versions.text(rest)
 	return p
 }
 

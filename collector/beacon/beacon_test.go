@@ -2,9 +2,11 @@ package beacon
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
+	"math/bits"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -58,7 +60,7 @@ func TestMalformedBodies(t *testing.T) {
 		`{"id":"x","n":01}`, `{"id":"x","n":1.}`, `{"id":"x","n":.5}`, `{"id":"x","n":+1}`, `{"id":"x","n":-}`, `{"id":"x","n":1e}`, `{"id":"x","n":0x10}`, `{"id":"x","n":NaN}`,
 		"{\"id\":\"a\nb\"}", "{\"id\":\"a\x00b\"}", `{"id":"\x"}`, `{"id":"\u12"}`, `{"id":"\u12g4"}`, `{"id":"\ud800"}`, `{"id":"\ud800\u0041"}`, `{"id":"\udc00\ud800"}`, `{"id":"x\"}`, `{"id":"x`,
 		"{\"id\":\"\xff\"}", "{\"id\":\"\xc0\xaf\"}", "{\"id\":\"\xed\xa0\x80\"}", "\xef\xbb\xbf{\"id\":\"x\"}",
-		`{"site":1,"id":"x"}`, `{"site":null,"id":"x"}`, `{"sent_at":"1","id":"x"}`, `{"sent_at":-1,"id":"x"}`, `{"sent_at":1.5,"id":"x"}`, `{"sent_at":99999999999999999,"id":"x"}`, `{"opt_out":"yes","id":"x"}`,
+		`{"site":1,"id":"x"}`, `{"site":null,"id":"x"}`, `{"sent_at":"1","id":"x"}`, `{"sent_at":-1,"id":"x"}`, `{"sent_at":1.5,"id":"x"}`, `{"sent_at":99999999999999999,"id":"x"}`, `{"opt_out":"yes","id":"x"}`, `{"refused":1,"id":"x"}`, `{"refused":"true","id":"x"}`,
 		`{"events":{}}`, `{"events":[]}`, `{"events":[{}],"id":"x"}`, `{"events":[{}`, `{"events":[{},]}`, `{"events":null}`, `{"site":"pk_x"}`,
 		`{"id":"x","a":truE}`, `{"id":"x","a":nul}`, `{"id":"x","a":tru`, `{"id":"x","d":` + deep + `}`, `{"id":"x","d":` + strings.Repeat("[", 40000) + `}`, many.String(),
 	} {
@@ -91,7 +93,10 @@ func TestFaultsStayWithTheirEvent(t *testing.T) {
 	if err := b.Parse([]byte(`{"id":"i","type":"t","at":1,"url":"u","referrer":null,"consent":{"x":1}}`), keepMax); err != nil || !b.Events[0].Complete() || b.Consent != nil {
 		t.Errorf("null referrer or a consent that is no text: %v", err)
 	}
-	if err := b.Parse([]byte(`{"id":"i","opt_out":true}`), keepMax); err != nil || !b.OptOut {
+	if err := b.Parse([]byte(`{"id":"i","opt_out":false,"refused":true}`), keepMax); err != nil || b.OptOut || !b.Refused {
+		t.Errorf("%v, refused %v", err, b.Refused)
+	}
+	if err := b.Parse([]byte(`{"id":"i","opt_out":true}`), keepMax); err != nil || !b.OptOut || b.Refused {
 		t.Errorf("opt-out: %v", err)
 	}
 }
@@ -158,6 +163,34 @@ func hasDuplicate(d *json.Decoder) bool {
 			stack = append(stack, frame{})
 		case json.Delim('}'), json.Delim(']'):
 			stack = stack[:len(stack)-1]
+		}
+	}
+}
+
+func TestEndsOfText(t *testing.T) {
+	t.Parallel()
+	var eight [8]byte
+	for before := range 256 {
+		for c := range 256 {
+			for at := range 8 {
+				for i := range eight {
+					eight[i] = 'x'
+				}
+				if at > 0 {
+					eight[at-1] = byte(before)
+				}
+				eight[at] = byte(c)
+				want := 8
+				for i, c := range eight {
+					if c == '"' || c == '\\' || c < ' ' {
+						want = i
+						break
+					}
+				}
+				if got := bits.TrailingZeros64(endsOfText(binary.LittleEndian.Uint64(eight[:]))) / 8; got != want {
+					t.Fatalf("%q: ends at %d, want %d", eight, got, want)
+				}
+			}
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package beacon
 
 import (
+	"encoding/binary"
 	"errors"
+	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -189,18 +191,41 @@ func (s *scanner) literal(text string) bool {
 // string has escapes.
 func (s *scanner) text() ([]byte, bool) {
 	start := s.i + 1
-	for i := start; i < len(s.b); i++ {
-		switch c := s.b[i]; {
-		case c == '"':
-			s.i = i + 1
-			return s.b[start:i], true
-		case c == '\\':
-			return s.escapedText(start, i)
-		case c < ' ':
-			return nil, false
+	i := start
+	for ; i+8 <= len(s.b); i += 8 {
+		if ends := endsOfText(binary.LittleEndian.Uint64(s.b[i:])); ends != 0 {
+			i += bits.TrailingZeros64(ends) / 8
+			return s.endText(start, i)
+		}
+	}
+	for ; i < len(s.b); i++ {
+		if c := s.b[i]; c == '"' || c == '\\' || c < ' ' {
+			return s.endText(start, i)
 		}
 	}
 	return nil, false
+}
+
+// endText ends a string at what is no plain character of it.
+func (s *scanner) endText(start, i int) ([]byte, bool) {
+	switch s.b[i] {
+	case '"':
+		s.i = i + 1
+		return s.b[start:i], true
+	case '\\':
+		return s.escapedText(start, i)
+	}
+	return nil, false
+}
+
+// endsOfText looks at eight bytes at once: the lowest bit it sets is the highest
+// of the first byte that is a quote, a backslash or a control. Bits behind the
+// first may be wrong, since a byte can borrow from the next; those before it are
+// not.
+func endsOfText(eight uint64) uint64 {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	quote, backslash := eight^(ones*'"'), eight^(ones*'\\')
+	return ((quote-ones)&^quote | (backslash-ones)&^backslash | (eight-ones*' ')&^eight) & highs
 }
 
 // escapedText reads a string whose first escape is at i. An earlier string's
@@ -334,10 +359,12 @@ func (s *scanner) digits() bool {
 	return s.i > start
 }
 
-// milliseconds reads a whole, not negative number of at most 16 digits: any
-// time a client can mean.
+// millisecondsMax is the year 2100: no clock of a client means a later time.
+const millisecondsMax = 4_102_444_800_000
+
+// milliseconds reads a whole number from 0 to millisecondsMax.
 func milliseconds(text []byte) (int64, bool) {
-	if len(text) > 16 {
+	if len(text) > len("4102444800000") {
 		return 0, false
 	}
 	var ms int64
@@ -347,5 +374,5 @@ func milliseconds(text []byte) (int64, bool) {
 		}
 		ms = ms*10 + int64(c-'0')
 	}
-	return ms, true
+	return ms, ms <= millisecondsMax
 }

@@ -23,23 +23,52 @@ const (
 	hexTokenMin     = 16
 	mixedTokenMin   = 20
 	letterTokenMin  = 40 // no word is this long
+	uuidBytes       = 36 // a UUID in its text form, the shortest token without a digit
+
+	ibanDigitsMin    = 2 // its check digits
+	addressDigitsMin = 4 // one for each byte of an IPv4 address
 )
 
-// found looks at one decoded path segment, campaign value or host label.
+// found looks at one decoded path segment, campaign value or host label. Most
+// hold nothing: one look at the characters says which kinds can be there at all.
 func found(text []byte) finding {
+	f := featuresOf(text)
 	switch {
-	case hasEmail(text):
+	case f.at && hasEmail(text):
 		return email
-	case hasQuery(text):
+	case f.equals && hasQuery(text):
 		return value
-	case hasIBAN(text):
+	case f.digits >= ibanDigitsMin && len(text) >= ibanBytesMin && hasIBAN(text):
 		return iban
-	case hasToken(text):
+	case len(text) >= hexTokenMin && (f.digits > 0 || len(text) >= uuidBytes) && hasToken(text):
 		return token
-	case hasNumber(text), hasAddress(text):
+	case f.digits >= bsnShortDigits && hasNumber(text), (f.digits >= addressDigitsMin || f.colons >= 2) && hasAddress(text):
 		return number
 	}
 	return nothing
+}
+
+// features are what a text must have for a finding.
+type features struct {
+	digits, colons int
+	at, equals     bool
+}
+
+func featuresOf(text []byte) (f features) {
+	for _, c := range text {
+		switch {
+		case c > '@': // letters, and everything beyond ASCII
+		case c >= '0' && c <= '9':
+			f.digits++
+		case c == ':':
+			f.colons++
+		case c == '@':
+			f.at = true
+		case c == '=':
+			f.equals = true
+		}
+	}
+	return f
 }
 
 // mailGapBytesMax is how far a mailbox and its domain may stand from the at
@@ -273,9 +302,6 @@ func isToken(run []byte) bool {
 		// once or twice.
 		len(run) >= mixedTokenMin && upper && lower && changes >= 4
 }
-
-// uuidBytes is the length of a UUID in its text form.
-const uuidBytes = 36
 
 // holdsUUID looks for a UUID at the start of any word of a run: "form-8f14e45f-…".
 func holdsUUID(run []byte) bool {

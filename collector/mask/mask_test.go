@@ -209,6 +209,37 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
+// lookedForAll is found without the look at the features.
+func lookedForAll(text []byte) finding {
+	switch {
+	case hasEmail(text):
+		return email
+	case hasQuery(text):
+		return value
+	case hasIBAN(text):
+		return iban
+	case hasToken(text):
+		return token
+	case hasNumber(text), hasAddress(text):
+		return number
+	}
+	return nothing
+}
+
+func FuzzFound(f *testing.F) {
+	for _, s := range []string{
+		"how-to-count", "jan@example.nl", "q=jan", "NL91ABNA0417164300", "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee", "deadbeefdeadbee1", "aB3_xY-9kLm2_Qw7-rT5v",
+		strings.Repeat("x", letterTokenMin), "12345672", "1.2.3.4", "a::b", "0612345678", strings.Repeat("1", ibanBytesMax),
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if got, want := found(text), lookedForAll(text); got != want {
+			t.Fatalf("%q: found %q, all looks find %q", text, got, want)
+		}
+	})
+}
+
 func FuzzReduce(f *testing.F) {
 	for _, s := range []string{
 		"https://www.example.nl/a/jan%40example.nl/5f4dcc3b5aa765d61d8327deb882cf99?utm_source=a%40b&utm_medium=x#y",

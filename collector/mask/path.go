@@ -22,8 +22,8 @@ func (d *decoder) appendPath(dst, path []byte) []byte {
 	path = bytes.TrimPrefix(path, []byte{'/'})
 	for more := true; more; {
 		var segment []byte
-		segment, path, more = bytes.Cut(path, []byte{'/'})
-		segment, _, _ = bytes.Cut(segment, []byte{';'})
+		segment, path, more = cutAt(path, '/')
+		segment, _, _ = cutAt(segment, ';')
 		dst = append(dst, '/')
 		if what := d.look(segment); what != nothing {
 			dst = append(dst, what...)
@@ -41,6 +41,9 @@ func (d *decoder) appendCampaign(dst, value []byte) []byte {
 		return append(dst, what...)
 	}
 	start := len(dst)
+	if isPlain(value) && bytes.IndexByte(value, '%') < 0 && bytes.IndexByte(value, '+') < 0 {
+		return cut(append(dst, value...), start+schemas.CampaignFieldBytesMax)
+	}
 	d.plain = appendUnescaped(d.plain[:0], value, true)
 	if !utf8.Valid(d.plain) {
 		return dst
@@ -63,6 +66,9 @@ func appendSeen(dst, text []byte) []byte {
 // look says what personal value the text holds, in any layer of its encoding.
 // What is encoded deeper than decodeRounds is not kept unseen.
 func (d *decoder) look(text []byte) finding {
+	if isPlain(text) && bytes.IndexByte(text, '%') < 0 {
+		return found(text)
+	}
 	d.plain = append(d.plain[:0], text...)
 	for range decodeRounds + 1 {
 		d.plain = fold(d.plain)
@@ -93,6 +99,14 @@ func appendUnescaped(dst, src []byte, plusIsSpace bool) []byte {
 		}
 	}
 	return dst
+}
+
+// cutAt is bytes.Cut for one byte.
+func cutAt(b []byte, at byte) (before, after []byte, found bool) {
+	if i := bytes.IndexByte(b, at); i >= 0 {
+		return b[:i], b[i+1:], true
+	}
+	return b, nil, false
 }
 
 // cut shortens b to at most n bytes, without splitting a percent-encoding or a

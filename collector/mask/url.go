@@ -45,8 +45,11 @@ func (p *Page) Reduce(raw []byte) error {
 func (p *Page) readCampaign(query []byte) {
 	for len(query) > 0 {
 		var pair []byte
-		pair, query, _ = bytes.Cut(query, []byte{'&'})
-		name, value, _ := bytes.Cut(pair, []byte{'='})
+		pair, query, _ = cutAt(query, '&')
+		if !bytes.HasPrefix(pair, []byte("utm_")) {
+			continue
+		}
+		name, value, _ := cutAt(pair, '=')
 		var field *[]byte
 		switch string(name) {
 		case "utm_source":
@@ -95,7 +98,7 @@ func appendHost(dst, host []byte) []byte {
 	start := len(dst)
 	for first := true; len(host) > 0; first = false {
 		var label []byte
-		label, host, _ = bytes.Cut(host, []byte{'.'})
+		label, host, _ = cutAt(host, '.')
 		if !first {
 			dst = append(dst, '.')
 		}
@@ -135,17 +138,17 @@ func split(raw []byte) (u parts, ok bool) {
 	if len(raw) > URLBytesMax || !utf8.Valid(raw) || hasControl(raw) {
 		return parts{}, false
 	}
-	u.scheme, raw, ok = bytes.Cut(raw, []byte("://"))
-	if !ok || len(u.scheme) == 0 || len(u.scheme) > len("android-app") {
+	u.scheme, raw, ok = cutAt(raw, ':')
+	if !ok || len(u.scheme) == 0 || len(u.scheme) > len("android-app") || !bytes.HasPrefix(raw, []byte("//")) {
 		return parts{}, false
 	}
-	raw, _, _ = bytes.Cut(raw, []byte{'#'})
-	end := len(raw)
-	if i := bytes.IndexAny(raw, "/?\\"); i >= 0 {
-		end = i
+	raw, _, _ = cutAt(raw[len("//"):], '#')
+	end := 0
+	for end < len(raw) && raw[end] != '/' && raw[end] != '?' && raw[end] != '\\' {
+		end++
 	}
 	authority := raw[:end]
-	u.path, u.query, _ = bytes.Cut(raw[end:], []byte{'?'})
+	u.path, u.query, _ = cutAt(raw[end:], '?')
 	if at := bytes.LastIndexByte(authority, '@'); at >= 0 {
 		authority = authority[at+1:]
 	}

@@ -20,6 +20,12 @@
 // script's own backoff counts. A beacon sent while the page goes carries
 // "Origin: null" where the page's referrer policy is no-referrer.
 //
+// Releases: pages may pin the script by its version and integrity hash, so each
+// script that was released stays in the folder released and is served for as
+// long as it is among the last ReleasesMax. `make snippet-release` keeps the
+// present one there; it belongs to every release whose s.js differs from the
+// last one's.
+//
 // The committed s.js is what the source builds to; a test builds it again and
 // compares. Build with `go generate ./collector/snippet`, check types with
 // .ci/tools/typecheck.

@@ -2,6 +2,10 @@ package snippet_test
 
 import (
 	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/metiva-io/metiva/collector/snippet"
@@ -36,5 +40,49 @@ func TestScriptIsACopy(t *testing.T) {
 	snippet.Script()[0] ^= 0xff
 	if built, _ := bundle.Script("src"); !bytes.Equal(built, snippet.Script()) {
 		t.Error("a caller changed the embedded script")
+	}
+}
+
+// TestReleasesAreKept: a page that pins a release must find exactly its bytes.
+func TestReleasesAreKept(t *testing.T) {
+	t.Parallel()
+	released, err := snippet.Released()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(released) == 0 || len(released) > snippet.ReleasesMax {
+		t.Errorf("%d released scripts", len(released))
+	}
+	files, err := filepath.Glob("released/*.js")
+	if err != nil || len(files) != len(released) {
+		t.Errorf("%d files of released scripts, %d listed: %v", len(files), len(released), err)
+	}
+}
+
+func TestReleasing(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	list := filepath.Join(folder, "releases.txt")
+	if err := os.WriteFile(list, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for i := range snippet.ReleasesMax + 2 {
+		for range 2 { // the second time changes nothing
+			if _, err := bundle.Release(folder, fmt.Appendf(nil, "release(%d)", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	raw, err := os.ReadFile(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions := strings.Fields(string(raw))
+	files, err := filepath.Glob(filepath.Join(folder, "*.js"))
+	if err != nil || len(files) != snippet.ReleasesMax || len(versions) != snippet.ReleasesMax {
+		t.Fatalf("%d files, %d versions: %v", len(files), len(versions), err)
+	}
+	if versions[0] != snippet.Version([]byte("release(2)")) || versions[len(versions)-1] != snippet.Version([]byte("release(11)")) {
+		t.Errorf("kept %v", versions)
 	}
 }

@@ -70,7 +70,7 @@ func Rules() Table {
 			{Path: "github.com/ebitengine/purego", Only: []string{"pkg/embedded/clickhouse"}, Why: "loads a C library: the child process only"},
 			{Path: "github.com/alecthomas/kong", Only: []string{"cmd"}, Why: "configuration is read under cmd"},
 			{Path: "github.com/evanw/esbuild", Only: []string{"collector/snippet/internal"}, Why: "bundles the snippet at build time"},
-			{Path: "github.com/andybalholm/brotli", Only: []string{"collector"}, Why: "decompresses request bodies, whose size only the edge bounds; compresses the snippet at build time"},
+			{Path: "github.com/andybalholm/brotli", Only: []string{"collector"}, Why: "decompresses request bodies, whose size only the edge bounds; compresses the snippet once, at build and start"},
 			{Path: "github.com/klauspost/compress", Only: []string{"collector", "pkg/kafka"}, Why: "decompresses request bodies, whose size only the edge bounds; packs Kafka's batches"},
 			{Path: "github.com/chromedp", Only: []string{"collector/snippet/chromium", "cmd"}, InTest: []string{"collector/snippet"}, Why: "drives a browser in tests and in the demo"},
 		},

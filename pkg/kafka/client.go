@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -228,3 +229,6 @@ func (b *backoff) step() time.Duration {
 	b.next = min(b.next*2, b.max)
 	return d
 }
+
+// jitter is d on average, and at least half of it.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }

@@ -45,13 +45,15 @@ const (
 	batchAtLength   = 8
 	batchAtMagic    = 16
 	batchAtCRC      = 17
-	batchAtBody     = 21 // first byte the checksum covers
+	batchAtBody     = 21 // attributes, the first bytes the checksum covers
+	batchAtProducer = 43
+	batchAtEpoch    = 51
+	batchAtSequence = 53
 	attributeCodec  = 0x07
 	attributeLogTS  = 0x08
 	attributeCtrl   = 0x20
 	recordOverMax   = 5 + 1 + 10 + 5 + 5 + 5 + 5 // varints around key, value, headers
 	headerOverMax   = 10
-	wirePrefixBytes = 4 // the records field's own length, which rawproduce wants in front
 )
 
 // recordBytesMax bounds the encoded size of a record.
@@ -129,10 +131,12 @@ type sealer struct {
 	codec codec
 	zstd  *zstd.Encoder // shared; EncodeAll is safe for concurrent use
 	lz4   *sync.Pool    // of *lz4.Writer
+
+	castagnoli *crc32.Table
 }
 
 func newSealer(c codec) (*sealer, error) {
-	s := &sealer{codec: c}
+	s := &sealer{codec: c, castagnoli: crc32.MakeTable(crc32.Castagnoli)}
 	switch c {
 	case codecZstd:
 		// A small window, because a batch is small; the batch has its own checksum.
@@ -158,41 +162,61 @@ func newSealer(c codec) (*sealer, error) {
 	return s, nil
 }
 
-// seal appends to dst the length prefix, the batch header and the records.
-func (s *sealer) seal(dst []byte, who identity, b *batch) ([]byte, error) {
+// seal appends to dst the batch as it is sent, after its length. A batch that
+// was sent before keeps its bytes; only a new identity is written into them.
+func (s *sealer) seal(dst []byte, who identity, b *batch) []byte {
+	be := binary.BigEndian
+	from := len(dst) + lengthBytes
+	w := append(dst, 0, 0, 0, 0)
+	if b.kept {
+		w = append(w, b.records...)
+	} else {
+		w = s.pack(appendBatchHeader(w, b), b.records, from+batchAtBody)
+	}
+	batch := w[from:]
+	be.PutUint32(w[from-lengthBytes:], uint32(len(batch)))
+	if b.kept && b.stamp == who {
+		return w
+	}
+	b.stamp = who
+	be.PutUint32(batch[batchAtLength:], uint32(len(batch)-batchAtMagic+4))
+	be.PutUint64(batch[batchAtProducer:], uint64(who.id))
+	be.PutUint16(batch[batchAtEpoch:], uint16(who.epoch))
+	be.PutUint32(batch[batchAtSequence:], uint32(who.seq))
+	be.PutUint32(batch[batchAtCRC:], crc32.Checksum(batch[batchAtBody:], s.castagnoli))
+	return w
+}
+
+func appendBatchHeader(w []byte, b *batch) []byte {
 	var h [batchHeaderBytes]byte
 	be := binary.BigEndian
 	be.PutUint32(h[12:], 0xffffffff) // leader epoch, set by the broker
 	h[batchAtMagic] = 2
-	be.PutUint16(h[batchAtBody:], uint16(s.codec))
 	be.PutUint32(h[23:], uint32(b.count-1))
 	be.PutUint64(h[27:], uint64(b.firstMs))
 	be.PutUint64(h[35:], uint64(b.maxMs))
-	be.PutUint64(h[43:], uint64(who.id))
-	be.PutUint16(h[51:], uint16(who.epoch))
-	be.PutUint32(h[53:], uint32(who.seq))
 	be.PutUint32(h[57:], uint32(b.count))
+	return append(w, h[:]...)
+}
 
-	w := append(dst[:0], 0, 0, 0, 0)
-	w = append(w, h[:]...)
+// pack appends the records to w and notes in the batch's attributes how they
+// are compressed. Records that do not get smaller go as they are.
+func (s *sealer) pack(w, records []byte, attributesAt int) []byte {
+	n := len(w)
+	var err error
 	switch s.codec {
 	case codecZstd:
-		w = s.zstd.EncodeAll(b.records, w)
+		w = s.zstd.EncodeAll(records, w)
 	case codecSnappy:
-		w = appendSnappy(w, b.records)
+		w = appendSnappy(w, records)
 	case codecLZ4:
-		var err error
-		if w, err = s.appendLZ4(w, b.records); err != nil {
-			return w, err
-		}
-	default:
-		w = append(w, b.records...)
+		w, err = s.appendLZ4(w, records)
 	}
-	be.PutUint32(w, uint32(len(w)-wirePrefixBytes))
-	wire := w[wirePrefixBytes:]
-	be.PutUint32(wire[batchAtLength:], uint32(len(wire)-batchAtMagic+4))
-	be.PutUint32(wire[batchAtCRC:], crc32.Checksum(wire[batchAtBody:], crc32.MakeTable(crc32.Castagnoli)))
-	return w, nil
+	if s.codec == codecNone || err != nil || len(w)-n >= len(records) {
+		return append(w[:n], records...)
+	}
+	binary.BigEndian.PutUint16(w[attributesAt:], uint16(s.codec))
+	return w
 }
 
 func appendSnappy(dst, src []byte) []byte {

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -109,6 +110,18 @@ func wantsRefresh(err error) bool {
 		}
 	}
 	return false
+}
+
+// wantsLeader reports that a partition's leader may be another by now.
+func wantsLeader(err error) bool {
+	var timeout net.Error
+	return wantsRefresh(err) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// isBroken reports that a connection ended under a request.
+func isBroken(err error) bool {
+	var op *net.OpError
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op) && op.Op != "dial" && !op.Timeout()
 }
 
 // isTransient reports that a read or a commit may succeed when repeated:

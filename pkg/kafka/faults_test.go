@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -28,75 +27,89 @@ func checkOnce(t *testing.T, records []kafka.Record, n int) {
 	}
 }
 
-// Every fault that makes a plain client write twice or out of order.
+// Every fault that makes a plain client write twice or out of order, met by
+// requests with several partitions.
 func TestProducerFaults(t *testing.T) {
 	t.Parallel()
+	fail := func(f kafkatest.Fault, n int) func(*kafkatest.Broker, string) *kafkatest.Hits {
+		return func(b *kafkatest.Broker, _ string) *kafkatest.Hits { return b.FailNext(kafkatest.Produce, f, n) }
+	}
+	partly := func(f kafkatest.Fault, n int) func(*kafkatest.Broker, string) *kafkatest.Hits {
+		return func(b *kafkatest.Broker, topic string) *kafkatest.Hits {
+			return b.FailPartition(kafkatest.Produce, f, topic, 1, n)
+		}
+	}
+	do := func(f func(b *kafkatest.Broker, topic string)) func(*kafkatest.Broker, string) *kafkatest.Hits {
+		return func(b *kafkatest.Broker, topic string) *kafkatest.Hits { f(b, topic); return nil }
+	}
+	const restart = "broker restart"
 	faults := []struct {
 		name   string
 		inject func(b *kafkatest.Broker, topic string) *kafkatest.Hits
 	}{
-		{"not enough replicas", func(b *kafkatest.Broker, _ string) *kafkatest.Hits {
-			return b.FailNext(kafkatest.Produce, kafkatest.NotEnoughReplicas, 3)
-		}},
-		{"not enough replicas after append", func(b *kafkatest.Broker, _ string) *kafkatest.Hits {
-			return b.FailNext(kafkatest.Produce, kafkatest.NotEnoughReplicasAfterAppend, 3)
-		}},
-		{"request timed out after append", func(b *kafkatest.Broker, _ string) *kafkatest.Hits {
-			return b.FailNext(kafkatest.Produce, kafkatest.RequestTimedOut, 3)
-		}},
-		{"not leader", func(b *kafkatest.Broker, _ string) *kafkatest.Hits {
-			return b.FailNext(kafkatest.Produce, kafkatest.NotLeader, 3)
-		}},
-		{"connection cut after append", func(b *kafkatest.Broker, _ string) *kafkatest.Hits {
-			b.CutNext(kafkatest.Produce, 3)
-			return nil
-		}},
-		{"leader move", func(b *kafkatest.Broker, topic string) *kafkatest.Hits {
-			b.MoveLeader(topic, 0)
-			return nil
-		}},
-		{"broker restart", func(b *kafkatest.Broker, _ string) *kafkatest.Hits {
-			b.Restart()
-			return nil
-		}},
-		{"sequence unknown to the broker", func(b *kafkatest.Broker, _ string) *kafkatest.Hits {
-			return b.FailNext(kafkatest.Produce, kafkatest.OutOfOrderSequence, 1)
-		}},
-		{"producer id unknown to the broker", func(b *kafkatest.Broker, _ string) *kafkatest.Hits {
-			return b.FailNext(kafkatest.Produce, kafkatest.UnknownProducerID, 1)
-		}},
+		{"not enough replicas", fail(kafkatest.NotEnoughReplicas, 5)},
+		{"not enough replicas after append", fail(kafkatest.NotEnoughReplicasAfterAppend, 5)},
+		{"request timed out after append", fail(kafkatest.RequestTimedOut, 5)},
+		{"not leader", fail(kafkatest.NotLeader, 5)},
+		{"sequence unknown to the broker", fail(kafkatest.OutOfOrderSequence, 1)},
+		{"producer id unknown to the broker", fail(kafkatest.UnknownProducerID, 1)},
+		{"one partition without replicas", partly(kafkatest.NotEnoughReplicas, 3)},
+		{"one partition without replicas after append", partly(kafkatest.NotEnoughReplicasAfterAppend, 3)},
+		{"one partition times out after append", partly(kafkatest.RequestTimedOut, 3)},
+		{"one partition without leader", partly(kafkatest.NotLeader, 3)},
+		{"one partition's sequence unknown", partly(kafkatest.OutOfOrderSequence, 1)},
+		{"one partition's producer id unknown", partly(kafkatest.UnknownProducerID, 1)},
+		{"connection cut before writing", do(func(b *kafkatest.Broker, _ string) { b.CutAll() })},
+		{"connection cut while writing", do(func(b *kafkatest.Broker, _ string) { b.CutReading(kafkatest.Produce, 3) })},
+		{"connection cut after append", do(func(b *kafkatest.Broker, _ string) { b.CutNext(kafkatest.Produce, 3) })},
+		{"leader move", do(func(b *kafkatest.Broker, topic string) { b.MoveLeader(topic, 0) })},
+		{"every leader moves", do(func(b *kafkatest.Broker, topic string) {
+			for partition := range faultPartitions {
+				b.MoveLeader(topic, partition)
+			}
+		})},
+		{"leader move and connection cut after append", do(func(b *kafkatest.Broker, topic string) {
+			b.CutNext(kafkatest.Produce, 2)
+			b.MoveLeader(topic, 1)
+		})},
+		{restart, do(func(b *kafkatest.Broker, _ string) { b.Restart() })},
 	}
 	for _, codec := range []string{"none", "lz4", "snappy", "zstd"} {
 		for _, fault := range faults {
 			t.Run(codec+"/"+fault.name, func(t *testing.T) {
 				t.Parallel()
-				sendThroughFault(t, codec, fault.name == "broker restart", fault.inject)
+				sendThroughFault(t, codec, fault.name == restart, fault.inject)
 			})
 		}
 	}
 }
 
-// sendThroughFault injects the fault into a stream of records and checks that
-// each is acknowledged and in the log once, in order.
+const faultPartitions = 4
+
+// sendThroughFault injects the fault into streams of records for some
+// partitions of two brokers and checks that each record is acknowledged and in
+// the log once, in order.
 func sendThroughFault(t *testing.T, codec string, durable bool, inject func(b *kafkatest.Broker, topic string) *kafkatest.Hits) {
 	b := kafkatest.StartWith(t, kafkatest.Options{Brokers: 2, Durable: durable})
-	b.CreateTopic("t", 1)
+	b.CreateTopic("t", faultPartitions)
 	c := newClient(t, b.Addrs())
 	p := newProducer(t, c, kafka.ProducerConfig{Linger: time.Millisecond, BatchBytesMax: 1 << 10, Compression: codec})
-	const records = 1500
+	const records = 400 // a partition
 	var acks []*kafka.Ack
 	var hits *kafkatest.Hits
 	for i := range records {
 		if i == records/3 {
 			hits = inject(b, "t")
 		}
-		ack, err := p.Produce("t", 0, nil, fmt.Append(nil, i))
-		if err != nil {
-			t.Fatal(err)
+		for partition := range faultPartitions {
+			ack, err := p.Produce("t", partition, nil, fmt.Append(nil, i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			acks = append(acks, ack)
 		}
-		acks = append(acks, ack)
-		if i%100 == 99 {
-			if err := await(t, acks[i-50]); err != nil {
+		if i%25 == 24 {
+			if err := await(t, acks[len(acks)-50]); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -109,29 +122,10 @@ func sendThroughFault(t *testing.T, codec string, durable bool, inject func(b *k
 	if hits != nil && hits.Count() == 0 || b.CutsLeft(kafkatest.Produce) > 0 {
 		t.Error("the fault was not met")
 	}
-	checkOnce(t, readAll(t, c, "t")[0], records)
-}
-
-func TestLeaderMoveIsNoticedSoon(t *testing.T) {
-	t.Parallel()
-	b := kafkatest.StartWith(t, kafkatest.Options{Brokers: 3})
-	b.CreateTopic("t", 1)
-	c := newClientWith(t, kafka.Config{Brokers: b.Addrs(), MetadataTTL: time.Minute})
-	p := newProducer(t, c, kafka.ProducerConfig{Linger: time.Millisecond})
-	for i := range 5 {
-		if err := p.ProduceSync(testCtx(t), "t", 0, nil, fmt.Append(nil, i)); err != nil {
-			t.Fatal(err)
-		}
-		b.MoveLeader("t", 0)
+	log := readAll(t, c, "t")
+	for partition := range faultPartitions {
+		checkOnce(t, log[partition], records)
 	}
-	began := time.Now()
-	if err := p.ProduceSync(testCtx(t), "t", 0, nil, []byte("5")); err != nil {
-		t.Fatal(err)
-	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("took %v", took)
-	}
-	checkOnce(t, readAll(t, c, "t")[0], 6)
 }
 
 // A batch that may have been appended, and whose identity the broker then no
@@ -176,22 +170,20 @@ func TestRefusedBatchIsNotRepeated(t *testing.T) {
 	checkOnce(t, readAll(t, c, "t")[0], 3)
 }
 
-// After a batch is given up the sequence goes on under a new identity, and
-// what is acknowledged is in the log once and in order.
+// After batches are given up the sequences go on under new identities, and what
+// is acknowledged is in the log once and in order.
 func TestDeliveryTimeout(t *testing.T) {
 	t.Parallel()
+	const partitions = 3
 	b := kafkatest.Start(t)
-	b.CreateTopic("t", 1)
+	b.CreateTopic("t", partitions)
 	c := newClientWith(t, kafka.Config{Brokers: b.Addrs(), RequestTimeout: 200 * time.Millisecond})
 	p := newProducer(t, c, kafka.ProducerConfig{Linger: time.Millisecond, DeliveryTimeout: 500 * time.Millisecond})
-	ctx := testCtx(t)
-	if err := p.ProduceSync(ctx, "t", 0, nil, []byte("before")); err != nil {
-		t.Fatal(err)
-	}
+	sendRound(t, p, "t", partitions, 0)
 	resume := b.Stall()
 	var acks []*kafka.Ack
 	for i := range 10 {
-		ack, err := p.Produce("t", 0, nil, fmt.Append(nil, "stalled", i))
+		ack, err := p.Produce("t", i%partitions, nil, fmt.Append(nil, "stalled", i))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -205,23 +197,34 @@ func TestDeliveryTimeout(t *testing.T) {
 	resume()
 	// The broker may now append what was given up; what is acknowledged from
 	// here on must be there once each and in order.
-	var want []string
+	want, rounds := make([][]string, partitions), 0
 	waittest.Until(t, 30*time.Second, "producing works again", func() bool {
-		v := fmt.Sprint("after", len(want))
-		err := p.ProduceSync(ctx, "t", 0, nil, []byte(v))
-		if err == nil {
-			want = append(want, v)
+		v, sent := fmt.Sprint("after", rounds), make([]*kafka.Ack, partitions)
+		rounds++
+		for partition := range partitions {
+			ack, err := p.Produce("t", partition, nil, []byte(v))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent[partition] = ack
 		}
-		return len(want) == 20
+		for partition, ack := range sent {
+			if await(t, ack) == nil {
+				want[partition] = append(want[partition], v)
+			}
+		}
+		return len(want[0]) >= 20 && len(want[1]) >= 20 && len(want[2]) >= 20
 	})
-	var got []string
-	for _, r := range readAll(t, c, "t")[0] {
-		if slices.Contains(want, string(r.Value)) {
-			got = append(got, string(r.Value))
+	for partition, records := range readAll(t, c, "t") {
+		var got []string
+		for _, r := range records {
+			if slices.Contains(want[partition], string(r.Value)) {
+				got = append(got, string(r.Value))
+			}
 		}
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("log %v, acknowledged %v", got, want)
+		if !slices.Equal(got, want[partition]) {
+			t.Errorf("partition %d: log %v, acknowledged %v", partition, got, want[partition])
+		}
 	}
 }
 
@@ -270,6 +273,47 @@ func TestBufferIsBounded(t *testing.T) {
 	checkOnce(t, readAll(t, c, "t")[0], len(acks)+1)
 }
 
+func TestStalled(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.Start(t)
+	b.CreateTopic("t", 2)
+	c := newClient(t, b.Addrs())
+	p := newProducer(t, c, kafka.ProducerConfig{Linger: time.Millisecond})
+	if got := p.Stalled(); got != 0 {
+		t.Errorf("%v before the first record", got)
+	}
+	for partition := range 2 {
+		if err := p.ProduceSync(testCtx(t), "t", partition, nil, []byte("0")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := p.Stalled(); got != 0 {
+		t.Errorf("%v with all acknowledged", got)
+	}
+	resume := b.Stall()
+	first, err := p.Produce("t", 0, nil, []byte("1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waittest.Until(t, 30*time.Second, "the stall shows", func() bool { return p.Stalled() > 50*time.Millisecond })
+	later, err := p.Produce("t", 1, nil, []byte("1")) // does not make it younger
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Stalled(); got < 50*time.Millisecond {
+		t.Errorf("%v with a young record beside the old one", got)
+	}
+	resume()
+	for _, ack := range []*kafka.Ack{first, later} {
+		if err := await(t, ack); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := p.Stalled(); got != 0 {
+		t.Errorf("%v after the stall", got)
+	}
+}
+
 func TestRunFlushesAndCloses(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
@@ -306,165 +350,5 @@ func TestRunFlushesAndCloses(t *testing.T) {
 	}
 	if err := p.Run(context.Background()); err == nil {
 		t.Error("a second Run passed")
-	}
-}
-
-func TestRetentionBeforeReading(t *testing.T) {
-	t.Parallel()
-	b := kafkatest.Start(t)
-	b.CreateTopic("t", 1)
-	c := newClient(t, b.Addrs())
-	p := newProducer(t, c, kafka.ProducerConfig{BatchBytesMax: 64})
-	for i := range 30 {
-		if err := p.ProduceSync(testCtx(t), "t", 0, nil, fmt.Append(nil, i)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	batches := make(chan kafka.Batch, 10)
-	member := func(leave func(ctx context.Context, claim *kafka.Claim, b kafka.Batch) error) {
-		stop := running(t, func(ctx context.Context) error {
-			return newConsumer(t, c, "retention", "t").Run(ctx, func(ctx context.Context, claim *kafka.Claim) error {
-				b, err := claim.NextBatch(ctx, kafka.BatchLimit{RecordsMax: 10})
-				if err != nil {
-					return err
-				}
-				if err := leave(ctx, claim, b); err != nil {
-					return err
-				}
-				batches <- b
-				<-ctx.Done()
-				return nil
-			})
-		})
-		defer stop()
-		select {
-		case b := <-batches:
-			batches <- b
-		case <-time.After(30 * time.Second):
-			t.Fatal("no batch")
-		}
-	}
-	plan := func(ctx context.Context, claim *kafka.Claim, b kafka.Batch) error { return claim.Plan(ctx, b) }
-	member(plan)
-	if got := <-batches; got.First != 0 || got.Last != 9 {
-		t.Fatalf("planned %d..%d", got.First, got.Last)
-	}
-	b.DeleteBefore("t", 0, 5) // half of the plan
-	member(plan)
-	if got := <-batches; got.First != 0 || got.Last != 9 || len(got.Records) != 5 || got.Records[0].Offset != 5 {
-		t.Fatalf("half a plan: %d..%d with %d records", got.First, got.Last, len(got.Records))
-	}
-	b.DeleteBefore("t", 0, 15) // all of the plan, and more
-	member(plan)
-	if got := <-batches; got.First != 15 || got.Last != 24 {
-		t.Fatalf("after the lost plan: %d..%d", got.First, got.Last)
-	}
-}
-
-func TestTableAfterCompaction(t *testing.T) {
-	t.Parallel()
-	b := kafkatest.Start(t)
-	b.CreateCompacted("t")
-	c := newClient(t, b.Addrs())
-	p := newProducer(t, c, kafka.ProducerConfig{BatchBytesMax: 128})
-	ctx := testCtx(t)
-	for i := range 200 {
-		if err := p.ProduceSync(ctx, "t", 0, fmt.Append(nil, "k", i%3), fmt.Append(nil, i)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := p.ProduceSync(ctx, "t", 0, []byte("k0"), nil); err != nil {
-		t.Fatal(err)
-	}
-	b.Compact()
-	var mu sync.Mutex
-	applied := 0
-	state := map[string]string{}
-	table := c.NewTable("t", func(key, value []byte) error {
-		mu.Lock()
-		defer mu.Unlock()
-		applied++
-		state[string(key)] = string(value)
-		return nil
-	})
-	running(t, table.Run)
-	select {
-	case <-table.Ready():
-	case <-ctx.Done():
-		t.Fatal("the table is not ready after compaction")
-	}
-	mu.Lock()
-	if applied > 10 || state["k0"] != "" || state["k1"] != "199" || state["k2"] != "197" {
-		t.Errorf("%d records applied, state %v", applied, state)
-	}
-	mu.Unlock()
-	b.Compact()
-	if err := p.ProduceSync(ctx, "t", 0, []byte("k1"), []byte("last")); err != nil {
-		t.Fatal(err)
-	}
-	if err := table.CatchUp(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if got := len(readAll(t, c, "t")[0]); got < 3 {
-		t.Errorf("a consumer reads %d records of a compacted topic", got)
-	}
-}
-
-// The broker goes away under a consumer and a table; both go on by themselves.
-func TestReadersSurviveRestart(t *testing.T) {
-	t.Parallel()
-	b := kafkatest.StartWith(t, kafkatest.Options{Durable: true})
-	b.CreateTopic("t", 2)
-	c := newClient(t, b.Addrs())
-	p := newProducer(t, c, kafka.ProducerConfig{Linger: time.Millisecond})
-	var mu sync.Mutex
-	consumed, tabled := map[string]int{}, map[string]int{}
-	running(t, func(ctx context.Context) error {
-		return newConsumer(t, c, "g", "t").Run(ctx, func(ctx context.Context, claim *kafka.Claim) error {
-			for {
-				b, err := claim.NextBatch(ctx, kafka.BatchLimit{RecordsMax: 10})
-				if err != nil {
-					return err
-				}
-				if err := claim.Commit(context.WithoutCancel(ctx), b); err != nil {
-					return err
-				}
-				mu.Lock()
-				for _, r := range b.Records {
-					consumed[string(r.Value)]++
-				}
-				mu.Unlock()
-			}
-		})
-	})
-	table := c.NewTable("t", func(_, value []byte) error {
-		mu.Lock()
-		defer mu.Unlock()
-		tabled[string(value)]++
-		return nil
-	})
-	running(t, table.Run)
-	for round := range 3 {
-		for i := range 50 {
-			if err := p.ProduceSync(testCtx(t), "t", i%2, nil, fmt.Append(nil, round*50+i)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		waittest.Until(t, 30*time.Second, "the records of the round are consumed", func() bool {
-			mu.Lock()
-			defer mu.Unlock()
-			return len(consumed) == (round+1)*50 && len(tabled) == (round+1)*50
-		})
-		b.Restart()
-	}
-	if err := table.CatchUp(testCtx(t)); err != nil {
-		t.Fatal(err)
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	for value, n := range tabled {
-		if n != 1 {
-			t.Errorf("the table saw %s %d times", value, n)
-		}
 	}
 }

@@ -72,7 +72,7 @@ func (m *fetchMessage) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 		return nil, errOldBroker
 	}
 	be := binary.BigEndian
-	b := make([]byte, 0, 96+len(m.topic))
+	b := appendHead(make([]byte, 0, 128+len(m.topic)+len(m.clientID)), m.ApiKey(), fetchVersion, m.clientID)
 	b = be.AppendUint32(b, 0xffffffff) // replica: a consumer
 	b = be.AppendUint32(b, uint32(m.wait.Milliseconds()))
 	b = be.AppendUint32(b, uint32(m.bytesMin))
@@ -90,7 +90,7 @@ func (m *fetchMessage) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 	b = be.AppendUint32(b, uint32(m.bytesMax))
 	b = be.AppendUint32(b, 0) // nothing to forget
 	b = appendString(b, "")   // no rack
-	answer, err := exchange(rw, m.ApiKey(), fetchVersion, m.clientID, b)
+	answer, err := exchange(rw, finishRequest(b), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -1,17 +1,10 @@
 package kafka
 
 import (
-	"bytes"
-	"context"
 	"fmt"
-	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	kafkago "github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol"
-	"github.com/segmentio/kafka-go/protocol/produce"
-	"github.com/segmentio/kafka-go/protocol/rawproduce"
 )
 
 const (
@@ -19,11 +12,16 @@ const (
 	retryBackoffMax = 500 * time.Millisecond
 	// A batch's memory is kept for reuse up to this size.
 	keepBytesMax = 1 << 20
+	// breaksMax is how often a connection may break under a batch before the
+	// batch is taken for the cause and travels alone.
+	breaksMax = 2
 )
 
 // batch is a run of records of one partition that share an acknowledgement.
 type batch struct {
-	records  []byte // encoded, uncompressed
+	records  []byte // encoded, uncompressed; once kept: the batch as it was sent
+	kept     bool
+	stamp    identity // under which it was sealed
 	count    int32
 	reserved int64 // of Producer.buffered
 	firstMs  int64
@@ -32,28 +30,59 @@ type batch struct {
 	ack      *Ack
 }
 
-// lane is the stream of one partition. Records enter under mu; one goroutine
-// seals and sends, one batch at a time, so that the order holds.
+// keep holds on to a batch as it was sent, in the memory of its records: a
+// repetition has the same bytes.
+func (b *batch) keep(sent []byte) {
+	if !b.kept {
+		b.records, b.kept = append(b.records[:0], sent...), true
+	}
+}
+
+// lane is the stream of one partition. Records enter under mu. A lane with
+// something to send is active: it waits on the board, or it has been taken from
+// there with one batch under way, and comes back when that has been tried.
 type lane struct {
 	p         *Producer
 	topic     string
 	partition int32
-	wake      chan struct{}
+	metrics   laneMetrics
+	// oldest is when the oldest unfinished batch was begun, in nanoseconds
+	// after Producer.made; 0: there is none. Changed under mu.
+	oldest atomic.Int64
 
 	mu     sync.Mutex
 	cur    *batch   // still filling
 	queue  []*batch // full
+	active bool
+	taken  bool // active, and not on the board
 	closed bool
 
-	// The goroutine's own.
+	attempt
+	// The taker's own: of the dispatcher, then of one request.
 	who   identity
-	known bool   // who is valid
-	first int32  // first sequence number of a new identity; not 0 only in tests
-	wire  []byte // the sealed batch under way, reused
+	known bool  // who is valid
+	first int32 // first sequence number of a new identity; not 0 only in tests
+	// alone: its requests carry no other partition.
+	alone bool
+	// distrust is when its leader was last found wrong or unreachable.
+	distrust time.Time
+	// The dispatcher's notes while it decides.
+	outlet *outlet
+	due    time.Time
+}
+
+// attempt is the state of the batch under way.
+type attempt struct {
+	under   *batch // nil: none
+	unclear bool   // an attempt may have been appended
+	breaks  int    // attempts whose connection broke
+	retry   backoff
+	next    time.Time // not to be tried before
+	last    error
 }
 
 func newLane(p *Producer, topic string, partition int32) *lane {
-	return &lane{p: p, topic: topic, partition: partition, wake: make(chan struct{}, 1)}
+	return &lane{p: p, topic: topic, partition: partition, metrics: p.client.metrics.ofLane(topic)}
 }
 
 func (l *lane) append(size int, key, value []byte, headers []Header) (*Ack, error) {
@@ -65,242 +94,212 @@ func (l *lane) append(size int, key, value []byte, headers []Header) (*Ack, erro
 		return nil, ErrClosed
 	}
 	b := l.cur
-	wake := false
+	full := false
 	if b != nil && len(b.records)+size > l.p.cfg.BatchBytesMax {
+		full = len(l.queue) == 0 && !l.taken
 		l.queue = append(l.queue, b)
-		b, wake = nil, true
+		b = nil
 	}
 	if b == nil {
 		b, _ = l.p.batches.Get().(*batch)
 		*b = batch{records: b.records[:0], firstMs: ms, maxMs: ms, born: now, ack: &Ack{done: make(chan struct{})}}
-		l.cur, wake = b, true
+		l.cur = b
+		if l.oldest.Load() == 0 {
+			l.oldest.Store(l.sinceMade(b))
+		}
 	}
 	b.maxMs = max(b.maxMs, ms)
 	b.records = appendRecord(b.records, ms-b.firstMs, int64(b.count), key, value, headers)
 	b.count++
 	b.reserved += int64(size)
 	ack := b.ack
+	fresh := !l.active
+	l.active = true
 	l.mu.Unlock()
-	if wake {
-		select {
-		case l.wake <- struct{}{}:
-		default:
+	switch {
+	case fresh:
+		l.p.board.add(now, now.Add(l.p.cfg.Linger), l)
+		if l.p.stopping.Load() {
+			l.p.board.poke()
 		}
+	case full:
+		l.p.board.poke()
 	}
 	return ack, nil
 }
 
-// run sends until the producer closes and nothing is left.
-func (l *lane) run() {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		b, wait := l.next()
-		if b != nil {
-			l.deliver(b)
-			continue
-		}
-		if wait < 0 {
-			return
-		}
-		var due <-chan time.Time
-		if wait > 0 {
-			timer.Reset(wait)
-			due = timer.C
-		}
-		select {
-		case <-l.wake:
-		case <-due:
-		case <-l.p.closing:
-		}
+// ready says when the lane may be taken: a repetition at its time (at the
+// latest when it is to be given up), a full batch now, else when the first
+// record has waited for linger.
+func (l *lane) ready(now time.Time, linger time.Duration) time.Time {
+	if b := l.under; b != nil {
+		return earlier(l.next, l.deadline(b))
 	}
-}
-
-// next gives the batch to send now; or none and how long to wait (0: until
-// woken, negative: for ever, the lane is closed).
-func (l *lane) next() (*batch, time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(l.queue) > 0 || l.cur == nil {
+		return now
+	}
+	return l.cur.born.Add(linger)
+}
+
+// take gives the batch under way, which is the next one when there is none.
+func (l *lane) take() *batch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.taken = true
+	if l.under != nil {
+		return l.under
+	}
+	b := l.cur
 	if len(l.queue) > 0 {
-		b := l.queue[0]
+		b = l.queue[0]
 		l.queue[0] = nil
 		l.queue = l.queue[1:]
-		return b, 0
-	}
-	closing := isClosed(l.p.closing)
-	if b := l.cur; b != nil {
-		if wait := l.p.cfg.Linger - l.p.client.now().Sub(b.born); wait > 0 && !closing {
-			return nil, wait
-		}
+	} else {
 		l.cur = nil
-		return b, 0
 	}
-	if closing {
-		l.closed = true
-		return nil, -1
-	}
-	return nil, 0
+	l.attempt = attempt{under: b, retry: backoff{retryBackoffMin, retryBackoffMax}}
+	return b
 }
 
-// deliver brings one batch to an end: acknowledged, refused, or given up at
-// its deadline. A batch that may have been appended under one identity is
-// never sent under another.
-func (l *lane) deliver(b *batch) {
-	deadline := b.born.Add(l.p.cfg.DeliveryTimeout)
-	ctx, cancel := context.WithDeadline(context.Background(), deadline)
-	defer cancel()
-	var (
-		unclear bool // an attempt may have been appended
-		sealed  bool
-		last    error
-		retry   = backoff{retryBackoffMin, retryBackoffMax}
-	)
-	for attempt := 0; ; attempt++ {
-		if attempt > 0 {
-			l.p.client.metrics.produceRetries.WithLabelValues(l.topic).Inc()
-			if !sleep(ctx, jitter(retry.step())) {
-				l.giveUp(b, unclear, last)
-				return
-			}
-		} else if ctx.Err() != nil {
-			l.giveUp(b, false, nil)
+// land ends the taking and says when the lane wants to be taken again; zero:
+// it has nothing to send.
+func (l *lane) land(now time.Time) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.taken = false
+	switch {
+	case l.under != nil:
+		return earlier(l.next, l.deadline(l.under))
+	case len(l.queue) > 0:
+		return now
+	case l.cur != nil:
+		return l.cur.born.Add(l.p.cfg.Linger)
+	}
+	l.active = false
+	return time.Time{}
+}
+
+// close refuses further records, unless there is something to send.
+func (l *lane) close() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = !l.active
+	return l.closed
+}
+
+func (l *lane) deadline(b *batch) time.Time { return b.born.Add(l.p.cfg.DeliveryTimeout) }
+
+// settle draws the conclusion from one attempt: the batch is acknowledged,
+// refused, given up, or to be tried again after a pause of which spread, from 0
+// to 1, is the share left to chance. A batch that may have been appended under
+// one identity is never sent under another.
+func (l *lane) settle(err error, now time.Time, spread float64) {
+	b := l.under
+	switch judge(err) {
+	case delivered:
+		l.who.advance(b.count)
+		l.finish(nil, "")
+		return
+	case lostIdentity:
+		l.known = false
+		if l.unclear {
+			l.finish(fmt.Errorf("%w: %w", ErrOutcomeUnknown, err), "unknown")
 			return
 		}
-		if !l.known {
-			if last = l.identify(ctx); last != nil {
-				l.p.client.noteError(last)
-				continue
-			}
-		}
-		if !sealed {
-			var err error
-			if l.wire, err = l.p.sealer.seal(l.wire, l.who, b); err != nil {
-				l.finish(b, err, "unwritten")
-				return
-			}
-			sealed = true
-		}
-		err := l.send(ctx)
-		switch judge(err) {
-		case delivered:
-			l.who.advance(b.count)
-			l.finish(b, nil, "")
-			return
-		case lostIdentity:
-			l.known = false
-			if unclear {
-				l.finish(b, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err), "unknown")
-				return
-			}
-			sealed = false
-		case refused:
-			l.known = false
-			if unclear {
-				l.finish(b, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err), "unknown")
-			} else {
-				l.finish(b, fmt.Errorf("producing to %s: %w", l.topic, err), "unwritten")
-			}
-			return
-		case retryUnclear:
-			unclear = true
-		case retryClean:
-		}
-		last = err
-		l.p.client.noteError(err)
+	case refused:
+		l.refuse(err)
+		return
+	case retryUnclear:
+		l.unclear = true
+	case retryClean:
+	}
+	l.again(err, now, spread)
+}
+
+// refuse ends a batch that will never be accepted.
+func (l *lane) refuse(err error) {
+	l.known = false
+	if l.unclear {
+		l.finish(fmt.Errorf("%w: %w", ErrOutcomeUnknown, err), "unknown")
+	} else {
+		l.finish(fmt.Errorf("producing to %s: %w", l.topic, err), "unwritten")
 	}
 }
 
-// giveUp ends a batch at its deadline. The sequence has a hole now, or may
-// have one, so the next batch gets a new identity.
-func (l *lane) giveUp(b *batch, unclear bool, last error) {
+// again schedules the next attempt, or gives up when the time is over.
+func (l *lane) again(err error, now time.Time, spread float64) {
+	l.last = err
+	if wantsLeader(err) {
+		l.distrust = now
+	}
+	if !now.Before(l.deadline(l.under)) {
+		l.giveUp()
+		return
+	}
+	l.metrics.retries.Inc()
+	pause := l.retry.step()
+	l.next = now.Add(pause/2 + time.Duration(spread*float64(pause)))
+}
+
+// giveUp ends a batch at its deadline. The sequence may have a hole now; then
+// the next batch gets a new identity.
+func (l *lane) giveUp() {
 	err := ErrDeliveryTimeout
-	if last != nil {
-		err = fmt.Errorf("%w: %w", err, last)
+	if l.last != nil {
+		err = fmt.Errorf("%w: %w", err, l.last)
 	}
-	if !unclear {
-		l.finish(b, err, "unwritten")
+	if !l.unclear {
+		l.finish(err, "unwritten")
 		return
 	}
 	l.known = false
-	l.finish(b, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err), "unknown")
+	l.finish(fmt.Errorf("%w: %w", ErrOutcomeUnknown, err), "unknown")
 }
 
-func (l *lane) identify(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, l.p.client.cfg.RequestTimeout)
-	defer cancel()
-	id, epoch, err := l.p.client.initProducer(ctx)
-	if err != nil {
-		return err
+// sinceMade is when a batch was begun, as oldest has it; never 0.
+func (l *lane) sinceMade(b *batch) int64 { return max(int64(b.born.Sub(l.p.made)), 1) }
+
+// passOn makes the next batch the oldest one.
+func (l *lane) passOn() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case len(l.queue) > 0:
+		l.oldest.Store(l.sinceMade(l.queue[0]))
+	case l.cur != nil:
+		l.oldest.Store(l.sinceMade(l.cur))
+	default:
+		l.oldest.Store(0)
 	}
-	l.who, l.known = identity{id: id, epoch: epoch, seq: l.first}, true
-	return nil
 }
 
-// send makes one attempt with the sealed batch.
-func (l *lane) send(ctx context.Context) error {
-	c := l.p.client
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
-	defer cancel()
-	// The broker gives up waiting for followers before we give up on it.
-	wait := c.cfg.RequestTimeout * 3 / 4
-	m, err := c.transport.RoundTrip(ctx, c.addr, &rawproduce.Request{
-		Acks:    -1,
-		Timeout: int32(wait / time.Millisecond),
-		Topics: []rawproduce.RequestTopic{{Topic: l.topic, Partitions: []rawproduce.RequestPartition{{
-			Partition: l.partition,
-			RecordSet: protocol.RawRecordSet{Reader: bytes.NewReader(l.wire)},
-		}}}},
-	})
-	if err != nil {
-		if ctx.Err() != nil {
-			// The connection may still be reading these bytes: keep them for
-			// repetitions, but do not write into them again.
-			l.wire = bytes.Clone(l.wire)
-		}
-		return err
-	}
-	res, ok := m.(*produce.Response)
-	if !ok || len(res.Topics) != 1 || len(res.Topics[0].Partitions) != 1 {
-		return fmt.Errorf("%w: produce answer", errCorrupt)
-	}
-	if code := res.Topics[0].Partitions[0].ErrorCode; code != 0 {
-		return kafkago.Error(code)
-	}
-	return nil
-}
-
-// finish tells the waiters and takes the memory back.
-func (l *lane) finish(b *batch, err error, outcome string) {
-	m := l.p.client.metrics
+// finish tells the waiters of the batch under way and takes its memory back.
+func (l *lane) finish(err error, outcome string) {
+	b := l.under
+	l.under = nil
 	if err == nil {
-		m.producedRecords.WithLabelValues(l.topic).Add(float64(b.count))
-		m.producedBytes.WithLabelValues(l.topic).Add(float64(len(l.wire) - wirePrefixBytes))
-		m.produceSeconds.WithLabelValues(l.topic).Observe(l.p.client.now().Sub(b.born).Seconds())
+		l.metrics.records.Add(float64(b.count))
+		l.metrics.seconds.Observe(l.p.client.now().Sub(b.born).Seconds())
 	} else {
-		m.produceFailed.WithLabelValues(l.topic, outcome).Add(float64(b.count))
+		l.p.client.metrics.produceFailed.WithLabelValues(l.topic, outcome).Add(float64(b.count))
 		l.p.client.log.Warn("kafka batch was not acknowledged", "topic", l.topic, "partition", l.partition,
 			"records", b.count, "outcome", outcome, "error", err)
 	}
+	l.passOn()
 	b.ack.err = err
 	close(b.ack.done)
 	l.p.buffered.Add(-b.reserved)
-	l.p.reportBuffered()
-	if cap(l.wire) > keepBytesMax {
-		l.wire = nil
-	}
 	if cap(b.records) <= keepBytesMax {
 		b.ack = nil
 		l.p.batches.Put(b)
 	}
 }
 
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
-
-func isClosed(ch <-chan struct{}) bool {
-	select {
-	case <-ch:
-		return true
-	default:
-		return false
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
 	}
+	return b
 }

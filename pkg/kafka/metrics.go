@@ -14,6 +14,8 @@ type metrics struct {
 	produceFailed   *prometheus.CounterVec // topic, outcome
 	produceSeconds  *prometheus.HistogramVec
 	producerIDs     prometheus.Counter
+	leaderLookups   prometheus.Counter
+	produceRequests prometheus.Counter
 	bufferedBytes   prometheus.Gauge
 	bufferFull      prometheus.Counter
 
@@ -33,15 +35,17 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		producedRecords: counter("produced_records_total", "Records acknowledged by Kafka.", "topic"),
 		producedBytes:   counter("produced_bytes_total", "Bytes of acknowledged batches, compressed.", "topic"),
-		produceRetries:  counter("produce_retries_total", "Produce requests repeated.", "topic"),
+		produceRetries:  counter("produce_retries_total", "Batches sent again.", "topic"),
 		produceFailed:   counter("produce_failed_records_total", "Records not acknowledged, by outcome (unwritten, unknown).", "topic", "outcome"),
 		produceSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "metiva_kafka_produce_seconds", Help: "Age of a batch when it is acknowledged.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, []string{"topic"}),
-		producerIDs:   prometheus.NewCounter(prometheus.CounterOpts{Name: "metiva_kafka_producer_ids_total", Help: "Producer ids obtained."}),
-		bufferedBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "metiva_kafka_buffered_bytes", Help: "Bytes accepted and not yet acknowledged."}),
-		bufferFull:    prometheus.NewCounter(prometheus.CounterOpts{Name: "metiva_kafka_buffer_full_total", Help: "Records refused because the buffer was full."}),
+		producerIDs:     prometheus.NewCounter(prometheus.CounterOpts{Name: "metiva_kafka_producer_ids_total", Help: "Producer ids obtained."}),
+		leaderLookups:   prometheus.NewCounter(prometheus.CounterOpts{Name: "metiva_kafka_leader_lookups_total", Help: "Requests for the leaders of partitions to produce to."}),
+		produceRequests: prometheus.NewCounter(prometheus.CounterOpts{Name: "metiva_kafka_produce_requests_total", Help: "Produce requests, of one batch for each of some partitions."}),
+		bufferedBytes:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "metiva_kafka_buffered_bytes", Help: "Bytes accepted and not yet acknowledged."}),
+		bufferFull:      prometheus.NewCounter(prometheus.CounterOpts{Name: "metiva_kafka_buffer_full_total", Help: "Records refused because the buffer was full."}),
 
 		consumedRecords: counter("consumed_records_total", "Records handed to handlers.", "group", "topic"),
 		skippedRecords:  counter("consumer_skipped_records_total", "Offsets that retention removed before they were read.", "topic"),
@@ -63,6 +67,8 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m.produceFailed = register(reg, m.produceFailed, &errs)
 	m.produceSeconds = register(reg, m.produceSeconds, &errs)
 	m.producerIDs = register(reg, m.producerIDs, &errs)
+	m.leaderLookups = register(reg, m.leaderLookups, &errs)
+	m.produceRequests = register(reg, m.produceRequests, &errs)
 	m.bufferedBytes = register(reg, m.bufferedBytes, &errs)
 	m.bufferFull = register(reg, m.bufferFull, &errs)
 	m.consumedRecords = register(reg, m.consumedRecords, &errs)
@@ -89,4 +95,19 @@ func register[C prometheus.Collector](reg prometheus.Registerer, c C, errs *[]er
 		*errs = append(*errs, err)
 	}
 	return c
+}
+
+// laneMetrics are those of one topic that are needed for each batch.
+type laneMetrics struct {
+	records, bytes, retries prometheus.Counter
+	seconds                 prometheus.Observer
+}
+
+func (m *metrics) ofLane(topic string) laneMetrics {
+	return laneMetrics{
+		records: m.producedRecords.WithLabelValues(topic),
+		bytes:   m.producedBytes.WithLabelValues(topic),
+		retries: m.produceRetries.WithLabelValues(topic),
+		seconds: m.produceSeconds.WithLabelValues(topic),
+	}
 }

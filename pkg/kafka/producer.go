@@ -56,13 +56,19 @@ func (c ProducerConfig) Validate() error {
 }
 
 // Producer sends records idempotently: each partition has one stream of
-// batches with sequence numbers, one batch under way at a time, repeated with
-// the same bytes until it is acknowledged or DeliveryTimeout has passed.
+// batches with sequence numbers (a lane), one batch under way at a time,
+// repeated with the same bytes until it is acknowledged or DeliveryTimeout has
+// passed. Batches for one broker share requests; see dispatcher.
 type Producer struct {
 	client  *Client
 	cfg     ProducerConfig
 	sealer  *sealer
 	batches sync.Pool // of *batch
+	// requests that are done with, for their memory.
+	requests sync.Pool // of *produceRequest
+	board    *board
+	leaders  *leaders
+	made     time.Time // from which the lanes count
 
 	buffered atomic.Int64 // bytes accepted and not yet finished
 	stopping atomic.Bool
@@ -71,8 +77,6 @@ type Producer struct {
 	mu      sync.Mutex
 	running bool
 	ended   bool
-	wg      sync.WaitGroup
-	closing chan struct{}
 
 	reportMu sync.Mutex
 	reported int64 // of buffered, as the metric has it
@@ -109,10 +113,12 @@ func (c *Client) NewProducer(cfg ProducerConfig) (*Producer, error) {
 		return nil, err
 	}
 	p := &Producer{
-		client: c, cfg: cfg, sealer: sealer,
-		closing: make(chan struct{}),
+		client: c, cfg: cfg, sealer: sealer, made: c.now(),
+		board:   newBoard(),
+		leaders: &leaders{client: c, turn: make(chan struct{}, 1)},
 		topics:  map[string]knownTopic{},
 	}
+	p.requests.New = func() any { return &produceRequest{rawMessage: rawMessage{clientID: c.cfg.ClientID}} }
 	p.batches.New = func() any { return &batch{} }
 	p.lanes.Store(&map[laneKey]*lane{})
 	return p, nil
@@ -127,18 +133,17 @@ func (p *Producer) Run(ctx context.Context) error {
 		return errors.New("kafka: producer runs already or has run")
 	}
 	p.running = true
-	for _, l := range *p.lanes.Load() {
-		p.wg.Go(l.run)
-	}
 	p.mu.Unlock()
-
-	<-ctx.Done()
-	p.mu.Lock()
-	p.ended = true
-	p.mu.Unlock()
-	p.stopping.Store(true)
-	close(p.closing)
-	p.wg.Wait()
+	closing := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		p.mu.Lock()
+		p.ended = true
+		p.mu.Unlock()
+		p.stopping.Store(true)
+		close(closing)
+	})
+	defer stop()
+	newDispatcher(p).run(closing)
 	return nil
 }
 
@@ -197,6 +202,23 @@ func (p *Producer) ProduceSync(ctx context.Context, topic string, partition int,
 	}
 }
 
+// Stalled is how long the oldest record that is neither acknowledged nor given
+// up has waited, over all partitions; 0 when there is none. It is for circuit
+// breakers, and cheap enough for each request: an atomic read a partition.
+// Without a fault it stays under Linger and one round trip.
+func (p *Producer) Stalled() time.Duration {
+	oldest := int64(0)
+	for _, l := range *p.lanes.Load() {
+		if born := l.oldest.Load(); born != 0 && (oldest == 0 || born < oldest) {
+			oldest = born
+		}
+	}
+	if oldest == 0 {
+		return 0
+	}
+	return max(p.client.now().Sub(p.made)-time.Duration(oldest), 0)
+}
+
 // PartitionFor gives the partition of a key, as Java's default partitioner
 // would (murmur2). The number of partitions is remembered for 30 seconds.
 func (p *Producer) PartitionFor(ctx context.Context, topic string, key []byte) (int, error) {
@@ -243,9 +265,6 @@ func (p *Producer) lane(topic string, partition int) (*lane, error) {
 	l := newLane(p, topic, int32(partition))
 	lanes[key] = l
 	p.lanes.Store(&lanes)
-	if p.running {
-		p.wg.Go(l.run)
-	}
 	return l, nil
 }
 

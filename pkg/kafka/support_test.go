@@ -23,7 +23,7 @@ const brokersEnv = "METIVA_TEST_KAFKA_BROKERS"
 
 // cluster gives the brokers of the conformance suite: a real cluster when one
 // is named, else a broker in this process.
-func cluster(t *testing.T) []string {
+func cluster(t testing.TB) []string {
 	t.Helper()
 	if real := os.Getenv(brokersEnv); real != "" {
 		return strings.Split(real, ",")
@@ -31,12 +31,12 @@ func cluster(t *testing.T) []string {
 	return kafkatest.Start(t).Addrs()
 }
 
-func newClient(t *testing.T, brokers []string) *kafka.Client {
+func newClient(t testing.TB, brokers []string) *kafka.Client {
 	t.Helper()
 	return newClientWith(t, kafka.Config{Brokers: brokers, ClientID: "test"})
 }
 
-func newClientWith(t *testing.T, cfg kafka.Config) *kafka.Client {
+func newClientWith(t testing.TB, cfg kafka.Config) *kafka.Client {
 	t.Helper()
 	level := slog.LevelError + 1
 	if testing.Verbose() && os.Getenv("METIVA_TEST_LOG") != "" {
@@ -54,7 +54,7 @@ func newClientWith(t *testing.T, cfg kafka.Config) *kafka.Client {
 var topicNumber atomic.Int64
 
 // newTopic makes a topic of its own for the test, also on a shared cluster.
-func newTopic(t *testing.T, c *kafka.Client, partitions int, compacted bool) string {
+func newTopic(t testing.TB, c *kafka.Client, partitions int, compacted bool) string {
 	t.Helper()
 	name := fmt.Sprintf("test.%d.%d.%d", os.Getpid(), time.Now().UnixNano(), topicNumber.Add(1))
 	spec := kafka.TopicSpec{Name: name, Partitions: partitions, Compacted: compacted, Retention: time.Hour}
@@ -65,7 +65,7 @@ func newTopic(t *testing.T, c *kafka.Client, partitions int, compacted bool) str
 }
 
 // testCtx ends a hanging test with a message instead of a panic.
-func testCtx(t *testing.T) context.Context {
+func testCtx(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	t.Cleanup(cancel)
@@ -73,7 +73,7 @@ func testCtx(t *testing.T) context.Context {
 }
 
 // running starts a Run method and gives a function that ends it and waits.
-func running(t *testing.T, run func(context.Context) error) (stop func()) {
+func running(t testing.TB, run func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -96,7 +96,7 @@ func running(t *testing.T, run func(context.Context) error) (stop func()) {
 	return stop
 }
 
-func newProducer(t *testing.T, c *kafka.Client, cfg kafka.ProducerConfig) *kafka.Producer {
+func newProducer(t testing.TB, c *kafka.Client, cfg kafka.ProducerConfig) *kafka.Producer {
 	t.Helper()
 	p, err := c.NewProducer(cfg)
 	if err != nil {
@@ -106,7 +106,7 @@ func newProducer(t *testing.T, c *kafka.Client, cfg kafka.ProducerConfig) *kafka
 	return p
 }
 
-func newConsumer(t *testing.T, c *kafka.Client, group string, topics ...string) *kafka.Consumer {
+func newConsumer(t testing.TB, c *kafka.Client, group string, topics ...string) *kafka.Consumer {
 	t.Helper()
 	consumer, err := c.NewConsumer(kafka.ConsumerConfig{
 		Group: group, Topics: topics, FetchWaitMax: 100 * time.Millisecond,
@@ -120,7 +120,7 @@ func newConsumer(t *testing.T, c *kafka.Client, group string, topics ...string) 
 }
 
 // await waits for an acknowledgement.
-func await(t *testing.T, ack *kafka.Ack) error {
+func await(t testing.TB, ack *kafka.Ack) error {
 	t.Helper()
 	select {
 	case <-ack.Done():
@@ -133,7 +133,7 @@ func await(t *testing.T, ack *kafka.Ack) error {
 
 // readAll gives all records of a topic, by partition in order, through a
 // consumer group of its own.
-func readAll(t *testing.T, c *kafka.Client, topic string) map[int][]kafka.Record {
+func readAll(t testing.TB, c *kafka.Client, topic string) map[int][]kafka.Record {
 	t.Helper()
 	ctx := testCtx(t)
 	ends, err := c.EndOffsets(ctx, topic)

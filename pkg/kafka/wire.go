@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
@@ -14,8 +15,9 @@ import (
 // Requests that kafka-go's own message types do not serve well are written
 // and read here byte by byte, through protocol.RawExchanger, on kafka-go's
 // connections: InitProducerId (kafka-go looks up a transaction coordinator
-// first, which makes a broker create its transaction topic) and Fetch
-// (kafka-go hides where a batch ends, so a compacted tail cannot be skipped).
+// first, which makes a broker create its transaction topic), Produce and
+// Metadata (see produceRequest and leaders) and Fetch (kafka-go hides where a
+// batch ends, so a compacted tail cannot be skipped).
 
 // responseBytesMax bounds what a broker can make us allocate.
 const responseBytesMax = 256 << 20
@@ -25,34 +27,45 @@ var (
 	errOldBroker = errors.New("kafka: broker is too old, 2.3 is the oldest supported")
 )
 
-// exchange writes a request with a version 1 header and reads the answer's
-// body.
-func exchange(rw io.ReadWriter, key protocol.ApiKey, version int16, clientID string, body []byte) ([]byte, error) {
-	const correlation = 1 // one request at a time on a connection
-	size := 2 + 2 + 4 + 2 + len(clientID) + len(body)
-	req := make([]byte, 0, 4+size)
-	req = binary.BigEndian.AppendUint32(req, uint32(size))
-	req = binary.BigEndian.AppendUint16(req, uint16(key))
-	req = binary.BigEndian.AppendUint16(req, uint16(version))
-	req = binary.BigEndian.AppendUint32(req, correlation)
-	req = appendString(req, clientID)
-	req = append(req, body...)
+// appendHead begins a request with a version 1 header; finishRequest ends it.
+func appendHead(b []byte, key protocol.ApiKey, version int16, clientID string) []byte {
+	b = append(b, 0, 0, 0, 0) // the length
+	b = binary.BigEndian.AppendUint16(b, uint16(key))
+	b = binary.BigEndian.AppendUint16(b, uint16(version))
+	b = binary.BigEndian.AppendUint32(b, correlation)
+	return appendString(b, clientID)
+}
+
+// finishRequest fills the length in.
+func finishRequest(b []byte) []byte {
+	binary.BigEndian.PutUint32(b, uint32(len(b)-lengthBytes))
+	return b
+}
+
+// correlation never changes: a connection has one request at a time.
+const correlation = 1
+
+const lengthBytes = 4
+
+// exchange writes a request and reads the answer's body, into the memory of
+// buf if it fits.
+func exchange(rw io.ReadWriter, req, buf []byte) ([]byte, error) {
 	if _, err := rw.Write(req); err != nil {
 		return nil, err
 	}
-	var head [8]byte
-	if _, err := io.ReadFull(rw, head[:]); err != nil {
+	buf = slices.Grow(buf[:0], lengthBytes+4)[:lengthBytes+4]
+	if _, err := io.ReadFull(rw, buf); err != nil {
 		return nil, err
 	}
-	n := int64(binary.BigEndian.Uint32(head[:])) - 4
-	if n < 0 || n > responseBytesMax || binary.BigEndian.Uint32(head[4:]) != correlation {
+	n := int64(binary.BigEndian.Uint32(buf)) - 4
+	if n < 0 || n > responseBytesMax || binary.BigEndian.Uint32(buf[lengthBytes:]) != correlation {
 		return nil, fmt.Errorf("%w: answer of %d bytes", errCorrupt, n)
 	}
-	answer := make([]byte, n)
-	if _, err := io.ReadFull(rw, answer); err != nil {
+	buf = slices.Grow(buf[:0], int(n))[:n]
+	if _, err := io.ReadFull(rw, buf); err != nil {
 		return nil, err
 	}
-	return answer, nil
+	return buf, nil
 }
 
 func appendString(b []byte, s string) []byte {
@@ -111,6 +124,28 @@ func (c *cursor) varint() int64 {
 	return v
 }
 
+// count reads the length of an array, of which each element takes a byte at
+// least; a null array has none.
+func (c *cursor) count() int {
+	n := int(c.int32())
+	if n > len(c.b) {
+		c.bad = true
+	}
+	if c.bad {
+		return 0
+	}
+	return max(n, 0)
+}
+
+// string reads a string without copying it; null is empty.
+func (c *cursor) string() []byte {
+	n := c.int16()
+	if n < 0 {
+		return nil
+	}
+	return c.take(int(n))
+}
+
 // varbytes reads a length and as many bytes; a negative length is nil.
 func (c *cursor) varbytes() []byte {
 	n := c.varint()
@@ -144,9 +179,10 @@ func (*producerIdentity) Required(map[protocol.ApiKey]int16) bool { return true 
 
 // RawExchange sends version 0, which every broker since 0.11 answers.
 func (m *producerIdentity) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
-	body := []byte{0xff, 0xff}                         // no transactional id
-	body = binary.BigEndian.AppendUint32(body, 60_000) // its timeout, unused
-	b, err := exchange(rw, m.ApiKey(), 0, m.clientID, body)
+	req := appendHead(nil, m.ApiKey(), 0, m.clientID)
+	req = append(req, 0xff, 0xff)                    // no transactional id
+	req = binary.BigEndian.AppendUint32(req, 60_000) // its timeout, unused
+	b, err := exchange(rw, finishRequest(req), nil)
 	if err != nil {
 		return nil, err
 	}

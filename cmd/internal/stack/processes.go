@@ -33,9 +33,12 @@ func (s *Stack) startProcesses(ctx context.Context) error {
 			"METIVA_POSTGRES_URL":        s.addr.Postgres.RW.Reveal(),
 			"METIVA_POSTGRES_WORKER_URL": s.addr.Postgres.Worker.Reveal(),
 		},
-		Sink:      {"METIVA_CLICKHOUSE_URL": s.addr.ClickHouseURL.Reveal()},
-		Enrich:    {"METIVA_GEO_DIR": s.addr.GeoDir},
-		Collector: {"METIVA_COLLECTOR_LISTEN": listen, "METIVA_TRUSTED_PROXIES": "127.0.0.0/8,::1/128"},
+		Sink:   {"METIVA_CLICKHOUSE_URL": s.addr.ClickHouseURL.Reveal()},
+		Enrich: {"METIVA_GEO_DIR": s.addr.GeoDir},
+		Collector: {
+			"METIVA_COLLECTOR_LISTEN": listen, "METIVA_TRUSTED_PROXIES": "127.0.0.0/8,::1/128",
+			"METIVA_COLLECTOR_SPOOL_DIR": s.lay.path("spool"), "METIVA_COLLECTOR_STOP_DELAY": "0s",
+		},
 	}
 	for _, name := range []string{Core, Sink, Enrich, Collector} {
 		if err := s.step(ctx, "process "+name, func(ctx context.Context) error {

@@ -84,6 +84,9 @@ func (s *Stack) SeedDemo(ctx context.Context) (Demo, error) {
 		if err != nil {
 			return Demo{}, err
 		}
+		if site, err = ensureConsent(ctx, store, site, "http://"+listen); err != nil {
+			return Demo{}, err
+		}
 		demo.Sites = append(demo.Sites, DemoSite{
 			CompanyID: t.CompanyID, Name: t.Name, SiteID: site.ID, SiteKey: site.Keys[0].Key,
 			Origin: "http://" + listen, Listen: listen,

@@ -7,6 +7,11 @@
 // to control.sites in order, and publishes to control.keys the wrapped visit
 // salt of each active tenant for today and the two days after it.
 //
+// A site's consent texts are kept whole, append-only, because consents rest on
+// them; the record carries their versions and hashes. A form's policy names the
+// fields that may be captured; names of passwords, cards, accounts and identity
+// numbers are refused.
+//
 // Dropped: a visit salt is forgotten as soon as it was wrapped; it is never
 // stored, in clear or wrapped, and its record is tombstoned 48 hours after its
 // day ended, so no visit key links two days.

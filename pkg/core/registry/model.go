@@ -8,6 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/metiva-io/metiva/consent"
 	"github.com/metiva-io/metiva/pkg/tenant"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -23,6 +24,8 @@ const (
 	RetentionDaysMax     = 3650
 	RetentionDaysDefault = 395 // 13 months
 	KeyOverlapMax        = 90 * 24 * time.Hour
+	// GrantDaysMax is the longest a grant may last, 13 months.
+	GrantDaysMax = int(consent.GrantAgeMax / (24 * time.Hour))
 )
 
 var (
@@ -98,8 +101,19 @@ type Site struct {
 	// zero when nobody has.
 	InterestAcceptedBy string
 	InterestAcceptedAt time.Time
-	Version            uint64
-	CreatedAt          time.Time
+	// TCFVendor is the vendor a TC string has to name; 0 takes no TC string.
+	TCFVendor int
+	// CMP is the consent platform grants are taken from; empty takes none.
+	CMP consent.CMP
+	// GrantDays is how long a grant lasts; 0 is the default of package consent.
+	GrantDays int
+	// CustomProperties are those custom events may carry.
+	CustomProperties []string
+	// Texts without their bodies, oldest first.
+	Texts     []ConsentText
+	Forms     []FormPolicy // by form id
+	Version   uint64
+	CreatedAt time.Time
 }
 
 // NewSite is what CreateSite needs.

@@ -30,13 +30,44 @@ INSERT INTO core.site_keys (site_key, brand_id, site_id) SELECT $1, brand_id, id
 	querySiteIDs    = `SELECT id FROM core.sites ORDER BY created_at, id`
 	querySelectSite = `
 SELECT company_id, brand_id, id, name, allowed_origins, mode, honour_dnt, retention_days, active,
-       coalesce(interest_accepted_by, ''), interest_accepted_at, version, created_at
+       coalesce(interest_accepted_by, ''), interest_accepted_at, tcf_vendor, cmp, grant_days, custom_properties,
+       version, created_at
 FROM core.sites WHERE $1 = '' OR id = $1 ORDER BY created_at, id`
 	querySelectSiteKeys = `
 SELECT site_id, site_key, retires_at FROM core.site_keys
 WHERE ($1 = '' OR site_id = $1) AND NOT retired AND (retires_at IS NULL OR retires_at > now())
 ORDER BY site_id, retires_at NULLS FIRST, created_at DESC`
 
+	querySelectTexts = `
+SELECT site_id, version, language, sha256, created_at FROM core.consent_texts
+WHERE $1 = '' OR site_id = $1 ORDER BY site_id, created_at, version`
+	querySelectForms = `
+SELECT site_id, form_id, fields, text_versions, redirect_urls FROM core.site_forms
+WHERE $1 = '' OR site_id = $1 ORDER BY site_id, form_id`
+	querySelectText = `
+SELECT version, language, body, sha256, created_at FROM core.consent_texts WHERE site_id = $1 AND version = $2`
+	queryInsertText = `
+INSERT INTO core.consent_texts (brand_id, site_id, version, language, body, sha256)
+SELECT brand_id, id, $2, $3, $4, $5 FROM core.sites WHERE id = $1`
+	// No row comes back from a form that is so already.
+	queryUpsertForm = `
+INSERT INTO core.site_forms AS f (brand_id, site_id, form_id, fields, text_versions, redirect_urls)
+SELECT brand_id, id, $2, $3::jsonb, $4, $5 FROM core.sites WHERE id = $1
+ON CONFLICT (company_id, site_id, form_id) DO UPDATE
+SET fields = excluded.fields, text_versions = excluded.text_versions, redirect_urls = excluded.redirect_urls, updated_at = now()
+WHERE (f.fields, f.text_versions, f.redirect_urls) IS DISTINCT FROM (excluded.fields, excluded.text_versions, excluded.redirect_urls)`
+	queryDeleteForm = `DELETE FROM core.site_forms WHERE site_id = $1 AND form_id = $2`
+
+	// Null leaves a setting as it is.
+	querySetSite = `
+UPDATE core.sites SET
+  mode = coalesce($2, mode), honour_dnt = coalesce($3, honour_dnt), retention_days = coalesce($4, retention_days),
+  allowed_origins = coalesce($5, allowed_origins), tcf_vendor = coalesce($6, tcf_vendor), cmp = coalesce($7, cmp),
+  grant_days = coalesce($8, grant_days), custom_properties = coalesce($9, custom_properties),
+  interest_accepted_by = coalesce($10, interest_accepted_by),
+  interest_accepted_at = CASE WHEN $10::text IS NULL THEN interest_accepted_at ELSE now() END,
+  version = version + 1, updated_at = now()
+WHERE id = $1`
 	querySetSiteActive = `
 UPDATE core.sites SET active = $2, version = version + 1, updated_at = now() WHERE id = $1`
 	queryTouchSite = `

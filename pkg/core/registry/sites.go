@@ -202,6 +202,9 @@ func queueSite(ctx context.Context, tx tenant.Tx, siteID string, tenantActive bo
 	if err != nil {
 		return Site{}, fmt.Errorf("encoding a site record: %w", err)
 	}
+	if len(value) > SiteRecordBytesMax {
+		return Site{}, fmt.Errorf("the site's record would have %d bytes, at most %d are allowed: %w", len(value), SiteRecordBytesMax, ErrLimit)
+	}
 	_, err = tx.Exec(ctx, queryInsertOutbox, schemas.TopicControlSites, []byte(siteID), value)
 	return sites[0], err
 }
@@ -218,57 +221,27 @@ func siteRecord(s Site, tenantActive bool) *metivav1.SiteRecord {
 		RetentionDays: uint32(s.RetentionDays),
 		Active:        s.Active && tenantActive,
 		Version:       s.Version,
+		TcfVendor:     uint32(s.TCFVendor), Cmp: string(s.CMP), GrantDays: uint32(s.GrantDays),
+		Texts: textRecords(s.Texts), Forms: formRecords(s.Forms), CustomProperties: s.CustomProperties,
 	}
 }
 
-// selectSites reads one site, or all when siteID is empty, with valid keys.
-func selectSites(ctx context.Context, tx tenant.Tx, siteID string) ([]Site, error) {
-	rows, err := tx.Query(ctx, querySelectSite, siteID)
-	if err != nil {
-		return nil, err
+func textRecords(texts []ConsentText) []*metivav1.ConsentText {
+	out := make([]*metivav1.ConsentText, len(texts))
+	for i, t := range texts {
+		out[i] = &metivav1.ConsentText{Version: t.Version, Language: t.Language, Sha256: t.SHA256[:]}
 	}
-	sites, err := pgx.CollectRows(rows, scanSite)
-	if err != nil {
-		return nil, err
-	}
-	rows, err = tx.Query(ctx, querySelectSiteKeys, siteID)
-	if err != nil {
-		return nil, err
-	}
-	keys := map[string][]SiteKey{}
-	var (
-		of, key string
-		retires *time.Time
-	)
-	_, err = pgx.ForEachRow(rows, []any{&of, &key, &retires}, func() error {
-		k := SiteKey{Key: key}
-		if retires != nil {
-			k.RetiresAt = *retires
-		}
-		keys[of] = append(keys[of], k)
-		return nil
-	})
-	for i := range sites {
-		sites[i].Keys = keys[sites[i].ID]
-	}
-	return sites, err
+	return out
 }
 
-func scanSite(row pgx.CollectableRow) (Site, error) {
-	var (
-		s        Site
-		mode     string
-		accepted *time.Time
-	)
-	err := row.Scan(&s.CompanyID, &s.BrandID, &s.ID, &s.Name, &s.AllowedOrigins, &mode, &s.HonourDNT,
-		&s.RetentionDays, &s.Active, &s.InterestAcceptedBy, &accepted, &s.Version, &s.CreatedAt)
-	if accepted != nil {
-		s.InterestAcceptedAt = *accepted
-	}
-	for m, label := range schemas.Labels(metivav1.SiteMode_SITE_MODE_UNSPECIFIED) {
-		if label == mode {
-			s.Mode = m
+func formRecords(forms []FormPolicy) []*metivav1.FormPolicy {
+	out := make([]*metivav1.FormPolicy, len(forms))
+	for i, f := range forms {
+		fields := make([]*metivav1.FormField, len(f.Fields))
+		for j, field := range f.Fields {
+			fields[j] = &metivav1.FormField{Name: field.Name, Kind: fieldKind(field.Kind), Required: field.Required}
 		}
+		out[i] = &metivav1.FormPolicy{FormId: f.FormID, Fields: fields, TextVersions: f.TextVersions, RedirectUrls: f.RedirectURLs}
 	}
-	return s, err
+	return out
 }

@@ -28,11 +28,13 @@ type Config struct {
 	Trusted []string
 	Linger  time.Duration
 	Edge    stage.Config
+	Spool   Spool
 }
 
 // Bind adds every setting of the process.
 func (c *Config) Bind(s *config.Set) {
 	d := stage.DefaultConfig()
+	c.Spool.bind(s)
 	c.Process.Bind(s)
 	c.Kafka.Bind(s)
 	c.Keys.Bind(s)
@@ -52,6 +54,7 @@ func (c *Config) Bind(s *config.Set) {
 	s.Duration(&c.Edge.DrainGrace, config.Option{Flag: "drain-grace", Env: "METIVA_COLLECTOR_DRAIN_GRACE", Default: d.DrainGrace.String(), Help: "How long a stop waits for requests that are still being sent."})
 	s.Duration(&c.Edge.AckTimeout, config.Option{Flag: "ack-timeout", Env: "METIVA_COLLECTOR_ACK_TIMEOUT", Default: d.AckTimeout.String(), Help: "How long a request waits for Kafka before its events are answered retry."})
 	s.Duration(&c.Edge.EventAgeMax, config.Option{Flag: "event-age-max", Env: "METIVA_COLLECTOR_EVENT_AGE_MAX", Default: d.EventAgeMax.String(), Help: "Oldest event that is accepted."})
+	bindLimits(s, &c.Edge)
 }
 
 // Validate joins every fault.
@@ -74,6 +77,7 @@ func (c *Config) Validate() error {
 	}
 	// The rest of the time is the producer's, to send what it still holds.
 	c.Edge.DrainTimeout = c.Process.DrainTimeout / 4 * 3
+	faults = append(faults, c.Spool.validate(c.Edge.Name, c.Process.DrainTimeout))
 	return errors.Join(append(faults, c.Edge.Validate())...)
 }
 
@@ -118,7 +122,7 @@ func Run(ctx context.Context, sys app.System) error {
 	if err != nil {
 		return err
 	}
-	w := app.Watch(sys, &cfg.Process, "collector", stage.ReadinessNames()...)
+	w := app.Watch(sys, &cfg.Process, "collector", append(stage.ReadinessNames(), stage.ReadySpool)...)
 	w.WarnOfExposed(held.files...)
 	client, err := kafka.NewClient(cfg.Kafka.Client("collector"), w.Log, w.Registry)
 	if err != nil {
@@ -128,16 +132,20 @@ func Run(ctx context.Context, sys app.System) error {
 	if err != nil {
 		return err
 	}
+	durable, err := openDurable(w, &cfg, producer)
+	if err != nil {
+		return err
+	}
 	return w.Run(ctx,
 		lifecycle.Stage{Name: "edge", Run: func(ctx context.Context) error {
-			return serve(ctx, w, &cfg, held, client, producer)
+			return serve(ctx, w, &cfg, held, client, durable)
 		}},
-		lifecycle.Stage{Name: "producer", Run: producer.Run})
+		lifecycle.Stage{Name: "producer and spool", Run: durable.Run})
 }
 
 // serve waits for Kafka, whose topic says how many partitions there are, and
 // then takes events until ctx ends.
-func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *kafka.Client, producer *kafka.Producer) error {
+func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *kafka.Client, durable *stage.Durable) error {
 	if err := w.Until(ctx, stage.ReadyKafka, func(ctx context.Context) (err error) {
 		if cfg.Edge.Partitions, err = client.Partitions(ctx, schemas.TopicEventsCollected); err != nil {
 			return err
@@ -147,9 +155,13 @@ func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *
 	}); err != nil {
 		return err
 	}
+	released, err := snippet.Released()
+	if err != nil {
+		return err
+	}
 	edge, err := stage.New(cfg.Edge, stage.Deps{
-		Producer: stage.KafkaProducer(producer), Ping: client.Ping, ResolverKey: held.resolver, EdgeKey: held.edge, Tokens: held.tokens,
-		Snippet: snippet.Script(), Readiness: w.Ready, Log: w.Log, Registry: w.Registry, Now: time.Now,
+		Producer: durable, Ping: durable.Ping(client.Ping), ResolverKey: held.resolver, EdgeKey: held.edge, Tokens: held.tokens,
+		Snippet: snippet.Script(), Released: released, Readiness: w.Ready, Log: w.Log, Registry: w.Registry, Now: time.Now,
 	})
 	if err != nil {
 		return err
@@ -176,6 +188,7 @@ func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *
 			}
 		}
 		edge.CaughtUp()
+		durable.BeginReplay(edge.Superseded)
 	}()
 	return lifecycle.Run(ctx, w.Log, cfg.Process.DrainTimeout, stages...)
 }

@@ -171,6 +171,12 @@ func (c *tenantList) Run(ctx context.Context, t terminal) error {
 type siteCommand struct {
 	Create siteCreate `cmd:"" help:"Register a site and print its snippet."`
 	List   siteList   `cmd:"" help:"List the sites of a tenant."`
+
+	Show      siteShow        `cmd:"" help:"Print a site's settings, texts and forms."`
+	Set       siteSet         `cmd:"" help:"Change settings of a site."`
+	RotateKey siteRotateKey   `cmd:"" name:"rotate-key" help:"Give a site a new key; the present one stays valid for a while."`
+	Text      siteTextCommand `cmd:"" help:"Texts a site's visitors agree to."`
+	Form      siteFormCommand `cmd:"" help:"Forms of a site that may be captured."`
 }
 
 type siteCreate struct {
@@ -212,6 +218,7 @@ func (c *siteCreate) Run(ctx context.Context, t terminal) error {
 			collectorURL = running.CollectorURL
 		}
 		t.printf("site %s\n\n  <script async src=\"%s/v1/s.js\" data-site=\"%s\"></script>\n\n", site.ID, collectorURL, site.Keys[0].Key)
+		t.printf("or, pinned to the present script:\n\n  %s\n\n", pinnedTag(collectorURL, site.Keys[0].Key))
 		return nil
 	})
 }
@@ -232,13 +239,13 @@ func (c *siteList) Run(ctx context.Context, t terminal) error {
 		if err != nil {
 			return err
 		}
-		t.table("site | name | mode | active | origins | keys", func(row func(...any)) {
+		t.table("site | name | mode | active | version | texts | forms | origins | keys", func(row func(...any)) {
 			for _, x := range all {
 				var keys []string
 				for _, k := range x.Keys {
 					keys = append(keys, k.Key)
 				}
-				row(x.ID, x.Name, schemas.Label(x.Mode), x.Active, strings.Join(x.AllowedOrigins, ","), strings.Join(keys, ","))
+				row(x.ID, x.Name, schemas.Label(x.Mode), x.Active, x.Version, len(x.Texts), len(x.Forms), strings.Join(x.AllowedOrigins, ","), strings.Join(keys, ","))
 			}
 		})
 		return nil

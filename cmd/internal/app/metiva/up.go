@@ -13,6 +13,7 @@ import (
 	"github.com/metiva-io/metiva/cmd/internal/app"
 	"github.com/metiva-io/metiva/cmd/internal/stack"
 	"github.com/metiva-io/metiva/cmd/metiva/demosite"
+	"github.com/metiva-io/metiva/collector/snippet"
 )
 
 // upCommand runs everything until the context ends.
@@ -99,6 +100,7 @@ func printWhere(t terminal, s *stack.Stack, demo stack.Demo, took time.Duration)
 	t.printf("\nmetiva is up after %.1f s. Ctrl-C drains and stops it.\n\n", took.Seconds())
 	t.printf("  collector      %s\n", a.CollectorURL)
 	t.printf("  snippet        %s/v1/s.js\n", a.CollectorURL)
+	t.printf("  pinned         %s  integrity %s\n", pinnedURL(a.CollectorURL), snippet.Integrity(snippet.Script()))
 	for _, site := range demo.Sites {
 		t.printf("  demo website   %s  (%s, tenant %s, key %s)\n", site.Origin, site.Name, site.CompanyID, site.SiteKey)
 	}

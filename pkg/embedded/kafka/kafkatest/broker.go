@@ -58,13 +58,14 @@ func (f Fault) err() *kerr.Error {
 	}
 }
 
-// Request names a kind of request for Cut and Hits.
+// Request names a kind of request.
 type Request int16
 
 // The kinds of request that tests interfere with.
 const (
 	Produce      Request = 0
 	Fetch        Request = 1
+	Metadata     Request = 3
 	OffsetCommit Request = 8
 )
 
@@ -234,12 +235,62 @@ func (b *Broker) Observe(r Request) *Hits {
 	return &Hits{b.running().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Key(r)}, Observe: true, Count: -1})}
 }
 
+// FailPartition is FailNext for one partition: the others of a request are
+// served.
+func (b *Broker) FailPartition(r Request, f Fault, topic string, partition, n int) *Hits {
+	b.t.Helper()
+	return &Hits{b.running().Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.Key(r)}, Topic: topic, Partitions: []int32{int32(partition)}, Err: f.err(), Count: n,
+	})}
+}
+
 // CutNext lets the next n requests of the kind be done and closes their
 // connection instead of answering.
-func (b *Broker) CutNext(r Request, n int) { b.wire.cut(int16(r), n) }
+func (b *Broker) CutNext(r Request, n int) { b.wire.set(b.wire.cuts, int16(r), n) }
 
-// CutsLeft is how many of those cuts are still to come.
-func (b *Broker) CutsLeft(r Request) int { return b.wire.cutsLeft(int16(r)) }
+// CutReading closes the connection at the first bytes of the next n requests
+// of the kind; the broker never sees them.
+func (b *Broker) CutReading(r Request, n int) { b.wire.set(b.wire.early, int16(r), n) }
+
+// CutAll closes every connection now.
+func (b *Broker) CutAll() { b.wire.closeAll() }
+
+// CutsLeft is how many cuts of both kinds are still to come.
+func (b *Broker) CutsLeft(r Request) int {
+	return b.wire.get(b.wire.cuts, int16(r)) + b.wire.get(b.wire.early, int16(r))
+}
+
+// Seen is how many requests of the kind have begun to arrive.
+func (b *Broker) Seen(r Request) int { return b.wire.get(b.wire.seen, int16(r)) }
+
+// Connections is how many connections were ever made.
+func (b *Broker) Connections() int {
+	b.wire.mu.Lock()
+	defer b.wire.mu.Unlock()
+	return b.wire.made
+}
+
+// HoldPartition keeps produce requests with a batch for the partition from
+// being worked on, with all they hold, until the returned function is called.
+// Other requests pass.
+func (b *Broker) HoldPartition(topic string, partition int) (release func()) {
+	b.t.Helper()
+	c := b.running()
+	held := make(chan struct{})
+	c.ControlKey(int16(kmsg.Produce), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		req, ok := kreq.(*kmsg.ProduceRequest)
+		for i := 0; ok && i < len(req.Topics); i++ {
+			for _, p := range req.Topics[i].Partitions {
+				if req.Topics[i].Topic == topic && p.Partition == int32(partition) {
+					c.SleepControl(func() { <-held })
+				}
+			}
+		}
+		return nil, nil, false
+	})
+	var once sync.Once
+	return func() { once.Do(func() { close(held) }) }
+}
 
 // Stall makes the brokers read nothing until the returned function is called
 // (or the broker stops), as a paused process would.

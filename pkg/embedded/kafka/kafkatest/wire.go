@@ -13,12 +13,15 @@ type wire struct {
 	mu    sync.Mutex
 	cond  *sync.Cond
 	still bool
-	cuts  map[int16]int
+	cuts  map[int16]int // in place of the answer
+	early map[int16]int // in place of reading the request
+	seen  map[int16]int
+	made  int // connections
 	conns map[*wireConn]struct{}
 }
 
 func newWire() *wire {
-	w := &wire{cuts: map[int16]int{}, conns: map[*wireConn]struct{}{}}
+	w := &wire{cuts: map[int16]int{}, early: map[int16]int{}, seen: map[int16]int{}, conns: map[*wireConn]struct{}{}}
 	w.cond = sync.NewCond(&w.mu)
 	return w
 }
@@ -52,25 +55,26 @@ func (w *wire) waitMoving() {
 	w.mu.Unlock()
 }
 
-func (w *wire) cut(key int16, n int) {
+func (w *wire) set(counts map[int16]int, key int16, n int) {
 	w.mu.Lock()
-	w.cuts[key] = n
+	counts[key] = n
 	w.mu.Unlock()
 }
 
-func (w *wire) cutsLeft(key int16) int {
+func (w *wire) get(counts map[int16]int, key int16) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.cuts[key]
+	return counts[key]
 }
 
-func (w *wire) takeCut(key int16) bool {
+// take uses up one of the cuts that were ordered.
+func (w *wire) take(counts map[int16]int, key int16) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.cuts[key] == 0 {
+	if counts[key] == 0 {
 		return false
 	}
-	w.cuts[key]--
+	counts[key]--
 	return true
 }
 
@@ -100,6 +104,7 @@ func (l *wireListener) Accept() (net.Conn, error) {
 	c := &wireConn{Conn: conn, wire: l.wire}
 	l.wire.mu.Lock()
 	l.wire.conns[c] = struct{}{}
+	l.wire.made++
 	l.wire.mu.Unlock()
 	return c, nil
 }
@@ -118,12 +123,16 @@ type wireConn struct {
 
 func (c *wireConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	c.follow(p[:n])
+	if !c.follow(p[:n]) {
+		_ = c.Close()
+		return 0, errCut
+	}
 	c.wire.waitMoving()
 	return n, err
 }
 
-func (c *wireConn) follow(p []byte) {
+// follow reports whether the request may be read on.
+func (c *wireConn) follow(p []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for len(p) > 0 {
@@ -138,10 +147,18 @@ func (c *wireConn) follow(p []byte) {
 		p = p[n:]
 		if len(c.head) == 6 {
 			c.skip = int(binary.BigEndian.Uint32(c.head)) - 2
-			c.keys = append(c.keys, int16(binary.BigEndian.Uint16(c.head[4:])))
+			key := int16(binary.BigEndian.Uint16(c.head[4:]))
+			c.keys = append(c.keys, key)
 			c.head = c.head[:0]
+			c.wire.mu.Lock()
+			c.wire.seen[key]++
+			c.wire.mu.Unlock()
+			if c.wire.take(c.wire.early, key) {
+				return false
+			}
 		}
 	}
+	return true
 }
 
 var errCut = errors.New("connection cut by the test")
@@ -154,7 +171,7 @@ func (c *wireConn) Write(p []byte) (int, error) {
 		c.keys = c.keys[1:]
 	}
 	c.mu.Unlock()
-	if c.wire.takeCut(key) {
+	if c.wire.take(c.wire.cuts, key) {
 		_ = c.Close()
 		return 0, errCut
 	}

@@ -1,0 +1,48 @@
+package stack
+
+import (
+	"context"
+
+	"github.com/metiva-io/metiva/pkg/core/registry"
+	"github.com/metiva-io/metiva/pkg/tenant"
+)
+
+// demoTexts are what the demo websites' visitors agree to: for the banner and
+// for the contact form, in Dutch and English.
+func demoTexts() []registry.ConsentText {
+	return []registry.ConsentText{
+		{Version: "demo-banner-1-nl", Language: "nl", Body: "Mogen we onthouden dat u hier eerder was? Wij bewaren dan een willekeurig nummer in uw browser, ten hoogste 13 maanden. U kunt dit op elk moment intrekken."},
+		{Version: "demo-banner-1-en", Language: "en", Body: "May we remember that you were here before? We then keep a random number in your browser, for 13 months at most. You can take this back at any time."},
+		{Version: "demo-contact-1-nl", Language: "nl", Body: "Ja, bewaar wat ik hier invul, samen met mijn bezoek aan deze website, zodat u contact met mij kunt opnemen. Ik kan dit op elk moment intrekken."},
+		{Version: "demo-contact-1-en", Language: "en", Body: "Yes, keep what I fill in here, together with my visit to this website, so that you can contact me. I can take this back at any time."},
+	}
+}
+
+func demoForm(origin string) registry.FormPolicy {
+	return registry.FormPolicy{
+		FormID: "contact",
+		Fields: []registry.FormField{
+			{Name: "email", Kind: "email", Required: true},
+			{Name: "name", Kind: "name"},
+			{Name: "company", Kind: "company"},
+			{Name: "message", Kind: "text"},
+		},
+		TextVersions: []string{"demo-contact-1-nl", "demo-contact-1-en"},
+		RedirectURLs: []string{origin + "/", origin + "/over-ons"},
+	}
+}
+
+// ensureConsent makes sure the site has the demo's texts and form; one that has
+// them is not changed.
+func ensureConsent(ctx context.Context, store *registry.Store, site registry.Site, origin string) (registry.Site, error) {
+	claim, err := tenant.OperatorClaim(site.CompanyID, demoActor)
+	if err != nil {
+		return registry.Site{}, err
+	}
+	for _, text := range demoTexts() {
+		if site, err = store.AddText(ctx, claim, site.ID, text); err != nil {
+			return registry.Site{}, err
+		}
+	}
+	return store.SetForm(ctx, claim, site.ID, demoForm(origin))
+}

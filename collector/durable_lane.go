@@ -1,0 +1,388 @@
+package collector
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/metiva-io/metiva/collector/spool"
+	"github.com/metiva-io/metiva/pkg/kafka"
+)
+
+const (
+	// groupBytesMax ends a group, so that its memory can be kept for the next.
+	groupBytesMax = 512 << 10
+	// freeGroupsMax is how many groups of a partition keep their memory.
+	freeGroupsMax = 8
+	// spoolRetry is the pause after the spool has refused a group.
+	spoolRetry = 100 * time.Millisecond
+)
+
+// cause is why a record goes to the spool.
+type cause int
+
+const (
+	causeNone     cause = iota
+	causeHedged         // Kafka has it and does not answer
+	causeStalled        // its partition answers nothing
+	causeRefused        // Kafka's producer is full or closed, or gave it up
+	causeOrder          // something that must come first is in the spool
+	causeStopping       // the process stops
+)
+
+var causeLabels = [...]string{"none", "hedged", "stalled", "refused", "order", "stopping"}
+
+// group is the records of one Kafka batch, kept until they are durable.
+type group struct {
+	ack     *groupAck
+	kafka   Ack
+	born    time.Time
+	hedgeAt time.Time
+	batch   spool.Batch
+	run     *hedgedRun // its place in the spool; nil while it has none
+	receipt spool.Receipt
+	durable bool
+}
+
+// groupAck is what requests wait for.
+type groupAck struct {
+	done chan struct{}
+	err  error
+}
+
+func (a *groupAck) Done() <-chan struct{} { return a.done }
+func (a *groupAck) Err() error            { return a.err }
+
+// durableLane is one partition. Records enter under mu; one goroutine waits for
+// Kafka, and hands to the spool what waits too long.
+type durableLane struct {
+	d        *Durable
+	key      spool.Lane
+	precedes bool
+	wake     chan struct{}
+
+	stalled atomic.Bool  // Kafka answers nothing: records go to the spool
+	spooled atomic.Int64 // records in the spool that are not known to be in Kafka
+
+	mu     sync.Mutex
+	cur    *group   // still filling, the last of queue
+	queue  []*group // not answered by Kafka, in its order
+	hedged int      // of queue, from its front: in the spool, or on their way there
+	free   []*group
+}
+
+func newDurableLane(d *Durable, key spool.Lane) *durableLane {
+	return &durableLane{d: d, key: key, precedes: precedes(key.Topic), wake: make(chan struct{}, 1)}
+}
+
+// spooledAdd counts records into the spool, and out of it.
+func (l *durableLane) spooledAdd(n int) {
+	l.spooled.Add(int64(n))
+	if l.precedes {
+		l.d.preceding.Add(int64(n))
+	}
+}
+
+// detour says whether, and why, the next record must go to the spool. Under mu.
+func (l *durableLane) detour() cause {
+	switch {
+	case l.d.stopping.Load():
+		return causeStopping
+	case l.precedes && l.spooled.Load() > 0, !l.precedes && l.d.preceding.Load() > 0:
+		return causeOrder
+	case l.stalled.Load():
+		if len(l.queue) == 0 && l.spooled.Load() == 0 {
+			l.stalled.Store(false) // nothing else would find out that Kafka is back
+			return causeNone
+		}
+		return causeStalled
+	}
+	return causeNone
+}
+
+// keep holds a record that Kafka was given. Under mu.
+func (l *durableLane) keep(ack Ack, key, value []byte) (Ack, error) {
+	g := l.cur
+	if g == nil || g.kafka != ack || g.batch.Bytes() > groupBytesMax/2 {
+		if n := len(l.free); n > 0 {
+			g, l.free = l.free[n-1], l.free[:n-1]
+		} else {
+			g = &group{}
+		}
+		g.ack, g.kafka, g.born = &groupAck{done: make(chan struct{})}, ack, l.d.now()
+		g.hedgeAt = g.born.Add(l.d.cfg.HedgeAfter)
+		l.d.undurable.Add(1)
+		l.cur = g
+		l.queue = append(l.queue, g)
+		if l.hedged == len(l.queue)-1 { // nobody waits for its time yet
+			l.nudge()
+		}
+	}
+	if err := g.batch.Add(l.key.Topic, l.key.Partition, key, value); err != nil {
+		return nil, err
+	}
+	return g.ack, nil
+}
+
+func (l *durableLane) nudge() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// spool appends one record that Kafka was not given. Under mu.
+func (l *durableLane) spool(why cause, key, value []byte) (Ack, error) {
+	b := l.d.batches.Get().(*spool.Batch)
+	defer func() {
+		b.Reset(1 << 16)
+		l.d.batches.Put(b)
+	}()
+	if err := b.Add(l.key.Topic, l.key.Partition, key, value); err != nil {
+		return nil, err
+	}
+	r, err := l.append(b, why, false)
+	if err != nil {
+		return nil, err
+	}
+	return r.Ack, nil
+}
+
+// append counts before it appends, so that the replay cannot be ahead of it.
+func (l *durableLane) append(b *spool.Batch, why cause, handed bool) (spool.Receipt, error) {
+	l.spooledAdd(b.Len())
+	r, err := l.d.deps.Spool.Append(b, handed)
+	if err != nil {
+		l.spooledAdd(-b.Len())
+		return r, fmt.Errorf("spooling a record: %w", err)
+	}
+	l.d.metrics.spooled[why].Add(float64(b.Len()))
+	return r, nil
+}
+
+// run waits for Kafka and the spool until quit.
+func (l *durableLane) run() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var armed time.Time
+	for {
+		l.mu.Lock()
+		kafkaDone, spoolDone, due := l.next()
+		l.mu.Unlock()
+		if !due.IsZero() && (armed.IsZero() || due.Before(armed)) {
+			armed = due
+			timer.Reset(max(0, due.Sub(l.d.now())))
+		}
+		select {
+		case <-kafkaDone:
+			l.answered()
+		case <-spoolDone:
+			l.fsynced()
+		case <-timer.C:
+			armed = time.Time{}
+			l.overdue()
+		case <-l.wake:
+		case <-l.d.quit:
+			l.leave()
+			return
+		}
+	}
+}
+
+// next is what to wait for: Kafka's answer to the oldest group, the fsync of the
+// oldest hedged one, and the time when there is something to do. Under mu.
+func (l *durableLane) next() (kafkaDone, spoolDone <-chan struct{}, due time.Time) {
+	if len(l.queue) == 0 {
+		return nil, nil, due
+	}
+	head := l.queue[0]
+	kafkaDone = head.kafka.Done()
+	for _, g := range l.queue[:l.hedged] {
+		if !g.durable {
+			spoolDone = g.receipt.Ack.Done()
+			break
+		}
+	}
+	if l.hedged < len(l.queue) {
+		due = l.queue[l.hedged].hedgeAt
+	}
+	if stall := head.born.Add(l.d.cfg.SpoolAfter); !l.stalled.Load() && (due.IsZero() || stall.Before(due)) {
+		due = stall
+	}
+	return kafkaDone, spoolDone, due
+}
+
+// overdue hedges the groups that have waited long enough.
+func (l *durableLane) overdue() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.d.now()
+	if len(l.queue) > 0 && now.Sub(l.queue[0].born) >= l.d.cfg.SpoolAfter {
+		l.stalled.Store(true)
+	}
+	for l.hedged < len(l.queue) {
+		g := l.queue[l.hedged]
+		if now.Before(g.hedgeAt) {
+			return
+		}
+		if l.hedge(g, now) != nil {
+			return
+		}
+	}
+}
+
+// hedge puts the oldest group that is not yet there into the spool. Under mu.
+func (l *durableLane) hedge(g *group, now time.Time) error {
+	if g == l.cur {
+		l.cur = nil // Kafka's batch may grow, this group does not
+	}
+	run := &hedgedRun{count: g.batch.Len()}
+	l.d.runsMu.Lock()
+	defer l.d.runsMu.Unlock()
+	r, err := l.append(&g.batch, causeHedged, true)
+	if err != nil {
+		g.hedgeAt = now.Add(spoolRetry) // Kafka may come first
+		return err
+	}
+	run.first = r.First
+	l.d.runs = append(l.d.runs, run)
+	g.run, g.receipt = run, r
+	l.hedged++
+	return nil
+}
+
+// fsynced tells those whose group is on disk.
+func (l *durableLane) fsynced() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := 0; i < l.hedged; i++ {
+		g := l.queue[i]
+		if g.durable {
+			continue
+		}
+		if !isDone(g.receipt.Ack) {
+			return
+		}
+		if g.receipt.Ack.Err() == nil {
+			l.tell(g, nil)
+			continue
+		}
+		// It is not there: this one, and those behind it, are to be hedged again.
+		for _, again := range l.queue[i:l.hedged] {
+			l.d.forget(again.run)
+			again.run, again.hedgeAt = nil, l.d.now().Add(spoolRetry)
+		}
+		l.hedged = i
+		return
+	}
+}
+
+// tell ends the wait for a group, and gives its bytes back. Under mu.
+func (l *durableLane) tell(g *group, err error) {
+	g.durable = true
+	g.ack.err = err
+	close(g.ack.done)
+	g.batch.Reset(groupBytesMax)
+	l.d.undurable.Add(-1)
+}
+
+// answered takes Kafka's answer to the oldest group.
+func (l *durableLane) answered() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g := l.queue[0]
+	copy(l.queue, l.queue[1:])
+	l.queue[len(l.queue)-1] = nil
+	l.queue = l.queue[:len(l.queue)-1]
+	l.hedged = max(0, l.hedged-1)
+	if g == l.cur {
+		l.cur = nil
+	}
+	err := g.kafka.Err()
+	out := outcomeOfKafka(err)
+	l.d.decide(g.run, out)
+	switch {
+	case out == kafkaHas:
+		l.stalled.Store(false)
+		if g.run != nil {
+			l.d.metrics.late.Add(float64(g.run.count))
+		}
+		if !g.durable {
+			l.tell(g, nil)
+		}
+	case g.durable:
+	case g.run != nil:
+		l.awaitSpool(g, g.receipt, err)
+		return
+	case out == kafkaRefuses:
+		l.tell(g, err)
+	default:
+		r, spoolErr := l.append(&g.batch, causeRefused, out == kafkaMaybe)
+		if spoolErr == nil {
+			l.awaitSpool(g, r, err)
+			return
+		}
+		l.tell(g, errors.Join(err, spoolErr))
+	}
+	if len(l.free) < freeGroupsMax {
+		*g = group{batch: g.batch}
+		l.free = append(l.free, g)
+	}
+}
+
+// awaitSpool tells about a group that Kafka gave up, once it is on disk. It is
+// rare, and a disk that hangs must not keep the lane from its other groups.
+func (l *durableLane) awaitSpool(g *group, r spool.Receipt, err error) {
+	l.d.wg.Go(func() {
+		select {
+		case <-r.Ack.Done():
+			if spoolErr := r.Ack.Err(); spoolErr != nil {
+				err = errors.Join(err, spoolErr)
+			} else {
+				err = nil
+			}
+		case <-l.d.quit:
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.tell(g, err)
+	})
+}
+
+// leave fails what is not durable at the end.
+func (l *durableLane) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, g := range l.queue {
+		if !g.durable {
+			l.tell(g, kafka.ErrOutcomeUnknown)
+		}
+	}
+	l.queue, l.cur, l.hedged = nil, nil, 0
+}
+
+// kafkaOutcome is what Kafka's answer means for a record.
+type kafkaOutcome int
+
+const (
+	kafkaSilent  kafkaOutcome = iota // no answer yet
+	kafkaHas                         // it is in the log
+	kafkaLacks                       // it is not, and may be sent again
+	kafkaMaybe                       // it may be in the log
+	kafkaRefuses                     // it is not, and will not be
+)
+
+func outcomeOfKafka(err error) kafkaOutcome {
+	switch {
+	case err == nil:
+		return kafkaHas
+	case errors.Is(err, kafka.ErrOutcomeUnknown):
+		return kafkaMaybe
+	case errors.Is(err, kafka.ErrDeliveryTimeout), errors.Is(err, kafka.ErrClosed), errors.Is(err, kafka.ErrBufferFull):
+		return kafkaLacks
+	default:
+		return kafkaRefuses
+	}
+}
