@@ -25,10 +25,12 @@ func Names() NameRules {
 		Places: map[string]string{
 			// A visitor's.
 			"collector/peer.go":                 "finds the address behind the proxies",
-			"collector/listener.go#Accept":      "notes the peer of a connection",
+			"collector/listener.go#take":        "notes the peer of a connection",
+			"collector/listener.go#keyOf":       "makes a keyed hash of the address, to count its connections",
+			"collector/listener.go#isPublic":    "asks what kind of address it is",
 			"collector/listener.go#conn":        "notes the peer of a connection",
 			"collector/headers.go#read":         "finds the hops of the proxies",
-			"collector/request.go#readVisitor":  "hands the address to seal.AddressOf and asks whether it is private",
+			"collector/request.go#readAddress":  "hands the address to seal.AddressOf and asks whether it is public",
 			"pkg/seal/address.go#AddressOf":     "cuts it to its network",
 			"pkg/seal/address.go#truncatedFrom": "makes a network of an opened value",
 			// A network that was opened, or a public one.
@@ -41,6 +43,7 @@ func Names() NameRules {
 			"cmd/internal/config/process.go#Loopback":   "is a configured host this machine",
 			"cmd/internal/stack/layout.go#port":         "a free port of this machine",
 			"pkg/clickhouse/config.go#PlaintextRemote":  "is a configured host this machine",
+			"pkg/core/registry/policy.go#isLoopback":    "is a configured host this machine",
 			"pkg/core/registry/origin.go":               "a site's origin may be an address",
 			"pkg/embedded/kafka/serve.go#Validate":      "the address the broker listens on",
 			"pkg/seal/leaktest/names.go#addressHeaders": "the list itself",
