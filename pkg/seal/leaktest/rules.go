@@ -4,14 +4,22 @@ package leaktest
 func Flows() FlowRules {
 	return FlowRules{
 		Boxed: map[string]string{
-			"collector.work": "the memory of one request, reused through a pool; its address is forgotten before",
-			"collector.conn": "an open connection, which the server takes as a net.Conn and has the peer's address anyway",
+			"collector.work":             "the memory of one request, reused through a pool; its address is forgotten before",
+			"collector.conn":             "an open connection, which the server takes as a net.Conn and has the peer's address anyway",
+			"collector.Config":           "holds the networks of the operator's own proxies",
+			"collector.connectionLimits": "holds the networks of the operator's own proxies",
 		},
 		Visitors: []string{"collector", "enrich", "pkg/seal"},
 		Open: map[string]string{
-			"pkg/seal/address.go#AddressOf": "cuts the address to its network; the one place that does",
-			"enrich/geo/build.go":           "reads public tables, never a visitor's address",
-			"enrich/geo/csv.go":             "reads public tables, never a visitor's address",
+			"pkg/seal/address.go#AddressOf":     "cuts the address to its network; the one place that does",
+			"pkg/seal/address.go#Truncated":     "holds an opened network",
+			"pkg/seal/address.go#truncatedFrom": "makes one",
+			"pkg/seal/reveal/revealer.go#open":  "shows an opened network to a person, after the audit has it",
+			"collector/config.go#Validate":      "names a configured network that is not one",
+			"collector/listener.go#keyOf":       "makes a keyed hash of the address, to count its connections",
+			"enrich/company/tables.go":          "names a configured prefix that is not one",
+			"enrich/geo/build.go":               "reads public tables, never a visitor's address",
+			"enrich/geo/csv.go":                 "reads public tables, never a visitor's address",
 		},
 	}
 }
