@@ -306,7 +306,7 @@ func (p *capture) publish(occurredAtMs int64) metivav1.Reason {
 	switch {
 	case err != nil:
 		return metivav1.Reason_REASON_INTERNAL
-	case len(value) > schemas.CaptureBytesMax:
+	case len(value) > schemas.CaptureBytesMax-schemas.ReplayMarkBytes:
 		return metivav1.Reason_REASON_TOO_LARGE
 	}
 	if err := c.publishConsent(ctx, p.consentRecord(p.decision, recordID)); err != nil {
