@@ -79,6 +79,8 @@ type Collector struct {
 	withdrawals *consent.Withdrawals
 	sealer      *seal.Sealer
 	ledger      *ledger
+	recorder    *recorder
+	choices     *prometheus.CounterVec // calls to /v1/consent
 	limits      *limits
 	inflater    *inflater
 	metrics     *metrics
@@ -119,11 +121,15 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	c.requests.New = func() any { return newRequest(c) }
 	c.works.New = func() any { return newWork() }
 	c.ledger = newLedger(c.writerID, deps.Producer, deps.Now)
+	c.recorder = newRecorder(c.writerID, cfg, deps.Producer)
 	var err error
 	if c.metrics, err = newMetrics(deps.Registry, c.sites.count, c.inFlight.Load); err != nil {
 		return nil, fmt.Errorf("registering collector metrics: %w", err)
 	}
 	if c.scripts, err = newScripts(deps.Snippet, deps.Released); err != nil {
+		return nil, err
+	}
+	if c.choices, err = newChoiceCounter(deps.Registry); err != nil {
 		return nil, err
 	}
 	c.limits = newLimits(cfg, c.metrics)
@@ -225,6 +231,7 @@ func (c *Collector) run(ctx context.Context, ln *listener) error {
 	}
 	stop()
 	wg.Wait()
+	c.recorder.stop()
 	return errors.Join(err, c.publishLast(context.WithoutCancel(ctx), begun.Add(c.cfg.DrainTimeout)))
 }
 

@@ -73,6 +73,8 @@ type Config struct {
 	TenantEventsPerMinute int
 	// Partitions of events.collected; a multiple of schemas.TenantBuckets.
 	Partitions int
+	// ConsentPartitions is how many partitions consent.records has.
+	ConsentPartitions int
 	// LedgerInterval is how often counts are published.
 	LedgerInterval time.Duration
 	// StopDelay is how long a stop goes on serving while readiness says no: longer
@@ -116,6 +118,7 @@ func DefaultConfig() Config {
 		EventAgeMax:         24 * time.Hour,
 		FutureSkewMax:       5 * time.Minute,
 		Partitions:          schemas.TenantBuckets,
+		ConsentPartitions:   4,
 
 		NetworkEventsPerSecond: 500,
 		LimitedNetworksMax:     1 << 16,
@@ -147,6 +150,7 @@ func (c Config) withDefaults() Config {
 		{&c.LimitedSitesMax, &d.LimitedSitesMax},
 		{&c.TenantEventsPerMinute, &d.TenantEventsPerMinute},
 		{&c.Partitions, &d.Partitions},
+		{&c.ConsentPartitions, &d.ConsentPartitions},
 	} {
 		if *n.v == 0 {
 			*n.v = *n.d
@@ -229,6 +233,9 @@ func (c Config) Validate() error {
 	}
 	if c.Partitions < 1 || c.Partitions%schemas.TenantBuckets != 0 {
 		fault("the partitions of %s must be a multiple of %d", schemas.TopicEventsCollected, schemas.TenantBuckets)
+	}
+	if c.ConsentPartitions < 1 {
+		fault("the partitions of %s must be at least 1", schemas.TopicConsentRecords)
 	}
 	return errors.Join(faults...)
 }

@@ -2,12 +2,13 @@
 // seals what is personal, and answers when Kafka has it.
 //
 // Enters: POST /v1/events, plain or in one content encoding (gzip, deflate, br,
-// zstd), and with ?r=0 for an empty 204 when every event was accepted; GET
-// /v1/pixel.gif, GET /v1/s.js, preflights; and by the Apply methods the control
+// zstd), and with ?r=0 for an empty 204 when every event was accepted; POST and
+// DELETE /v1/consent (package choice); GET /v1/pixel.gif, GET /v1/s.js, preflights; and by the Apply methods the control
 // topics with sites, visit salts and withdrawals.
 // Leaves: one CollectedEvent on events.collected per accepted event, one wrapped
 // data key per tenant and day on control.keys, the counts of every outcome on
-// ledger.edge, and the answer.
+// ledger.edge; one chained record per choice on consent.records, and per
+// withdrawal one on control.withdrawals as well; and the answer.
 //
 // The order for an event is: form (beacon), site key, origin, client address,
 // consent (consent.Decide), prefetch, limits, reduction (mask), time, visit key,
@@ -18,6 +19,15 @@
 // tenant, site and minute of receipt. An event that Kafka did not acknowledge
 // in time is answered "retry"; its record may or may not be in the log, and its
 // id makes the repetition harmless.
+//
+// A choice is recorded before it is answered, one record of a chain at a time, so
+// that no chain has holes (ADR 0016). A refusal is recorded under a random
+// subject; an objection and a claim that does not grant leave nothing. A withdrawal
+// counts here before it is durable and at every collector once it is on its topic.
+// It needs a token we issued for the site, expired or not, and is limited by the
+// network alone. Calls are counted in metiva_collector_consent_choices_total: the
+// ledger is of events only. A choice that is answered "retry" may be in the chain;
+// its repetition carries the same choice id.
 //
 // Never kept, logged or produced in clear: addresses, user agents, queries
 // beyond the three campaign parameters, bodies, tokens. The server's own log

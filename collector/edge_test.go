@@ -135,9 +135,15 @@ func testKeys(t testing.TB) map[string]seal.KeyMaterial {
 // newEdge builds a collector over producer; nil is a new memoryLog.
 func newEdge(t testing.TB, producer Producer, change func(*Config)) *edge {
 	t.Helper()
+	return newEdgeWith(t, producer, testKeys(t), change)
+}
+
+// newEdgeWith builds a collector that shares its keys with others.
+func newEdgeWith(t testing.TB, producer Producer, keys map[string]seal.KeyMaterial, change func(*Config)) *edge {
+	t.Helper()
 	e := &edge{
 		t: t, clock: &testClock{now: time.Date(2026, 11, 22, 12, 0, 30, 0, time.UTC)}, logged: &syncBuffer{},
-		ready: &readiness{states: map[string]error{}}, reg: prometheus.NewRegistry(), keys: testKeys(t), ended: make(chan error, 1),
+		ready: &readiness{states: map[string]error{}}, reg: prometheus.NewRegistry(), keys: keys, ended: make(chan error, 1),
 	}
 	if producer == nil {
 		e.log = &memoryLog{}

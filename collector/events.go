@@ -6,6 +6,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/metiva-io/metiva/consent"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
@@ -51,6 +52,9 @@ func (r *request) read(ctx *fasthttp.RequestCtx) (status int, reason metivav1.Re
 	}
 	r.total = r.batch.Total
 	r.signals.OptOut = r.batch.OptOut
+	if r.batch.Refused {
+		r.signals.Page = consent.AnswerRefused
+	}
 	if len(r.batch.Site) == 0 {
 		return fasthttp.StatusBadRequest, metivav1.Reason_REASON_MALFORMED
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/metiva-io/metiva/consent"
 	"github.com/metiva-io/metiva/pkg/embedded/kafka/kafkatest"
 	"github.com/metiva-io/metiva/pkg/kafka"
+	"github.com/metiva-io/metiva/pkg/seal"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
@@ -28,14 +29,27 @@ type brokerEdge struct {
 
 func startBrokerEdge(t *testing.T, change func(*Config)) *brokerEdge {
 	t.Helper()
-	b := &brokerEdge{broker: kafkatest.Start(t)}
+	return joinBroker(t, startBroker(t), testKeys(t), siteRecord(), change)
+}
+
+// startBroker runs a broker with every topic.
+func startBroker(t *testing.T) *kafkatest.Broker {
+	t.Helper()
+	broker := kafkatest.Start(t)
 	for _, topic := range schemas.Topics() {
 		if topic.Compacted() {
-			b.broker.CreateCompacted(topic.Name)
+			broker.CreateCompacted(topic.Name)
 		} else {
-			b.broker.CreateTopic(topic.Name, topic.Partitions)
+			broker.CreateTopic(topic.Name, topic.Partitions)
 		}
 	}
+	return broker
+}
+
+// joinBroker runs a collector on a broker that may have others.
+func joinBroker(t *testing.T, broker *kafkatest.Broker, keys map[string]seal.KeyMaterial, site *metivav1.SiteRecord, change func(*Config)) *brokerEdge {
+	t.Helper()
+	b := &brokerEdge{broker: broker}
 	log := slog.New(slog.DiscardHandler)
 	var err error
 	if b.client, err = kafka.NewClient(kafka.Config{Brokers: b.broker.Addrs(), ClientID: "edge-test"}, log, prometheus.NewRegistry()); err != nil {
@@ -45,7 +59,7 @@ func startBrokerEdge(t *testing.T, change func(*Config)) *brokerEdge {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.edge = newEdge(t, KafkaProducer(producer), change)
+	b.edge = newEdgeWith(t, KafkaProducer(producer), keys, change)
 	b.deps.Ping = b.client.Ping
 
 	ctx, cancel := context.WithCancel(context.Background())
@@ -56,7 +70,7 @@ func startBrokerEdge(t *testing.T, change func(*Config)) *brokerEdge {
 		b.client.NewTable(schemas.TopicControlKeys, b.ApplyKey),
 		b.client.NewTable(schemas.TopicControlWithdrawals, b.ApplyWithdrawal),
 	}
-	b.publishControl(producer)
+	b.publishControl(producer, site)
 	for _, table := range tables {
 		wg.Go(func() { _ = table.Run(ctx) })
 	}
@@ -75,11 +89,11 @@ func startBrokerEdge(t *testing.T, change func(*Config)) *brokerEdge {
 }
 
 // publishControl writes the test's site and salt to their topics.
-func (b *brokerEdge) publishControl(producer *kafka.Producer) {
+func (b *brokerEdge) publishControl(producer *kafka.Producer, rec *metivav1.SiteRecord) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	site, err := proto.Marshal(siteRecord())
+	site, err := proto.Marshal(rec)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -23,6 +23,19 @@ func (c *Collector) route(ctx *fasthttp.RequestCtx, r *request) string {
 			methodNotAllowed(ctx, "POST, OPTIONS")
 		}
 		return "events"
+	case PathConsent:
+		switch {
+		case ctx.IsPost(), ctx.IsDelete():
+			c.serveConsentCall(ctx, r)
+		case ctx.IsOptions():
+			c.servePreflight(ctx, r)
+			if ctx.Response.StatusCode() == fasthttp.StatusNoContent {
+				ctx.Response.Header.Set("Access-Control-Allow-Methods", "POST, DELETE")
+			}
+		default:
+			methodNotAllowed(ctx, "POST, DELETE, OPTIONS")
+		}
+		return "consent"
 	case PathPixel:
 		if !ctx.IsGet() {
 			methodNotAllowed(ctx, "GET")

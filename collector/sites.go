@@ -20,6 +20,7 @@ type site struct {
 	keys          []string
 	origins       []string
 	policy        consent.Policy
+	texts         map[string]siteText
 	retentionDays uint32
 	version       uint64
 	active        bool
@@ -104,10 +105,10 @@ func (s *sites) apply(recordKey, value []byte) error {
 	next := &site{
 		companyID: rec.GetCompanyId(), brandID: rec.GetBrandId(), siteID: id,
 		keys: rec.GetSiteKeys(), origins: normalOrigins(rec.GetAllowedOrigins()),
-		policy:        consent.Policy{Mode: rec.GetMode(), HonourDNT: rec.GetHonourDnt()},
 		retentionDays: rec.GetRetentionDays(), version: rec.GetVersion(), active: rec.GetActive(),
 		salts: s.salts.of(rec.GetCompanyId()),
 	}
+	ignored := next.readConsent(&rec)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := s.byID[id]
@@ -118,12 +119,12 @@ func (s *sites) apply(recordKey, value []byte) error {
 	s.remove(known)
 	s.byID[id] = next
 	if !next.active {
-		return nil
+		return ignored
 	}
 	for _, origin := range next.origins {
 		s.origins[origin]++
 	}
-	return s.claim(next)
+	return errors.Join(ignored, s.claim(next))
 }
 
 // claim enters a site under its keys.

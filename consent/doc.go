@@ -21,4 +21,32 @@
 // Tokens are HMAC-SHA256 under a key the collectors share: the collector that
 // verifies a token on each event is also the one that issues it, so a public
 // key would buy nothing and cost a signature check per event.
+//
+// # Records
+//
+// A choice is recorded after ISO/IEC TS 27560:2023, in a chain per tenant and run
+// of a collector (ADR 0016). RecordHash is the SHA-256 of this encoding, in which
+// two different records are never the same bytes:
+//
+//   - a text or byte field is its length in 4 bytes, big-endian, and its bytes;
+//   - a number or enum is 8 bytes, big-endian;
+//   - a list is its length in 4 bytes and each entry as a text.
+//
+// First comes the text "metiva consent record v1", then every field of
+// ConsentRecord in the order of the field numbers, set or not, without
+// record_sha256. The first record of a chain has the position 1 and an empty
+// previous_sha256; each other names the record_sha256 of the one before.
+//
+// Vector: the record with record id 16×01, schema version 1, company
+// "cmp_aaaaaaaaaaaaaaaaaaaa", site "sit_aaaaaaaaaaaaaaaaaaaa", subject 16×ee,
+// sequence 1, state 4, purposes "analytics", text version "nl-1", text SHA-256
+// 32×07, language "nl", source "banner", given 1795348830001, expires
+// 1826884830000, lawful basis "consent", kind 1, UI variant "a", policy version 3,
+// evidence 16×01, chain "edge-1", position 1 and every other field empty has the
+// hash 5b803b512c9a5b251d5ee1cd1ea1d0277b6790e4914aa634b3fe39ded4508ef4.
+//
+// A Verifier takes records in any order. It finds a record that was changed,
+// removed between two others, moved, or doubled with another content. It cannot see
+// a tail that was removed, unless its head was noted elsewhere, nor a beginning,
+// once retention removes beginnings too.
 package consent

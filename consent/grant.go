@@ -3,6 +3,8 @@ package consent
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/metiva-io/metiva/consent/tcf"
@@ -38,8 +40,13 @@ type Basis struct {
 	// RawSignal is the claim as the page made it, at most RawSignalBytesMax.
 	RawSignal   string
 	TextVersion string
-	GivenAt     time.Time // server time
-	ExpiresAt   time.Time
+	// CMPID and CMPVersion name the consent platform, where the claim does.
+	CMPID, CMPVersion string
+	// Language is that of a TC string; empty for the other sources, whose texts have
+	// one.
+	Language  string
+	GivenAt   time.Time // server time
+	ExpiresAt time.Time
 }
 
 // Grant is the basis with the visitor id and the sequence number the issuer
@@ -63,7 +70,8 @@ func Grantable(policy Policy, signals Signals, claim Claim, now time.Time) (Basi
 	case signals.refuses():
 		return Basis{}, ErrContradicted
 	}
-	basis := Basis{Source: claim.source(), RawSignal: claim.Raw, TextVersion: claim.TextVersion, GivenAt: now, ExpiresAt: now.Add(policy.grantAge())}
+	basis := claim.basis(now)
+	basis.ExpiresAt = now.Add(policy.grantAge())
 	if claim.Answer(policy, now) != AnswerGranted {
 		return Basis{}, notGranted(policy, claim, now)
 	}
@@ -72,13 +80,13 @@ func Grantable(policy Policy, signals Signals, claim Claim, now time.Time) (Basi
 		if err != nil {
 			return Basis{}, ErrNotGranted
 		}
-		basis.TextVersion = fmt.Sprintf("tcf-%d-%d-%d-%d", s.PolicyVersion, s.VendorListVersion, s.CMPID, s.CMPVersion)
+		basis.nameString(&s)
 		// The token does not outlive the string.
 		if end := s.LastUpdated.AddDate(0, tcf.AgeMonthsMax, 0); end.Before(basis.ExpiresAt) {
 			basis.ExpiresAt = end
 		}
 	}
-	if !isTextVersion(basis.TextVersion) {
+	if !IsTextVersion(basis.TextVersion) {
 		return Basis{}, ErrTextVersion
 	}
 	// Tokens count whole seconds, and one that ends now is none.
@@ -86,6 +94,49 @@ func Grantable(policy Policy, signals Signals, claim Claim, now time.Time) (Basi
 		return Basis{}, ErrNotGranted
 	}
 	return basis, nil
+}
+
+// Refused reports whether a claim is a refusal the visitor made, and what the
+// record keeps of it. Unlike Claim.Answer, which is as restrictive as can be, it
+// takes only what can be read and was chosen: the record says what the visitor
+// did. It does not ask whether the site takes grants from the source.
+func Refused(policy Policy, claim Claim, now time.Time) (Basis, bool) {
+	if !claim.rawFits() {
+		return Basis{}, false
+	}
+	basis := claim.basis(now)
+	switch claim.Source {
+	case SourceBanner, SourceAPI:
+		return basis, claim.Choice.Answer == AnswerRefused && claim.Choice.Made
+	case SourceCMP:
+		return basis, claim.CMP.Known() && claim.Choice.Answer == AnswerRefused && claim.Choice.Made
+	case SourceTCF:
+		s, err := tcf.Decode(claim.Raw)
+		if err != nil {
+			return Basis{}, false
+		}
+		err = s.Analytics(policy.TCFVendor, now)
+		basis.nameString(&s)
+		return basis, errors.Is(err, tcf.ErrPurposes) && !s.PurposeOneTreatment || errors.Is(err, tcf.ErrVendorConsent)
+	case SourceNone, SourceConsentMode:
+	}
+	return Basis{}, false
+}
+
+// basis is what a record keeps of a claim.
+func (c Claim) basis(now time.Time) Basis {
+	b := Basis{Source: c.source(), RawSignal: c.Raw, TextVersion: c.TextVersion, GivenAt: now}
+	if c.Source == SourceCMP {
+		b.CMPID = string(c.CMP)
+	}
+	return b
+}
+
+// nameString adds what a TC string says about itself.
+func (b *Basis) nameString(s *tcf.String) {
+	b.TextVersion = fmt.Sprintf("tcf-%d-%d-%d-%d", s.PolicyVersion, s.VendorListVersion, s.CMPID, s.CMPVersion)
+	b.CMPID, b.CMPVersion = strconv.Itoa(int(s.CMPID)), strconv.Itoa(int(s.CMPVersion))
+	b.Language = strings.ToLower(string(s.ConsentLanguage[:]))
 }
 
 // notGranted says of a TC string what it lacks.
@@ -142,9 +193,9 @@ func (c Claim) source() string {
 	return ""
 }
 
-// isTextVersion reports whether a version may stand in a token and a record:
-// letters, digits, dots and dashes.
-func isTextVersion(text string) bool {
+// IsTextVersion reports whether a version may stand in a token and a record: 1 to
+// TextVersionBytesMax letters, digits, dots and dashes.
+func IsTextVersion(text string) bool {
 	for i := range len(text) {
 		if !isWord(text[i]) && text[i] != '.' {
 			return false

@@ -30,15 +30,15 @@ func TestGrantableKeepsTheClaim(t *testing.T) {
 		},
 		"platform": {
 			Claim{Source: SourceCMP, CMP: CMPCookiebot, Choice: chosen(AnswerGranted), Raw: "necessary,statistics", TextVersion: "7"},
-			Basis{Source: "cmp:cookiebot", RawSignal: "necessary,statistics", TextVersion: "7", ExpiresAt: now.Add(policy.GrantAge)},
+			Basis{Source: "cmp:cookiebot", RawSignal: "necessary,statistics", TextVersion: "7", CMPID: "cookiebot", ExpiresAt: now.Add(policy.GrantAge)},
 		},
 		"tcf": {
 			Claim{Source: SourceTCF, Raw: tcString(t, "grant through both"), TextVersion: "not this"},
-			Basis{Source: "tcf", RawSignal: tcString(t, "grant through both"), TextVersion: "tcf-5-142-300-7", ExpiresAt: now.Add(policy.GrantAge)},
+			Basis{Source: "tcf", RawSignal: tcString(t, "grant through both"), TextVersion: "tcf-5-142-300-7", CMPID: "300", CMPVersion: "7", Language: "en", ExpiresAt: now.Add(policy.GrantAge)},
 		},
 		"tcf that ends sooner": {
 			Claim{Source: SourceTCF, Raw: tcString(t, "oldest that counts")},
-			Basis{Source: "tcf", RawSignal: tcString(t, "oldest that counts"), TextVersion: "tcf-5-142-300-7", ExpiresAt: time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)},
+			Basis{Source: "tcf", RawSignal: tcString(t, "oldest that counts"), TextVersion: "tcf-5-142-300-7", CMPID: "300", CMPVersion: "7", Language: "en", ExpiresAt: time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)},
 		},
 	} {
 		c.want.GivenAt = now

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"maps"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -161,21 +162,53 @@ func (t *Tokens) Issue(siteID string, g Grant, now time.Time) (string, error) {
 // issued for this site, unexpired, with the analytics purpose, is the zero
 // Proof. The MAC is compared in constant time, before anything is read out.
 func (t *Tokens) Verify(siteID string, token []byte, now time.Time) Proof {
-	if len(token) == 0 || len(token) > TokenBytesMax || siteID == "" {
-		return Proof{}
-	}
 	m := t.macs.Get().(*tokenMAC)
 	defer t.macs.Put(m)
-	n, err := base64.RawURLEncoding.Strict().Decode(m.payload[:], token)
-	// Go's decoder skips line breaks; a token has none.
-	if err != nil || base64.RawURLEncoding.EncodedLen(n) != len(token) || n < tokenFixedBytes+macBytes {
-		return Proof{}
-	}
-	payload, mac := m.payload[:n-macBytes], m.payload[n-macBytes:n]
-	if !hmac.Equal(m.of(siteID, payload), mac) {
+	payload, ok := m.open(siteID, token)
+	if !ok {
 		return Proof{}
 	}
 	return t.readPayload(payload, now)
+}
+
+// Read is what a token we issued for a site says, expired or not: for reading
+// back, renewing and withdrawing, which must not fail because time has passed. It
+// makes no Proof, so nothing is recorded on it.
+func (t *Tokens) Read(siteID string, token []byte) (g Grant, ok bool) {
+	m := t.macs.Get().(*tokenMAC)
+	defer t.macs.Put(m)
+	payload, ok := m.open(siteID, token)
+	if !ok || payload[0] != tokenVersion {
+		return Grant{}, false
+	}
+	g.VisitorID = [IDBytes]byte(payload[2:tokenFixedBytes])
+	rest := payload[tokenFixedBytes:]
+	sequence, n := binary.Uvarint(rest)
+	if n <= 0 || sequence == 0 {
+		return Grant{}, false
+	}
+	rest = rest[n:]
+	expires, n := binary.Uvarint(rest)
+	if n <= 0 || expires > math.MaxInt64 || len(rest) == n || len(rest) > n+TextVersionBytesMax {
+		return Grant{}, false
+	}
+	g.Sequence, g.TextVersion, g.ExpiresAt = sequence, string(rest[n:]), time.Unix(int64(expires), 0).UTC()
+	return g, true
+}
+
+// open decodes a token and checks its MAC. The payload is valid until the next
+// call.
+func (m *tokenMAC) open(siteID string, token []byte) (payload []byte, ok bool) {
+	if len(token) == 0 || len(token) > TokenBytesMax || siteID == "" {
+		return nil, false
+	}
+	n, err := base64.RawURLEncoding.Strict().Decode(m.payload[:], token)
+	// Go's decoder skips line breaks; a token has none.
+	if err != nil || base64.RawURLEncoding.EncodedLen(n) != len(token) || n < tokenFixedBytes+macBytes {
+		return nil, false
+	}
+	payload, mac := m.payload[:n-macBytes], m.payload[n-macBytes:n]
+	return payload, hmac.Equal(m.of(siteID, payload), mac)
 }
 
 func (t *Tokens) readPayload(payload []byte, now time.Time) Proof {

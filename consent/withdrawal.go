@@ -4,8 +4,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -16,6 +18,22 @@ import (
 // "<company>/<subject in hex>".
 func WithdrawalRecordKey(companyID string, subject [IDBytes]byte) []byte {
 	return hex.AppendEncode([]byte(companyID+"/"), subject[:])
+}
+
+// EverySequence is the sequence of a withdrawal by the visitor: it takes back all
+// the subject's grants, those of collectors whose clocks run ahead too. None is
+// given under the subject again; whoever agrees later is a new visitor.
+const EverySequence = math.MaxUint64
+
+// NextSequence is the sequence of a choice that follows one with the sequence
+// after (0: none). It needs no state that collectors share: milliseconds are
+// later than those of any earlier choice by this clock, and after+1 is later by any
+// clock.
+func NextSequence(after uint64, now time.Time) uint64 {
+	if after == EverySequence {
+		return after
+	}
+	return max(after+1, uint64(max(0, now.UnixMilli())))
 }
 
 // Withdrawals is the set of taken-back consents, fed from control.withdrawals.

@@ -39,3 +39,10 @@ func fnv1a[T string | []byte](s T) uint64 {
 	}
 	return h ^ h>>32
 }
+
+// ConsentPartition is the partition of a tenant's consent records on
+// consent.records. All of a tenant's are in one: retention then cuts a chain at
+// its beginning only, and a subject's records stay in their order.
+func ConsentPartition(companyID string, partitions int) int {
+	return int(fnv1a(companyID) % uint64(partitions))
+}

@@ -13,6 +13,9 @@ type Batch struct {
 	Consent []byte
 	// OptOut is the visitor's own opt-out.
 	OptOut bool
+	// Refused is the page's claim that the visitor refuses analytics: its banner,
+	// consent platform, TC string or Consent Mode says so. It lowers only.
+	Refused bool
 	// Total counts the events of the body; Events holds at most as many as
 	// Parse was told to keep.
 	Total  int
@@ -82,8 +85,8 @@ func (b *Batch) Parse(body []byte, keep int) error {
 	return nil
 }
 
-// member reads the value of one top-level key. Site, sent_at and opt_out of the
-// wrong kind are malformed: they hold for the whole batch.
+// member reads the value of one top-level key. Site, sent_at, opt_out and
+// refused of the wrong kind are malformed: they hold for the whole batch.
 func (b *Batch) member(key []byte) bool {
 	s := &b.scan
 	switch string(key) {
@@ -109,13 +112,21 @@ func (b *Batch) member(key []byte) bool {
 		}
 		return ok
 	case "opt_out":
-		b.OptOut = s.next() == kindTrue
-		return (b.OptOut || s.next() == kindFalse || s.next() == kindNull) && s.skip(1)
+		return b.flag(&b.OptOut)
+	case "refused":
+		return b.flag(&b.Refused)
 	case "events":
 		b.listed = true
 		return s.array(2, b.element)
 	}
 	return b.single.member(s, key, 1)
+}
+
+// flag reads true, false or null.
+func (b *Batch) flag(into *bool) bool {
+	s := &b.scan
+	*into = s.next() == kindTrue
+	return (*into || s.next() == kindFalse || s.next() == kindNull) && s.skip(1)
 }
 
 // element reads one entry of the list.

@@ -60,7 +60,7 @@ func TestMalformedBodies(t *testing.T) {
 		`{"id":"x","n":01}`, `{"id":"x","n":1.}`, `{"id":"x","n":.5}`, `{"id":"x","n":+1}`, `{"id":"x","n":-}`, `{"id":"x","n":1e}`, `{"id":"x","n":0x10}`, `{"id":"x","n":NaN}`,
 		"{\"id\":\"a\nb\"}", "{\"id\":\"a\x00b\"}", `{"id":"\x"}`, `{"id":"\u12"}`, `{"id":"\u12g4"}`, `{"id":"\ud800"}`, `{"id":"\ud800\u0041"}`, `{"id":"\udc00\ud800"}`, `{"id":"x\"}`, `{"id":"x`,
 		"{\"id\":\"\xff\"}", "{\"id\":\"\xc0\xaf\"}", "{\"id\":\"\xed\xa0\x80\"}", "\xef\xbb\xbf{\"id\":\"x\"}",
-		`{"site":1,"id":"x"}`, `{"site":null,"id":"x"}`, `{"sent_at":"1","id":"x"}`, `{"sent_at":-1,"id":"x"}`, `{"sent_at":1.5,"id":"x"}`, `{"sent_at":99999999999999999,"id":"x"}`, `{"opt_out":"yes","id":"x"}`,
+		`{"site":1,"id":"x"}`, `{"site":null,"id":"x"}`, `{"sent_at":"1","id":"x"}`, `{"sent_at":-1,"id":"x"}`, `{"sent_at":1.5,"id":"x"}`, `{"sent_at":99999999999999999,"id":"x"}`, `{"opt_out":"yes","id":"x"}`, `{"refused":1,"id":"x"}`, `{"refused":"true","id":"x"}`,
 		`{"events":{}}`, `{"events":[]}`, `{"events":[{}],"id":"x"}`, `{"events":[{}`, `{"events":[{},]}`, `{"events":null}`, `{"site":"pk_x"}`,
 		`{"id":"x","a":truE}`, `{"id":"x","a":nul}`, `{"id":"x","a":tru`, `{"id":"x","d":` + deep + `}`, `{"id":"x","d":` + strings.Repeat("[", 40000) + `}`, many.String(),
 	} {
@@ -93,7 +93,10 @@ func TestFaultsStayWithTheirEvent(t *testing.T) {
 	if err := b.Parse([]byte(`{"id":"i","type":"t","at":1,"url":"u","referrer":null,"consent":{"x":1}}`), keepMax); err != nil || !b.Events[0].Complete() || b.Consent != nil {
 		t.Errorf("null referrer or a consent that is no text: %v", err)
 	}
-	if err := b.Parse([]byte(`{"id":"i","opt_out":true}`), keepMax); err != nil || !b.OptOut {
+	if err := b.Parse([]byte(`{"id":"i","opt_out":false,"refused":true}`), keepMax); err != nil || b.OptOut || !b.Refused {
+		t.Errorf("%v, refused %v", err, b.Refused)
+	}
+	if err := b.Parse([]byte(`{"id":"i","opt_out":true}`), keepMax); err != nil || !b.OptOut || b.Refused {
 		t.Errorf("opt-out: %v", err)
 	}
 }

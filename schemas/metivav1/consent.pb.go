@@ -21,6 +21,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ConsentKind is what the visitor did.
+type ConsentKind int32
+
+const (
+	ConsentKind_CONSENT_KIND_UNSPECIFIED ConsentKind = 0
+	ConsentKind_CONSENT_KIND_GIVEN       ConsentKind = 1
+	ConsentKind_CONSENT_KIND_REFUSED     ConsentKind = 2
+	ConsentKind_CONSENT_KIND_WITHDRAWN   ConsentKind = 3
+)
+
+// Enum value maps for ConsentKind.
+var (
+	ConsentKind_name = map[int32]string{
+		0: "CONSENT_KIND_UNSPECIFIED",
+		1: "CONSENT_KIND_GIVEN",
+		2: "CONSENT_KIND_REFUSED",
+		3: "CONSENT_KIND_WITHDRAWN",
+	}
+	ConsentKind_value = map[string]int32{
+		"CONSENT_KIND_UNSPECIFIED": 0,
+		"CONSENT_KIND_GIVEN":       1,
+		"CONSENT_KIND_REFUSED":     2,
+		"CONSENT_KIND_WITHDRAWN":   3,
+	}
+)
+
+func (x ConsentKind) Enum() *ConsentKind {
+	p := new(ConsentKind)
+	*p = x
+	return p
+}
+
+func (x ConsentKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ConsentKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_metiva_v1_consent_proto_enumTypes[0].Descriptor()
+}
+
+func (ConsentKind) Type() protoreflect.EnumType {
+	return &file_metiva_v1_consent_proto_enumTypes[0]
+}
+
+func (x ConsentKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ConsentKind.Descriptor instead.
+func (ConsentKind) EnumDescriptor() ([]byte, []int) {
+	return file_metiva_v1_consent_proto_rawDescGZIP(), []int{0}
+}
+
 // ConsentRecord is one link of a tenant's consent ledger on consent.records,
 // after ISO/IEC TS 27560:2023. It holds no address and no form value.
 type ConsentRecord struct {
@@ -40,16 +93,38 @@ type ConsentRecord struct {
 	// SHA-256 of the exact text shown.
 	TextSha256 []byte `protobuf:"bytes,10,opt,name=text_sha256,json=textSha256,proto3" json:"text_sha256,omitempty"`
 	Language   string `protobuf:"bytes,11,opt,name=language,proto3" json:"language,omitempty"`
-	// "form", "banner", "cmp:<name>", "api".
+	// "form", "banner", "api", "cmp:<name>", "tcf".
 	Source string `protobuf:"bytes,12,opt,name=source,proto3" json:"source,omitempty"`
 	// The signal as the page claimed it, at most 2 KiB.
 	RawSignal   string `protobuf:"bytes,13,opt,name=raw_signal,json=rawSignal,proto3" json:"raw_signal,omitempty"`
 	GivenAtMs   int64  `protobuf:"varint,14,opt,name=given_at_ms,json=givenAtMs,proto3" json:"given_at_ms,omitempty"`
 	ExpiresAtMs int64  `protobuf:"varint,15,opt,name=expires_at_ms,json=expiresAtMs,proto3" json:"expires_at_ms,omitempty"`
-	// SHA-256 of the record before this one in the tenant's chain.
+	// record_sha256 of the record before this one in its chain; empty in the first.
 	PreviousSha256 []byte `protobuf:"bytes,16,opt,name=previous_sha256,json=previousSha256,proto3" json:"previous_sha256,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// "consent": what the visitor was asked for (GDPR, article 6(1)(a)).
+	LawfulBasis string      `protobuf:"bytes,17,opt,name=lawful_basis,json=lawfulBasis,proto3" json:"lawful_basis,omitempty"`
+	Kind        ConsentKind `protobuf:"varint,18,opt,name=kind,proto3,enum=metiva.v1.ConsentKind" json:"kind,omitempty"`
+	// Which variant of banner or form was shown, as the page names it.
+	UiVariant string `protobuf:"bytes,19,opt,name=ui_variant,json=uiVariant,proto3" json:"ui_variant,omitempty"`
+	// Of the consent platform: the number TCF gives it, or its name; and its version
+	// where the signal says it.
+	CmpId      string `protobuf:"bytes,20,opt,name=cmp_id,json=cmpId,proto3" json:"cmp_id,omitempty"`
+	CmpVersion string `protobuf:"bytes,21,opt,name=cmp_version,json=cmpVersion,proto3" json:"cmp_version,omitempty"`
+	// SiteRecord.version of the registration the choice was decided by.
+	PolicyVersion uint64 `protobuf:"varint,22,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
+	// The choice id or event id the client made: a repetition of the same choice
+	// carries the same one. 16 bytes.
+	EvidenceEventId []byte `protobuf:"bytes,23,opt,name=evidence_event_id,json=evidenceEventId,proto3" json:"evidence_event_id,omitempty"`
+	// How it was taken back: "page" by the visitor on the site.
+	WithdrawalChannel string `protobuf:"bytes,24,opt,name=withdrawal_channel,json=withdrawalChannel,proto3" json:"withdrawal_channel,omitempty"`
+	// Names the chain within the tenant: the run of the collector that wrote it.
+	ChainId string `protobuf:"bytes,25,opt,name=chain_id,json=chainId,proto3" json:"chain_id,omitempty"`
+	// From 1, without holes within a chain.
+	ChainPosition uint64 `protobuf:"varint,26,opt,name=chain_position,json=chainPosition,proto3" json:"chain_position,omitempty"`
+	// SHA-256 of this record as package consent encodes it, without this field.
+	RecordSha256  []byte `protobuf:"bytes,27,opt,name=record_sha256,json=recordSha256,proto3" json:"record_sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConsentRecord) Reset() {
@@ -194,6 +269,83 @@ func (x *ConsentRecord) GetPreviousSha256() []byte {
 	return nil
 }
 
+func (x *ConsentRecord) GetLawfulBasis() string {
+	if x != nil {
+		return x.LawfulBasis
+	}
+	return ""
+}
+
+func (x *ConsentRecord) GetKind() ConsentKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ConsentKind_CONSENT_KIND_UNSPECIFIED
+}
+
+func (x *ConsentRecord) GetUiVariant() string {
+	if x != nil {
+		return x.UiVariant
+	}
+	return ""
+}
+
+func (x *ConsentRecord) GetCmpId() string {
+	if x != nil {
+		return x.CmpId
+	}
+	return ""
+}
+
+func (x *ConsentRecord) GetCmpVersion() string {
+	if x != nil {
+		return x.CmpVersion
+	}
+	return ""
+}
+
+func (x *ConsentRecord) GetPolicyVersion() uint64 {
+	if x != nil {
+		return x.PolicyVersion
+	}
+	return 0
+}
+
+func (x *ConsentRecord) GetEvidenceEventId() []byte {
+	if x != nil {
+		return x.EvidenceEventId
+	}
+	return nil
+}
+
+func (x *ConsentRecord) GetWithdrawalChannel() string {
+	if x != nil {
+		return x.WithdrawalChannel
+	}
+	return ""
+}
+
+func (x *ConsentRecord) GetChainId() string {
+	if x != nil {
+		return x.ChainId
+	}
+	return ""
+}
+
+func (x *ConsentRecord) GetChainPosition() uint64 {
+	if x != nil {
+		return x.ChainPosition
+	}
+	return 0
+}
+
+func (x *ConsentRecord) GetRecordSha256() []byte {
+	if x != nil {
+		return x.RecordSha256
+	}
+	return nil
+}
+
 // Capture is a consented form post on captures.enriched: the only message with
 // person-level fields, and they are sealed under the subject's key.
 type Capture struct {
@@ -326,7 +478,7 @@ var File_metiva_v1_consent_proto protoreflect.FileDescriptor
 
 const file_metiva_v1_consent_proto_rawDesc = "" +
 	"\n" +
-	"\x17metiva/v1/consent.proto\x12\tmetiva.v1\x1a\x16metiva/v1/common.proto\"\x95\x04\n" +
+	"\x17metiva/v1/consent.proto\x12\tmetiva.v1\x1a\x16metiva/v1/common.proto\"\xa4\a\n" +
 	"\rConsentRecord\x12\x1b\n" +
 	"\trecord_id\x18\x01 \x01(\fR\brecordId\x12%\n" +
 	"\x0eschema_version\x18\x02 \x01(\rR\rschemaVersion\x12\x1d\n" +
@@ -348,7 +500,20 @@ const file_metiva_v1_consent_proto_rawDesc = "" +
 	"raw_signal\x18\r \x01(\tR\trawSignal\x12\x1e\n" +
 	"\vgiven_at_ms\x18\x0e \x01(\x03R\tgivenAtMs\x12\"\n" +
 	"\rexpires_at_ms\x18\x0f \x01(\x03R\vexpiresAtMs\x12'\n" +
-	"\x0fprevious_sha256\x18\x10 \x01(\fR\x0epreviousSha256\"\xe6\x03\n" +
+	"\x0fprevious_sha256\x18\x10 \x01(\fR\x0epreviousSha256\x12!\n" +
+	"\flawful_basis\x18\x11 \x01(\tR\vlawfulBasis\x12*\n" +
+	"\x04kind\x18\x12 \x01(\x0e2\x16.metiva.v1.ConsentKindR\x04kind\x12\x1d\n" +
+	"\n" +
+	"ui_variant\x18\x13 \x01(\tR\tuiVariant\x12\x15\n" +
+	"\x06cmp_id\x18\x14 \x01(\tR\x05cmpId\x12\x1f\n" +
+	"\vcmp_version\x18\x15 \x01(\tR\n" +
+	"cmpVersion\x12%\n" +
+	"\x0epolicy_version\x18\x16 \x01(\x04R\rpolicyVersion\x12*\n" +
+	"\x11evidence_event_id\x18\x17 \x01(\fR\x0fevidenceEventId\x12-\n" +
+	"\x12withdrawal_channel\x18\x18 \x01(\tR\x11withdrawalChannel\x12\x19\n" +
+	"\bchain_id\x18\x19 \x01(\tR\achainId\x12%\n" +
+	"\x0echain_position\x18\x1a \x01(\x04R\rchainPosition\x12#\n" +
+	"\rrecord_sha256\x18\x1b \x01(\fR\frecordSha256\"\xe6\x03\n" +
 	"\aCapture\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\fR\aeventId\x12\x1d\n" +
 	"\n" +
@@ -367,7 +532,12 @@ const file_metiva_v1_consent_proto_rawDesc = "" +
 	"\x06source\x18\v \x01(\v2\x14.metiva.v1.SourceRefR\x06source\x1a?\n" +
 	"\x11SealedFieldsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01B7Z5github.com/metiva-io/metiva/schemas/metivav1;metivav1b\x06proto3"
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01*y\n" +
+	"\vConsentKind\x12\x1c\n" +
+	"\x18CONSENT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12CONSENT_KIND_GIVEN\x10\x01\x12\x18\n" +
+	"\x14CONSENT_KIND_REFUSED\x10\x02\x12\x1a\n" +
+	"\x16CONSENT_KIND_WITHDRAWN\x10\x03B7Z5github.com/metiva-io/metiva/schemas/metivav1;metivav1b\x06proto3"
 
 var (
 	file_metiva_v1_consent_proto_rawDescOnce sync.Once
@@ -381,23 +551,26 @@ func file_metiva_v1_consent_proto_rawDescGZIP() []byte {
 	return file_metiva_v1_consent_proto_rawDescData
 }
 
+var file_metiva_v1_consent_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_metiva_v1_consent_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_metiva_v1_consent_proto_goTypes = []any{
-	(*ConsentRecord)(nil), // 0: metiva.v1.ConsentRecord
-	(*Capture)(nil),       // 1: metiva.v1.Capture
-	nil,                   // 2: metiva.v1.Capture.SealedFieldsEntry
-	(ConsentState)(0),     // 3: metiva.v1.ConsentState
-	(*SourceRef)(nil),     // 4: metiva.v1.SourceRef
+	(ConsentKind)(0),      // 0: metiva.v1.ConsentKind
+	(*ConsentRecord)(nil), // 1: metiva.v1.ConsentRecord
+	(*Capture)(nil),       // 2: metiva.v1.Capture
+	nil,                   // 3: metiva.v1.Capture.SealedFieldsEntry
+	(ConsentState)(0),     // 4: metiva.v1.ConsentState
+	(*SourceRef)(nil),     // 5: metiva.v1.SourceRef
 }
 var file_metiva_v1_consent_proto_depIdxs = []int32{
-	3, // 0: metiva.v1.ConsentRecord.state:type_name -> metiva.v1.ConsentState
-	2, // 1: metiva.v1.Capture.sealed_fields:type_name -> metiva.v1.Capture.SealedFieldsEntry
-	4, // 2: metiva.v1.Capture.source:type_name -> metiva.v1.SourceRef
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	4, // 0: metiva.v1.ConsentRecord.state:type_name -> metiva.v1.ConsentState
+	0, // 1: metiva.v1.ConsentRecord.kind:type_name -> metiva.v1.ConsentKind
+	3, // 2: metiva.v1.Capture.sealed_fields:type_name -> metiva.v1.Capture.SealedFieldsEntry
+	5, // 3: metiva.v1.Capture.source:type_name -> metiva.v1.SourceRef
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_metiva_v1_consent_proto_init() }
@@ -411,13 +584,14 @@ func file_metiva_v1_consent_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_metiva_v1_consent_proto_rawDesc), len(file_metiva_v1_consent_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_metiva_v1_consent_proto_goTypes,
 		DependencyIndexes: file_metiva_v1_consent_proto_depIdxs,
+		EnumInfos:         file_metiva_v1_consent_proto_enumTypes,
 		MessageInfos:      file_metiva_v1_consent_proto_msgTypes,
 	}.Build()
 	File_metiva_v1_consent_proto = out.File

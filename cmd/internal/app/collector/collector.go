@@ -142,7 +142,10 @@ func Run(ctx context.Context, sys app.System) error {
 // then takes events until ctx ends.
 func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *kafka.Client, durable *stage.Durable) error {
 	if err := w.Until(ctx, stage.ReadyKafka, func(ctx context.Context) (err error) {
-		cfg.Edge.Partitions, err = client.Partitions(ctx, schemas.TopicEventsCollected)
+		if cfg.Edge.Partitions, err = client.Partitions(ctx, schemas.TopicEventsCollected); err != nil {
+			return err
+		}
+		cfg.Edge.ConsentPartitions, err = client.Partitions(ctx, schemas.TopicConsentRecords)
 		return err
 	}); err != nil {
 		return err

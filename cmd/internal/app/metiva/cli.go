@@ -27,6 +27,7 @@ type commands struct {
 	Snippet   snippetCommand   `cmd:"" help:"The script for pages."`
 	Companies companiesCommand `cmd:"" help:"List the companies that visited a tenant's sites."`
 	Ledger    ledgerCommand    `cmd:"" help:"Print the ledger; exits with 1 when it does not balance."`
+	Consent   consentCommand   `cmd:"" help:"The record of visitors' choices."`
 	Geo       geoCommand       `cmd:"" help:"The company database."`
 	Keys      keysCommand      `cmd:"" help:"Key files."`
 	Bench     benchCommand     `cmd:"" help:"Measure on this machine."`
