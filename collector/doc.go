@@ -12,8 +12,18 @@
 //
 // The order for an event is: form (beacon), site key, origin, client address,
 // consent (consent.Decide), prefetch, limits, reduction (mask), time, visit key,
-// sealing (pkg/seal), produce, acknowledgement. A Decision that allows it is the
-// only way to build an event.
+// consent of the type (Decision.ReasonFor), what it says by its type, sealing
+// (pkg/seal), produce, acknowledgement. A Decision that allows it is the only way to
+// build an event.
+//
+// Without a grant an event is a page view: of every other type nothing is read, and
+// it is dropped (consent_required). With one, an engagement is up to a day and the
+// whole page; of a click the target's host is kept, of a download the path too; of a
+// form its id and that it was begun or submitted, never what it holds; of a custom
+// event its name and those properties the site has registered, others being left out
+// and counted. What is too long is dropped (too_large), but for a property's text,
+// which is cut; what is not of its form, or missing, is malformed. All of it is
+// masked.
 //
 // Dropped: every event the order above refuses, each with a Reason, counted by
 // tenant, site and minute of receipt. An event that Kafka did not acknowledge

@@ -23,24 +23,16 @@ type incoming struct {
 	atMs     int64
 	sentAtMs int64 // 0 when the client did not say
 	complete bool
+	sent     *beacon.Event // what it says by its type
 }
 
 func incomingOf(e *beacon.Event, sentAtMs int64) incoming {
 	in := incoming{
 		url: e.URL, referrer: e.Referrer, atMs: e.AtMs, sentAtMs: sentAtMs,
-		complete: e.Complete(), kind: eventType(e.Type),
+		complete: e.Complete(), kind: eventType(e.Type), sent: e,
 	}
 	in.id, in.idOK = parseID(e.ID)
 	return in
-}
-
-// eventType knows what the collector accepts so far: page views. The other types
-// say more than where a company looked, and need rules of their own.
-func eventType(name []byte) metivav1.EventType {
-	if string(name) == "page_view" {
-		return metivav1.EventType_EVENT_TYPE_PAGE_VIEW
-	}
-	return metivav1.EventType_EVENT_TYPE_UNSPECIFIED
 }
 
 // builder is the memory for building and encoding one event.
@@ -49,6 +41,7 @@ type builder struct {
 	// detail has no other field than its Detail: what an event of another type
 	// than a page view adds. It is encoded behind the record.
 	detail    metivav1.CollectedEvent
+	details   *details
 	id        [schemas.IDBytes]byte
 	visitKey  visitKey
 	visitorID [consent.IDBytes]byte
@@ -61,6 +54,7 @@ type builder struct {
 
 func newBuilder() *builder {
 	return &builder{
+		details:   newDetails(),
 		address:   make([]byte, 0, schemas.SealedAddressBytesMax),
 		userAgent: make([]byte, 0, schemas.SealedUserAgentBytesMax),
 		value:     make([]byte, 0, 2048),
@@ -89,10 +83,10 @@ func (r *request) build(e *incoming) metivav1.Reason {
 }
 
 // fill is the only place an event is made, and it takes a Decision: one that
-// does not allow it makes none.
+// does not allow its type makes none.
 func (r *request) fill(d consent.Decision, e *incoming, occurredAtMs int64) metivav1.Reason {
-	if !d.Allows() {
-		return d.Reason()
+	if reason := d.ReasonFor(e.kind); reason != metivav1.Reason_REASON_UNSPECIFIED {
+		return reason
 	}
 	b := r.event
 	b.id = e.id
@@ -117,7 +111,7 @@ func (r *request) fill(d consent.Decision, e *incoming, occurredAtMs int64) meti
 	m.campaignSource, m.campaignMedium, m.campaignName = r.page.Source, r.page.Medium, r.page.Campaign
 	m.sealedAddress, m.sealedUserAgent = nil, nil
 	m.writerID, m.retentionDays = r.c.writerID, r.site.retentionDays
-	return metivav1.Reason_REASON_UNSPECIFIED
+	return r.describe(e)
 }
 
 // occurredAt corrects the client's time by its own send time: how long ago it
@@ -188,4 +182,5 @@ func (b *builder) encode() (err error) {
 func (b *builder) forget() {
 	b.record = eventRecord{}
 	b.detail.Detail = nil
+	b.details.forget()
 }

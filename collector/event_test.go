@@ -315,7 +315,8 @@ func TestOnlyADecisionMakesAnEvent(t *testing.T) {
 		if d.Allows() {
 			t.Fatal("the case allows")
 		}
-		if reason := r.fill(d, &incoming{}, 0); len(r.event.record.eventID) != 0 || d.Reason() != reason {
+		in := incoming{kind: metivav1.EventType_EVENT_TYPE_PAGE_VIEW}
+		if reason := r.fill(d, &in, 0); len(r.event.record.eventID) != 0 || reason == 0 || d.Reason() != 0 && d.Reason() != reason {
 			t.Errorf("%v made an event", d.State())
 		}
 	}

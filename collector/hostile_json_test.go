@@ -257,7 +257,7 @@ func eventRows() []hostile {
 		{"an id that is a number", id, "7", "dropped:malformed"},
 		{"an id that is a list", id, `["` + hostileID + `"]`, "dropped:malformed"},
 		{"an id that is an object", id, `{"$oid":"x"}`, "dropped:malformed"},
-		{"an unknown type", kind, `"form"`, "dropped:malformed"},
+		{"an unknown type", kind, `"video"`, "dropped:malformed"},
 		{"a type in capitals", kind, `"PAGE_VIEW"`, "dropped:malformed"},
 		{"a type with NUL", kind, `"page_view\u0000"`, "dropped:malformed"},
 		{"a type with space", kind, `"page_view "`, "dropped:malformed"},

@@ -31,6 +31,8 @@ type metrics struct {
 	limited         *prometheus.CounterVec
 	refused         *prometheus.CounterVec
 	connections     prometheus.Gauge
+
+	propertiesLeftOut prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, siteCount func() int, inFlight func() int64) (*metrics, error) {
@@ -77,6 +79,10 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int, inFlight func()
 			Name: "metiva_collector_rate_limited_events_total",
 			Help: "Events over a limit, by the limit that refused them: network, site or tenant.",
 		}, []string{"limit"}),
+		propertiesLeftOut: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "metiva_collector_custom_properties_left_out_total",
+			Help: "Properties of custom events that their site has not registered.",
+		}),
 	}
 	m.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "metiva_collector_connections_refused_total",
@@ -104,7 +110,7 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int, inFlight func()
 	}, func() float64 { return float64(inFlight()) })
 	for _, c := range []prometheus.Collector{
 		events, m.requests, m.requestSeconds, waiting, m.panics, m.saltMissing,
-		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, m.limited, m.refused, m.connections, sites,
+		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, m.limited, m.refused, m.connections, m.propertiesLeftOut, sites,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err

@@ -55,7 +55,10 @@ func reasonCases() []reasonCase {
 		{name: "no json", body: text(`{"site":`), status: 400, reason: "malformed", ledger: map[string]uint64{"/malformed": 1}, reasons: []metivav1.Reason{metivav1.Reason_REASON_MALFORMED}},
 		{name: "empty body", body: text(``), status: 400, reason: "malformed", ledger: map[string]uint64{"/malformed": 1}},
 		{name: "no site", body: func(e *edge) any { b := e.body(newPage(e)); delete(b, "site"); return b }, status: 400, reason: "malformed", ledger: map[string]uint64{"/malformed": 1}},
-		{name: "other type", body: changed("type", "form"), status: 200, outcomes: "dropped:malformed", ledger: company("malformed", 1)},
+		{name: "engagement without consent", body: func(e *edge) any {
+			return e.body(newPage(e), newPage(e).with("type", "engagement").with("visible_ms", 1).with("scroll", 1))
+		}, status: 200, outcomes: "accepted dropped:consent_required", ledger: map[string]uint64{testCompany + "/none": 1, testCompany + "/consent_required": 1}, reasons: []metivav1.Reason{metivav1.Reason_REASON_CONSENT_REQUIRED}},
+		{name: "other type", body: changed("type", "video"), status: 200, outcomes: "dropped:malformed", ledger: company("malformed", 1)},
 		{name: "random uuid", body: changed("id", "9b2f5c1e-7c1e-4b44-9f0a-1d2e3f405162"), status: 200, outcomes: "dropped:malformed", ledger: company("malformed", 1)},
 		{name: "no web page", body: changed("url", "file:///etc/passwd"), status: 200, outcomes: "dropped:malformed", ledger: company("malformed", 1)},
 		{name: "bad among good", body: func(e *edge) any { return e.body(newPage(e), newPage(e).with("at", "now"), newPage(e)) }, status: 200, outcomes: "accepted dropped:malformed accepted", ledger: map[string]uint64{testCompany + "/none": 2, testCompany + "/malformed": 1}},

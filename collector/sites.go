@@ -22,6 +22,7 @@ type site struct {
 	policy        consent.Policy
 	texts         map[string]siteText
 	retentionDays uint32
+	properties    propertyNames // of custom events
 	version       uint64
 	active        bool
 
@@ -106,7 +107,8 @@ func (s *sites) apply(recordKey, value []byte) error {
 		companyID: rec.GetCompanyId(), brandID: rec.GetBrandId(), siteID: id,
 		keys: rec.GetSiteKeys(), origins: normalOrigins(rec.GetAllowedOrigins()),
 		retentionDays: rec.GetRetentionDays(), version: rec.GetVersion(), active: rec.GetActive(),
-		salts: s.salts.of(rec.GetCompanyId()),
+		properties: newPropertyNames(rec.GetCustomProperties()),
+		salts:      s.salts.of(rec.GetCompanyId()),
 	}
 	ignored := next.readConsent(&rec)
 	s.mu.Lock()

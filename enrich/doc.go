@@ -7,7 +7,9 @@
 // events.enriched for each record that came in, an event or a drop with its
 // reason, so that the ledger balances; and a copy on events.dead of what could
 // not be read. The source (partition and offset) is the identity of an event
-// on its way: a replay after a crash gives the same sources again.
+// on its way: a repetition after a crash gives the same sources again. Beside it
+// goes the acceptance id, which the copies a collector sends of one acceptance
+// have in common (ADR 0018), and what the event says by its type.
 //
 // Steps, in order: decode and check the envelope; withdrawn or erased; bot;
 // company; device. Each is a function of the event alone and is counted. Later
@@ -16,10 +18,11 @@
 // Dropped: records that cannot be decoded or break the envelope's rules
 // (invalid_record), whose key is unknown even after control.keys was read to
 // its end (unknown_key), whose sealed values belong elsewhere (tampered): with
-// a dead letter. Events whose key was destroyed (shredded) or whose tenant or
-// visitor was erased (erased): without one. The event of a visitor who has
-// withdrawn is not dropped but reduced to company level, under a visit key of
-// its own. An event that makes a step panic is a dead letter alone (internal).
+// a dead letter. Events whose key was destroyed (shredded), whose tenant or
+// visitor was erased (erased), or whose type needs the consent their visitor has
+// withdrawn (withdrawn: all but page views): without one. The page view of a
+// visitor who has withdrawn is not dropped but reduced to company level, under a
+// visit key of its own. An event that makes a step panic is a dead letter alone (internal).
 //
 // Limits: an event's address and agent in clear live in one goroutine's
 // scratch memory while the event is worked on, and are cleared after it. They

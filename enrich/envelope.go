@@ -32,7 +32,7 @@ func decode(e *metivav1.CollectedEvent, value []byte) bool {
 	if len(value) > schemas.RecordBytesMax {
 		return false
 	}
-	return proto.Unmarshal(value, e) == nil && hasIdentity(e) && hasConsent(e) && hasPage(e) && hasSealed(e)
+	return proto.Unmarshal(value, e) == nil && hasIdentity(e) && hasConsent(e) && hasPage(e) && hasSealed(e) && hasDetail(e)
 }
 
 func hasIdentity(e *metivav1.CollectedEvent) bool {
@@ -98,9 +98,11 @@ func sourceEventID(source *metivav1.SourceRef) []byte {
 // record does not tell in its right form is left empty.
 func dropOf(e *metivav1.CollectedEvent, source *metivav1.SourceRef, reason metivav1.Reason) *metivav1.Drop {
 	d := &metivav1.Drop{
-		Stage:  metivav1.Stage_STAGE_ENRICH,
-		Reason: reason,
-		Source: source,
+		Stage:        metivav1.Stage_STAGE_ENRICH,
+		Reason:       reason,
+		Source:       source,
+		Replayed:     e.GetReplayed(),
+		AcceptanceId: acceptanceID(e),
 	}
 	if len(e.GetEventId()) == schemas.IDBytes {
 		d.EventId = bytes.Clone(e.GetEventId())

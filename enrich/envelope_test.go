@@ -77,13 +77,22 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(value)
+	for _, describe := range described() {
+		e := validEvent()
+		describe(e)
+		inState(e, granted)
+		if value, err = proto.Marshal(e); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(value)
+	}
 	f.Add([]byte("not a message"))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, value []byte) {
 		e := new(metivav1.CollectedEvent)
 		source := &metivav1.SourceRef{Partition: 3, Offset: 4}
 		if decode(e, value) {
-			if len(e.GetEventId()) != 16 || len(e.GetPath()) > schemas.PathBytesMax {
+			if len(e.GetEventId()) != 16 || len(e.GetPath()) > schemas.PathBytesMax || e.GetFormCapture() == nil && !schemas.DetailFits(e) {
 				t.Errorf("accepted %v", e)
 			}
 			return

@@ -82,6 +82,9 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, source *metivav1.S
 	if s.revocations.isErased(e.GetCompanyId(), e.GetVisitorId()) {
 		return drop(e, source, metivav1.Reason_REASON_ERASED), nil
 	}
+	if s.lostConsent(e) {
+		return drop(e, source, metivav1.Reason_REASON_WITHDRAWN), nil
+	}
 	binding := seal.Binding{CompanyID: e.GetCompanyId(), SiteID: e.GetSiteId(), EventID: [schemas.IDBytes]byte(e.GetEventId())}
 	if reason := s.openAgent(sc, binding); reason != 0 {
 		return failedOpen(e, source, reason)
@@ -169,14 +172,16 @@ func (s *steps) applyWithdrawal(out *metivav1.EnrichedEvent) bool {
 // enrichedOf carries over what the steps do not change. The fields share the
 // collected event's memory, which the next Reset leaves to them.
 func enrichedOf(e *metivav1.CollectedEvent, source *metivav1.SourceRef) *metivav1.EnrichedEvent {
-	return &metivav1.EnrichedEvent{
+	out := &metivav1.EnrichedEvent{
 		EventId: e.GetEventId(), CompanyId: e.GetCompanyId(), BrandId: e.GetBrandId(), SiteId: e.GetSiteId(),
 		Type: e.GetType(), ReceivedAtMs: e.GetReceivedAtMs(), OccurredAtMs: e.GetOccurredAtMs(),
 		Consent: e.GetConsent(), ConsentSeq: e.GetConsentSeq(), VisitKey: e.GetVisitKey(), VisitorId: e.GetVisitorId(),
 		Host: e.GetHost(), Path: e.GetPath(), ReferrerHost: e.GetReferrerHost(), Campaign: e.GetCampaign(),
 		SealedAddress: e.GetSealedAddress(), Source: source, WriterId: e.GetWriterId(), RetentionDays: e.GetRetentionDays(),
-		Resolution: &metivav1.Resolution{},
+		Resolution: &metivav1.Resolution{}, Replayed: e.GetReplayed(), AcceptanceId: acceptanceID(e),
 	}
+	copyDetail(out, e)
+	return out
 }
 
 // reasonOf is the reason for a value that does not open; none for nil.
@@ -210,7 +215,7 @@ func drop(e *metivav1.CollectedEvent, source *metivav1.SourceRef, reason metivav
 		out.visitKey = e.GetVisitKey()
 	}
 	switch reason {
-	case metivav1.Reason_REASON_SHREDDED, metivav1.Reason_REASON_ERASED:
+	case metivav1.Reason_REASON_SHREDDED, metivav1.Reason_REASON_ERASED, metivav1.Reason_REASON_WITHDRAWN:
 	default:
 		out.dead = true
 	}

@@ -255,7 +255,7 @@ func (s *crashingStore) step(point string) error {
 	return nil
 }
 
-func (s *crashingStore) Find(ctx context.Context, ids []store.Identity) (store.Stored, error) {
+func (s *crashingStore) Find(ctx context.Context, ids []store.Wanted) (store.Stored, error) {
 	if err := s.step("after the plan"); err != nil {
 		return store.Stored{}, err
 	}

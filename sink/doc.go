@@ -1,8 +1,8 @@
 // Package sink writes the pipeline's end: what enrich produced becomes rows of
 // ClickHouse, and what the collectors counted becomes the ledger at the edge.
 //
-// Enters: records of events.enriched (an event or a drop, one for each accepted
-// event) and of ledger.edge, as group "sink". Leaves: for each record of
+// Enters: records of events.enriched (an event or a drop, one for each record of
+// events.collected) and of ledger.edge, as group "sink". Leaves: for each record of
 // events.enriched exactly one row, in events or in drops; for each ledger entry
 // its row in ledger_edge; dead letters on events.dead.
 //
@@ -10,9 +10,13 @@
 //
 //   - duplicate: the tenant's event id is stored already, or stood earlier in
 //     the batch, under another source: the client sent the event again.
+//   - replayed: a copy of an acceptance that has its row: the collector sent the
+//     record again. Of the copies the first to arrive counts, whatever becomes of
+//     it; the others are replays, whatever would become of them (ADR 0018).
 //   - invalid_record: the record cannot be decoded or breaks the envelope's
 //     rules, among them: a visitor id only with consent, a company's name only
-//     with a verdict that allows it. Also a dead letter.
+//     with a verdict that allows it, of what an event says only what belongs to its
+//     type and consent. Also a dead letter.
 //   - rejected_row: ClickHouse refuses this row alone. Also a dead letter.
 //   - expired: the event is older than its tenant keeps data.
 //

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/metiva-io/metiva/consent"
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -22,6 +23,20 @@ type item struct {
 	drop  *store.DropRow
 	// dead means that the record also goes to events.dead.
 	dead bool
+	// What the record is a copy of, and whether the collector had sent it before.
+	acceptance store.Acceptance
+	replayed   bool
+}
+
+// wanted is what to look up of the record.
+func (it *item) wanted() store.Wanted {
+	w := store.Wanted{Identity: it.identity, Acceptance: it.acceptance.ID}
+	if it.drop != nil {
+		w.ReceivedAt = it.drop.ReceivedAt
+	} else {
+		w.ReceivedAt = time.UnixMilli(it.event.GetReceivedAtMs()).UTC()
+	}
+	return w
 }
 
 const (
@@ -47,12 +62,16 @@ func readItem(record *kafka.Record) item {
 			return invalid(record, &metivav1.Drop{
 				EventId: e.GetEventId(), CompanyId: e.GetCompanyId(), SiteId: e.GetSiteId(),
 				ReceivedAtMs: e.GetReceivedAtMs(), Source: e.GetSource(), WriterId: e.GetWriterId(),
+				Replayed: e.GetReplayed(), AcceptanceId: e.GetAcceptanceId(),
 			})
 		}
-		return item{record: record, event: e, identity: store.Identity{
-			Key:    store.EventKey{CompanyID: e.GetCompanyId(), EventID: [schemas.IDBytes]byte(e.GetEventId())},
-			Source: store.Source{Partition: e.GetSource().GetPartition(), Offset: e.GetSource().GetOffset()},
-		}}
+		return item{
+			record: record, event: e, replayed: e.GetReplayed(), acceptance: acceptanceOf(e.GetCompanyId(), e.GetAcceptanceId()),
+			identity: store.Identity{
+				Key:    store.EventKey{CompanyID: e.GetCompanyId(), EventID: [schemas.IDBytes]byte(e.GetEventId())},
+				Source: store.Source{Partition: e.GetSource().GetPartition(), Offset: e.GetSource().GetOffset()},
+			},
+		}
 	case *metivav1.EnrichedRecord_Drop:
 		if checkDrop(kind.Drop) != nil {
 			return invalid(record, kind.Drop)
@@ -89,6 +108,9 @@ func invalid(record *kafka.Record, claimed *metivav1.Drop) item {
 	if len(claimed.GetWriterId()) <= writerIDBytesMax {
 		d.WriterId = claimed.GetWriterId()
 	}
+	if len(claimed.GetAcceptanceId()) == schemas.IDBytes {
+		d.AcceptanceId, d.Replayed = claimed.GetAcceptanceId(), claimed.GetReplayed()
+	}
 	i := dropItem(record, d)
 	i.dead = true
 	return i
@@ -104,13 +126,25 @@ func dropItem(record *kafka.Record, d *metivav1.Drop) item {
 		Reason:     d.GetReason(),
 		Source:     store.Source{Partition: d.GetSource().GetPartition(), Offset: d.GetSource().GetOffset()},
 		WriterID:   d.GetWriterId(),
+		Replayed:   d.GetReplayed(),
 	}
+	acceptance := acceptanceOf(d.GetCompanyId(), d.GetAcceptanceId())
+	row.Acceptance = acceptance.ID
 	copy(row.Key.EventID[:], d.GetEventId())
 	if d.GetReceivedAtMs() == 0 {
 		// The time of the record is the closest known.
 		row.ReceivedAt = record.Time.UTC().Truncate(time.Millisecond)
 	}
-	return item{record: record, drop: row, identity: store.Identity{Key: row.Key, Source: row.Source}}
+	return item{
+		record: record, drop: row, identity: store.Identity{Key: row.Key, Source: row.Source},
+		acceptance: acceptance, replayed: d.GetReplayed(),
+	}
+}
+
+func acceptanceOf(companyID string, id []byte) store.Acceptance {
+	a := store.Acceptance{CompanyID: companyID}
+	copy(a.ID[:], id)
+	return a
 }
 
 var errEnvelope = errors.New("breaks the envelope")
@@ -148,6 +182,9 @@ func checkEvent(e *metivav1.EnrichedEvent) error {
 		{"sealed_address", len(e.GetSealedAddress()) <= schemas.SealedAddressBytesMax},
 		{"writer_id", len(e.GetWriterId()) <= writerIDBytesMax},
 		{"retention_days", e.GetRetentionDays() <= retentionDays},
+		{"detail", schemas.DetailFits(e)},
+		{"consent", consent.Records(e.GetConsent(), e.GetType())},
+		{"acceptance_id", len(e.GetAcceptanceId()) == 0 || len(e.GetAcceptanceId()) == schemas.IDBytes},
 	} {
 		if !rule.ok {
 			return fmt.Errorf("%w: %s", errEnvelope, rule.field)
@@ -169,6 +206,7 @@ func checkDrop(d *metivav1.Drop) error {
 		{"received_at_ms", isTime(d.GetReceivedAtMs())},
 		{"reason", d.GetReason() != metivav1.Reason_REASON_UNSPECIFIED},
 		{"writer_id", len(d.GetWriterId()) <= writerIDBytesMax},
+		{"acceptance_id", len(d.GetAcceptanceId()) == 0 || len(d.GetAcceptanceId()) == schemas.IDBytes},
 	} {
 		if !rule.ok {
 			return fmt.Errorf("%w: %s", errEnvelope, rule.field)

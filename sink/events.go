@@ -34,11 +34,11 @@ func (w *eventWriter) write(ctx context.Context) error {
 			w.items[i] = readItem(&w.batch.Records[i])
 		}
 	}
-	identities := make([]store.Identity, len(w.items))
+	wanted := make([]store.Wanted, len(w.items))
 	for i := range w.items {
-		identities[i] = w.items[i].identity
+		wanted[i] = w.items[i].wanted()
 	}
-	stored, err := w.worker.deps.Store.Find(ctx, identities)
+	stored, err := w.worker.deps.Store.Find(ctx, wanted)
 	if err != nil {
 		return err
 	}
@@ -67,6 +67,7 @@ func (w *Worker) sort(items []item, stored store.Stored) rows {
 	var left rows
 	seen := make(map[store.Identity]bool, len(items))
 	inBatch := make(map[store.EventKey]bool, len(items))
+	copies := make(map[store.Acceptance]store.Copies, len(items))
 	now := w.deps.Now()
 	for i := range items {
 		it := &items[i]
@@ -75,6 +76,17 @@ func (w *Worker) sort(items []item, stored store.Stored) rows {
 			continue
 		}
 		seen[it.identity] = true
+		if it.acceptance.Known() {
+			before, inStore := copies[it.acceptance], stored.Copies[it.acceptance]
+			copies[it.acceptance] = before.Add(it.replayed)
+			before = store.Copies{First: before.First || inStore.First, Replayed: before.Replayed || inStore.Replayed}
+			// Of two records that were both sent for the first time, none is a
+			// replay, whatever they have in common.
+			if before.Replayed || it.replayed && before.First {
+				left.drops = append(left.drops, replayOf(it))
+				continue
+			}
+		}
 		if it.dead {
 			left.dead = append(left.dead, it.record)
 		}
@@ -112,6 +124,17 @@ func (w *Worker) expiry(e *metivav1.EnrichedEvent) time.Time {
 	return expires
 }
 
+// replayOf is a further copy of an acceptance that has its row. What became of
+// the first says what became of the event; this one's own fate does not count.
+func replayOf(it *item) store.DropRow {
+	if it.drop == nil {
+		return ownDrop(it, metivav1.Reason_REASON_REPLAYED)
+	}
+	row := *it.drop
+	row.Stage, row.Reason = metivav1.Stage_STAGE_SINK, metivav1.Reason_REASON_REPLAYED
+	return row
+}
+
 // ownDrop is an event that the sink itself drops.
 func ownDrop(it *item, reason metivav1.Reason) store.DropRow {
 	return store.DropRow{
@@ -123,6 +146,8 @@ func ownDrop(it *item, reason metivav1.Reason) store.DropRow {
 		Reason:     reason,
 		Source:     it.identity.Source,
 		WriterID:   it.event.GetWriterId(),
+		Acceptance: it.acceptance.ID,
+		Replayed:   it.replayed,
 	}
 }
 

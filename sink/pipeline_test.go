@@ -136,7 +136,7 @@ type countingStore struct {
 	max    int
 }
 
-func (s *countingStore) Find(ctx context.Context, ids []store.Identity) (store.Stored, error) {
+func (s *countingStore) Find(ctx context.Context, ids []store.Wanted) (store.Stored, error) {
 	s.mu.Lock()
 	s.max = max(s.max, len(ids))
 	s.mu.Unlock()
@@ -197,7 +197,8 @@ func BenchmarkBatch(b *testing.B) {
 		template := testEvent("cmp_a", 0)
 		for i := range int64(rows) {
 			e := proto.Clone(template).(*metivav1.EnrichedEvent)
-			e.EventId = testEvent("cmp_a", 0).EventId
+			fresh := testEvent("cmp_a", 0)
+			e.EventId, e.AcceptanceId = fresh.EventId, fresh.AcceptanceId
 			e.Source.Offset = offset + i
 			batch.Records = append(batch.Records, kafka.Record{Offset: offset + i, Value: encode(b, schemas.EnrichedOf(e))})
 		}

@@ -28,6 +28,7 @@ func fixedNow() time.Time { return testNow }
 func testEvent(company string, n int) *metivav1.EnrichedEvent {
 	id := uuid.Must(uuid.NewV7())
 	visit := sha256.Sum256(binary.BigEndian.AppendUint64([]byte(company), uint64(n/4)))
+	acceptance := sha256.Sum256(id[:])
 	at := testNow.Add(-time.Hour).UnixMilli() + int64(n)
 	return &metivav1.EnrichedEvent{
 		EventId: id[:], CompanyId: company, BrandId: "brd_1", SiteId: "sit_" + company, Type: metivav1.EventType_EVENT_TYPE_PAGE_VIEW,
@@ -40,7 +41,7 @@ func testEvent(company string, n int) *metivav1.EnrichedEvent {
 			Source: "asn", Asn: 15625, PrefixBits: 21, DatabaseBuildMs: at - 86_400_000,
 		},
 		SealedAddress: []byte("\x01sealed\x00\n\xff"), Source: &metivav1.SourceRef{Partition: int32(schemas.TenantBucket(company)), Offset: int64(n)},
-		WriterId: "collector-1", RetentionDays: 395,
+		WriterId: "collector-1", RetentionDays: 395, AcceptanceId: acceptance[:16],
 	}
 }
 

@@ -56,8 +56,20 @@ func TestEnvelopeRules(t *testing.T) {
 		"confidence":         func(e *metivav1.EnrichedEvent) { e.Resolution.Confidence = float32(math.NaN()) },
 		"prefix":             func(e *metivav1.EnrichedEvent) { e.Resolution.PrefixBits = 300 },
 		"sealed address":     func(e *metivav1.EnrichedEvent) { e.SealedAddress = make([]byte, schemas.SealedAddressBytesMax+1) },
-		"no source":          func(e *metivav1.EnrichedEvent) { e.Source = nil },
-		"negative source":    func(e *metivav1.EnrichedEvent) { e.Source.Offset = -1 },
+		"no type":            func(e *metivav1.EnrichedEvent) { e.Type = 0 },
+		"detail of a page view": func(e *metivav1.EnrichedEvent) {
+			e.Detail = &metivav1.EnrichedEvent_Click{Click: &metivav1.Click{Kind: metivav1.ClickKind_CLICK_KIND_OUTBOUND, TargetHost: "h"}}
+		},
+		"click without consent": func(e *metivav1.EnrichedEvent) {
+			e.Type = metivav1.EventType_EVENT_TYPE_CLICK
+			e.Detail = &metivav1.EnrichedEvent_Click{Click: &metivav1.Click{Kind: metivav1.ClickKind_CLICK_KIND_OUTBOUND, TargetHost: "h"}}
+		},
+		"click without its detail": func(e *metivav1.EnrichedEvent) {
+			e.Type, e.VisitorId, e.Consent = metivav1.EventType_EVENT_TYPE_CLICK, make([]byte, 16), metivav1.ConsentState_CONSENT_STATE_ANALYTICS
+		},
+		"acceptance id":   func(e *metivav1.EnrichedEvent) { e.AcceptanceId = e.AcceptanceId[:15] },
+		"no source":       func(e *metivav1.EnrichedEvent) { e.Source = nil },
+		"negative source": func(e *metivav1.EnrichedEvent) { e.Source.Offset = -1 },
 	} {
 		e := testEvent("cmp_a", 1)
 		if err := checkEvent(e); err != nil {
@@ -76,6 +88,11 @@ func TestEnvelopeRules(t *testing.T) {
 	ok.VisitorId, ok.Consent = make([]byte, 16), metivav1.ConsentState_CONSENT_STATE_ANALYTICS
 	if err := checkEvent(ok); err != nil {
 		t.Errorf("a visitor id with consent: %v", err)
+	}
+	ok.Type = metivav1.EventType_EVENT_TYPE_CLICK
+	ok.Detail = &metivav1.EnrichedEvent_Click{Click: &metivav1.Click{Kind: metivav1.ClickKind_CLICK_KIND_OUTBOUND, TargetHost: "h"}}
+	if err := checkEvent(ok); err != nil {
+		t.Errorf("a click with consent: %v", err)
 	}
 }
 
@@ -252,7 +269,7 @@ type memoryStore struct {
 	events   int
 }
 
-func (s *memoryStore) Find(context.Context, []store.Identity) (store.Stored, error) {
+func (s *memoryStore) Find(context.Context, []store.Wanted) (store.Stored, error) {
 	if s.refusals > 0 {
 		s.refusals--
 		return store.Stored{}, errors.New("connection refused")
@@ -331,7 +348,7 @@ type stoppingStore struct {
 	cancel context.CancelFunc
 }
 
-func (s *stoppingStore) Find(context.Context, []store.Identity) (store.Stored, error) {
+func (s *stoppingStore) Find(context.Context, []store.Wanted) (store.Stored, error) {
 	s.cancel()
 	return store.Stored{}, errors.New("connection refused")
 }

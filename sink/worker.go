@@ -37,7 +37,7 @@ type Claim interface {
 
 // Store is where rows go (sink/clickhouse.Store).
 type Store interface {
-	Find(ctx context.Context, identities []store.Identity) (store.Stored, error)
+	Find(ctx context.Context, wanted []store.Wanted) (store.Stored, error)
 	InsertEvents(ctx context.Context, token string, rows []store.EventRow) error
 	InsertDrops(ctx context.Context, token string, rows []store.DropRow) error
 	InsertLedger(ctx context.Context, token string, rows []store.LedgerRow) error

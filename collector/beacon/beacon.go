@@ -35,10 +35,11 @@ type Event struct {
 	Referrer []byte
 	AtMs     int64
 	// Faulty marks an event with a field of the wrong kind, or that is not an
-	// object at all.
+	// object at all. Fields that belong to one type only do not count here.
 	Faulty bool
 
-	set fields
+	set    fields
+	detail detail
 }
 
 // fields marks which fields an event has.
@@ -169,7 +170,7 @@ func (e *Event) member(s *scanner, key []byte, depth int) bool {
 		e.AtMs, e.Faulty, e.set = ms, e.Faulty || !whole, e.set|hasAt
 		return true
 	}
-	return s.skip(depth)
+	return e.detail.member(s, key, depth)
 }
 
 // text reads a field that must be a string; null counts as absent.
@@ -199,5 +200,6 @@ func (s *scanner) optionalText(depth int) (text []byte, isText, ok bool) {
 func (b *Batch) Release() {
 	clear(b.Events)
 	clear(b.scan.keys[:cap(b.scan.keys)])
-	*b = Batch{Events: b.Events[:0], scan: scanner{keys: b.scan.keys[:0], texts: b.scan.texts[:0]}}
+	clear(b.scan.properties[:cap(b.scan.properties)])
+	*b = Batch{Events: b.Events[:0], scan: scanner{keys: b.scan.keys[:0], texts: b.scan.texts[:0], properties: b.scan.properties[:0]}}
 }

@@ -22,6 +22,8 @@ type scanner struct {
 	i     int
 	keys  [][]byte // keys of the objects being read, innermost last
 	texts []byte   // unescaped strings
+	// properties of the custom events, one event's after the other's
+	properties []Property
 }
 
 // kind is the kind of a JSON value.
@@ -39,7 +41,7 @@ const (
 )
 
 func (s *scanner) reset(body []byte) {
-	s.b, s.i, s.keys, s.texts = body, 0, s.keys[:0], s.texts[:0]
+	s.b, s.i, s.keys, s.texts, s.properties = body, 0, s.keys[:0], s.texts[:0], s.properties[:0]
 }
 
 func (s *scanner) space() {

@@ -23,7 +23,7 @@ const (
 	hexTokenMin     = 16
 	mixedTokenMin   = 20
 	letterTokenMin  = 40 // no word is this long
-	uuidBytes       = 36 // the shortest token without a digit
+	uuidBytes       = 36 // a UUID in its text form, the shortest token without a digit
 
 	ibanDigitsMin    = 2 // its check digits
 	addressDigitsMin = 4 // one for each byte of an IPv4 address
@@ -263,7 +263,7 @@ func hasToken(text []byte) bool {
 
 // isToken judges a run of letters, digits, dashes and underscores.
 func isToken(run []byte) bool {
-	if len(run) >= hexTokenMin && isUUID(run) {
+	if holdsUUID(run) {
 		return true
 	}
 	letters, digits, changes := 0, 0, 0
@@ -301,6 +301,16 @@ func isToken(run []byte) bool {
 		// base64url may hold dashes; a title changes between letters and digits
 		// once or twice.
 		len(run) >= mixedTokenMin && upper && lower && changes >= 4
+}
+
+// holdsUUID looks for a UUID at the start of any word of a run: "form-8f14e45f-…".
+func holdsUUID(run []byte) bool {
+	for i := 0; i+uuidBytes <= len(run); i++ {
+		if (i == 0 || run[i-1] == '-' || run[i-1] == '_') && isUUID(run[i:]) {
+			return true
+		}
+	}
+	return false
 }
 
 // isUUID finds 8-4-4-4-12 hexadecimal digits at the start of a run.

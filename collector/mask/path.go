@@ -48,14 +48,19 @@ func (d *decoder) appendCampaign(dst, value []byte) []byte {
 	if !utf8.Valid(d.plain) {
 		return dst
 	}
-	for rest := d.plain; len(rest) > 0; {
-		r, size := utf8.DecodeRune(rest)
+	return cut(appendSeen(dst, d.plain), start+schemas.CampaignFieldBytesMax)
+}
+
+// appendSeen appends valid UTF-8 without the characters nobody sees.
+func appendSeen(dst, text []byte) []byte {
+	for len(text) > 0 {
+		r, size := utf8.DecodeRune(text)
 		if !unicode.Is(unicode.C, r) {
-			dst = append(dst, rest[:size]...)
+			dst = append(dst, text[:size]...)
 		}
-		rest = rest[size:]
+		text = text[size:]
 	}
-	return cut(dst, start+schemas.CampaignFieldBytesMax)
+	return dst
 }
 
 // look says what personal value the text holds, in any layer of its encoding.

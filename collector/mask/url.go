@@ -83,20 +83,27 @@ func AppendOrigin(dst, raw []byte) (origin []byte, ok bool) {
 // network, as does one whose labels make an address or a number together.
 // Labels that look like a token or a number become "masked".
 func AppendReferrerHost(dst, raw []byte) []byte {
-	start := len(dst)
 	u, ok := split(raw)
-	if !ok || !u.web() && !equalFold(u.scheme, "android-app") || isIPHost(u.host) {
+	if !ok || !u.web() && !equalFold(u.scheme, "android-app") {
 		return dst
 	}
-	rest := u.host
-	for first := true; len(rest) > 0; first = false {
+	return appendHost(dst, u.host)
+}
+
+// appendHost appends a host of somebody else, masked; nothing for an address.
+func appendHost(dst, host []byte) []byte {
+	if isIPHost(host) {
+		return dst
+	}
+	start := len(dst)
+	for first := true; len(host) > 0; first = false {
 		var label []byte
-		label, rest, _ = cutAt(rest, '.')
+		label, host, _ = cutAt(host, '.')
 		if !first {
 			dst = append(dst, '.')
 		}
 		if found(label) != nothing {
-			dst = append(dst, "masked"...)
+			dst = append(dst, maskedName...)
 			continue
 		}
 		dst = appendLower(dst, label)

@@ -1118,6 +1118,22 @@ type EnrichedEvent struct {
 	Source        *SourceRef  `protobuf:"bytes,24,opt,name=source,proto3" json:"source,omitempty"`
 	WriterId      string      `protobuf:"bytes,25,opt,name=writer_id,json=writerId,proto3" json:"writer_id,omitempty"`
 	RetentionDays uint32      `protobuf:"varint,26,opt,name=retention_days,json=retentionDays,proto3" json:"retention_days,omitempty"`
+	// As collected, of the same type; a page view has none, and a capture leaves
+	// only that a form was submitted.
+	//
+	// Types that are valid to be assigned to Detail:
+	//
+	//	*EnrichedEvent_Engagement
+	//	*EnrichedEvent_Click
+	//	*EnrichedEvent_FormAction
+	//	*EnrichedEvent_Custom
+	Detail isEnrichedEvent_Detail `protobuf_oneof:"detail"`
+	// As collected: the collector sent the record again from its spool.
+	Replayed bool `protobuf:"varint,31,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	// Names the acceptance: the first 16 bytes of the SHA-256 of the sealed address.
+	// All copies a collector sends of one acceptance have it in common, and no other
+	// record has it.
+	AcceptanceId  []byte `protobuf:"bytes,32,opt,name=acceptance_id,json=acceptanceId,proto3" json:"acceptance_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1334,18 +1350,106 @@ func (x *EnrichedEvent) GetRetentionDays() uint32 {
 	return 0
 }
 
+func (x *EnrichedEvent) GetDetail() isEnrichedEvent_Detail {
+	if x != nil {
+		return x.Detail
+	}
+	return nil
+}
+
+func (x *EnrichedEvent) GetEngagement() *Engagement {
+	if x != nil {
+		if x, ok := x.Detail.(*EnrichedEvent_Engagement); ok {
+			return x.Engagement
+		}
+	}
+	return nil
+}
+
+func (x *EnrichedEvent) GetClick() *Click {
+	if x != nil {
+		if x, ok := x.Detail.(*EnrichedEvent_Click); ok {
+			return x.Click
+		}
+	}
+	return nil
+}
+
+func (x *EnrichedEvent) GetFormAction() *FormAction {
+	if x != nil {
+		if x, ok := x.Detail.(*EnrichedEvent_FormAction); ok {
+			return x.FormAction
+		}
+	}
+	return nil
+}
+
+func (x *EnrichedEvent) GetCustom() *CustomEvent {
+	if x != nil {
+		if x, ok := x.Detail.(*EnrichedEvent_Custom); ok {
+			return x.Custom
+		}
+	}
+	return nil
+}
+
+func (x *EnrichedEvent) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
+}
+
+func (x *EnrichedEvent) GetAcceptanceId() []byte {
+	if x != nil {
+		return x.AcceptanceId
+	}
+	return nil
+}
+
+type isEnrichedEvent_Detail interface {
+	isEnrichedEvent_Detail()
+}
+
+type EnrichedEvent_Engagement struct {
+	Engagement *Engagement `protobuf:"bytes,27,opt,name=engagement,proto3,oneof"`
+}
+
+type EnrichedEvent_Click struct {
+	Click *Click `protobuf:"bytes,28,opt,name=click,proto3,oneof"`
+}
+
+type EnrichedEvent_FormAction struct {
+	FormAction *FormAction `protobuf:"bytes,29,opt,name=form_action,json=formAction,proto3,oneof"`
+}
+
+type EnrichedEvent_Custom struct {
+	Custom *CustomEvent `protobuf:"bytes,30,opt,name=custom,proto3,oneof"`
+}
+
+func (*EnrichedEvent_Engagement) isEnrichedEvent_Detail() {}
+
+func (*EnrichedEvent_Click) isEnrichedEvent_Detail() {}
+
+func (*EnrichedEvent_FormAction) isEnrichedEvent_Detail() {}
+
+func (*EnrichedEvent_Custom) isEnrichedEvent_Detail() {}
+
 // Drop is an accepted event that will not be a row in events. It carries what
 // the ledger needs and nothing of the event.
 type Drop struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	EventId       []byte                 `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
-	CompanyId     string                 `protobuf:"bytes,2,opt,name=company_id,json=companyId,proto3" json:"company_id,omitempty"`
-	SiteId        string                 `protobuf:"bytes,3,opt,name=site_id,json=siteId,proto3" json:"site_id,omitempty"`
-	ReceivedAtMs  int64                  `protobuf:"varint,4,opt,name=received_at_ms,json=receivedAtMs,proto3" json:"received_at_ms,omitempty"`
-	Stage         Stage                  `protobuf:"varint,5,opt,name=stage,proto3,enum=metiva.v1.Stage" json:"stage,omitempty"`
-	Reason        Reason                 `protobuf:"varint,6,opt,name=reason,proto3,enum=metiva.v1.Reason" json:"reason,omitempty"`
-	Source        *SourceRef             `protobuf:"bytes,7,opt,name=source,proto3" json:"source,omitempty"`
-	WriterId      string                 `protobuf:"bytes,8,opt,name=writer_id,json=writerId,proto3" json:"writer_id,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	EventId      []byte                 `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	CompanyId    string                 `protobuf:"bytes,2,opt,name=company_id,json=companyId,proto3" json:"company_id,omitempty"`
+	SiteId       string                 `protobuf:"bytes,3,opt,name=site_id,json=siteId,proto3" json:"site_id,omitempty"`
+	ReceivedAtMs int64                  `protobuf:"varint,4,opt,name=received_at_ms,json=receivedAtMs,proto3" json:"received_at_ms,omitempty"`
+	Stage        Stage                  `protobuf:"varint,5,opt,name=stage,proto3,enum=metiva.v1.Stage" json:"stage,omitempty"`
+	Reason       Reason                 `protobuf:"varint,6,opt,name=reason,proto3,enum=metiva.v1.Reason" json:"reason,omitempty"`
+	Source       *SourceRef             `protobuf:"bytes,7,opt,name=source,proto3" json:"source,omitempty"`
+	WriterId     string                 `protobuf:"bytes,8,opt,name=writer_id,json=writerId,proto3" json:"writer_id,omitempty"`
+	// As in EnrichedEvent. The id is empty when the record could not be read.
+	Replayed      bool   `protobuf:"varint,9,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	AcceptanceId  []byte `protobuf:"bytes,10,opt,name=acceptance_id,json=acceptanceId,proto3" json:"acceptance_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1434,6 +1538,20 @@ func (x *Drop) GetWriterId() string {
 		return x.WriterId
 	}
 	return ""
+}
+
+func (x *Drop) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
+}
+
+func (x *Drop) GetAcceptanceId() []byte {
+	if x != nil {
+		return x.AcceptanceId
+	}
+	return nil
 }
 
 // EnrichedRecord is the value of a record on events.enriched: each accepted
@@ -1706,7 +1824,7 @@ const file_metiva_v1_event_proto_rawDesc = "" +
 	"\x03asn\x18\a \x01(\rR\x03asn\x12\x1f\n" +
 	"\vprefix_bits\x18\b \x01(\rR\n" +
 	"prefixBits\x12*\n" +
-	"\x11database_build_ms\x18\t \x01(\x03R\x0fdatabaseBuildMs\"\xb4\a\n" +
+	"\x11database_build_ms\x18\t \x01(\x03R\x0fdatabaseBuildMs\"\xce\t\n" +
 	"\rEnrichedEvent\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\fR\aeventId\x12\x1d\n" +
 	"\n" +
@@ -1739,7 +1857,17 @@ const file_metiva_v1_event_proto_rawDesc = "" +
 	"\x0esealed_address\x18\x17 \x01(\fR\rsealedAddress\x12,\n" +
 	"\x06source\x18\x18 \x01(\v2\x14.metiva.v1.SourceRefR\x06source\x12\x1b\n" +
 	"\twriter_id\x18\x19 \x01(\tR\bwriterId\x12%\n" +
-	"\x0eretention_days\x18\x1a \x01(\rR\rretentionDays\"\x9d\x02\n" +
+	"\x0eretention_days\x18\x1a \x01(\rR\rretentionDays\x127\n" +
+	"\n" +
+	"engagement\x18\x1b \x01(\v2\x15.metiva.v1.EngagementH\x00R\n" +
+	"engagement\x12(\n" +
+	"\x05click\x18\x1c \x01(\v2\x10.metiva.v1.ClickH\x00R\x05click\x128\n" +
+	"\vform_action\x18\x1d \x01(\v2\x15.metiva.v1.FormActionH\x00R\n" +
+	"formAction\x120\n" +
+	"\x06custom\x18\x1e \x01(\v2\x16.metiva.v1.CustomEventH\x00R\x06custom\x12\x1a\n" +
+	"\breplayed\x18\x1f \x01(\bR\breplayed\x12#\n" +
+	"\racceptance_id\x18  \x01(\fR\facceptanceIdB\b\n" +
+	"\x06detail\"\xde\x02\n" +
 	"\x04Drop\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\fR\aeventId\x12\x1d\n" +
 	"\n" +
@@ -1749,7 +1877,10 @@ const file_metiva_v1_event_proto_rawDesc = "" +
 	"\x05stage\x18\x05 \x01(\x0e2\x10.metiva.v1.StageR\x05stage\x12)\n" +
 	"\x06reason\x18\x06 \x01(\x0e2\x11.metiva.v1.ReasonR\x06reason\x12,\n" +
 	"\x06source\x18\a \x01(\v2\x14.metiva.v1.SourceRefR\x06source\x12\x1b\n" +
-	"\twriter_id\x18\b \x01(\tR\bwriterId\"q\n" +
+	"\twriter_id\x18\b \x01(\tR\bwriterId\x12\x1a\n" +
+	"\breplayed\x18\t \x01(\bR\breplayed\x12#\n" +
+	"\racceptance_id\x18\n" +
+	" \x01(\fR\facceptanceId\"q\n" +
 	"\x0eEnrichedRecord\x120\n" +
 	"\x05event\x18\x01 \x01(\v2\x18.metiva.v1.EnrichedEventH\x00R\x05event\x12%\n" +
 	"\x04drop\x18\x02 \x01(\v2\x0f.metiva.v1.DropH\x00R\x04dropB\x06\n" +
@@ -1866,18 +1997,22 @@ var file_metiva_v1_event_proto_depIdxs = []int32{
 	3,  // 17: metiva.v1.EnrichedEvent.bot:type_name -> metiva.v1.BotClass
 	11, // 18: metiva.v1.EnrichedEvent.resolution:type_name -> metiva.v1.Resolution
 	21, // 19: metiva.v1.EnrichedEvent.source:type_name -> metiva.v1.SourceRef
-	22, // 20: metiva.v1.Drop.stage:type_name -> metiva.v1.Stage
-	23, // 21: metiva.v1.Drop.reason:type_name -> metiva.v1.Reason
-	21, // 22: metiva.v1.Drop.source:type_name -> metiva.v1.SourceRef
-	12, // 23: metiva.v1.EnrichedRecord.event:type_name -> metiva.v1.EnrichedEvent
-	13, // 24: metiva.v1.EnrichedRecord.drop:type_name -> metiva.v1.Drop
-	22, // 25: metiva.v1.LedgerEntry.stage:type_name -> metiva.v1.Stage
-	23, // 26: metiva.v1.LedgerEntry.reason:type_name -> metiva.v1.Reason
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	6,  // 20: metiva.v1.EnrichedEvent.engagement:type_name -> metiva.v1.Engagement
+	7,  // 21: metiva.v1.EnrichedEvent.click:type_name -> metiva.v1.Click
+	8,  // 22: metiva.v1.EnrichedEvent.form_action:type_name -> metiva.v1.FormAction
+	9,  // 23: metiva.v1.EnrichedEvent.custom:type_name -> metiva.v1.CustomEvent
+	22, // 24: metiva.v1.Drop.stage:type_name -> metiva.v1.Stage
+	23, // 25: metiva.v1.Drop.reason:type_name -> metiva.v1.Reason
+	21, // 26: metiva.v1.Drop.source:type_name -> metiva.v1.SourceRef
+	12, // 27: metiva.v1.EnrichedRecord.event:type_name -> metiva.v1.EnrichedEvent
+	13, // 28: metiva.v1.EnrichedRecord.drop:type_name -> metiva.v1.Drop
+	22, // 29: metiva.v1.LedgerEntry.stage:type_name -> metiva.v1.Stage
+	23, // 30: metiva.v1.LedgerEntry.reason:type_name -> metiva.v1.Reason
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_metiva_v1_event_proto_init() }
@@ -1892,6 +2027,12 @@ func file_metiva_v1_event_proto_init() {
 		(*CollectedEvent_FormAction)(nil),
 		(*CollectedEvent_Custom)(nil),
 		(*CollectedEvent_FormCapture)(nil),
+	}
+	file_metiva_v1_event_proto_msgTypes[7].OneofWrappers = []any{
+		(*EnrichedEvent_Engagement)(nil),
+		(*EnrichedEvent_Click)(nil),
+		(*EnrichedEvent_FormAction)(nil),
+		(*EnrichedEvent_Custom)(nil),
 	}
 	file_metiva_v1_event_proto_msgTypes[9].OneofWrappers = []any{
 		(*EnrichedRecord_Event)(nil),

@@ -24,6 +24,8 @@ type labels struct {
 	verdicts map[metivav1.Verdict]string
 	stages   map[metivav1.Stage]string
 	reasons  map[metivav1.Reason]string
+	clicks   map[metivav1.ClickKind]string
+	actions  map[metivav1.FormActionKind]string
 }
 
 // New makes a store on a connection whose database was migrated.
@@ -36,6 +38,8 @@ func New(conn *clickhouse.Conn) *Store {
 		verdicts: schemas.Labels(metivav1.Verdict(0)),
 		stages:   schemas.Labels(metivav1.Stage(0)),
 		reasons:  schemas.Labels(metivav1.Reason(0)),
+		clicks:   schemas.Labels(metivav1.ClickKind(0)),
+		actions:  schemas.Labels(metivav1.FormActionKind(0)),
 	}}
 }
 
@@ -103,8 +107,11 @@ func (s *Store) eventColumns(rows []EventRow) []clickhouse.Column {
 		text("writer_id", (*event).GetWriterId),
 		column("retention_days", rows, func(r *EventRow) uint32 { return r.Event.GetRetentionDays() }),
 		column("expires_at", rows, func(r *EventRow) time.Time { return r.ExpiresAt }),
+		binary("acceptance_id", (*event).GetAcceptanceId),
+		column("replayed", rows, func(r *EventRow) bool { return r.Event.GetReplayed() }),
 	}
-	return append(columns, s.resolutionColumns(rows)...)
+	columns = append(columns, s.resolutionColumns(rows)...)
+	return append(columns, s.detailColumns(rows)...)
 }
 
 func (s *Store) resolutionColumns(rows []EventRow) []clickhouse.Column {
@@ -127,6 +134,33 @@ func (s *Store) resolutionColumns(rows []EventRow) []clickhouse.Column {
 	}
 }
 
+// detailColumns are empty for the types they do not belong to.
+func (s *Store) detailColumns(rows []EventRow) []clickhouse.Column {
+	text := func(name string, value func(*metivav1.EnrichedEvent) string) clickhouse.Column {
+		return column(name, rows, func(r *EventRow) string { return value(r.Event) })
+	}
+	type event = metivav1.EnrichedEvent
+	return []clickhouse.Column{
+		column("engagement_ms", rows, func(r *EventRow) uint32 { return r.Event.GetEngagement().GetVisibleMs() }),
+		column("scroll_percent", rows, func(r *EventRow) uint8 { return uint8(r.Event.GetEngagement().GetScrollPercent()) }),
+		text("click_kind", func(e *event) string { return labelOrEmpty(s.labels.clicks, e.GetClick().GetKind()) }),
+		text("click_host", func(e *event) string { return e.GetClick().GetTargetHost() }),
+		text("click_path", func(e *event) string { return e.GetClick().GetTargetPath() }),
+		text("form_action", func(e *event) string { return labelOrEmpty(s.labels.actions, e.GetFormAction().GetKind()) }),
+		text("form_id", func(e *event) string { return e.GetFormAction().GetFormId() }),
+		text("custom_name", func(e *event) string { return e.GetCustom().GetName() }),
+		column("custom_properties", rows, func(r *EventRow) map[string]string { return r.Event.GetCustom().GetProperties() }),
+	}
+}
+
+// labelOrEmpty names a value that an event need not have.
+func labelOrEmpty[E ~int32](names map[E]string, v E) string {
+	if v == 0 {
+		return ""
+	}
+	return label(names, v)
+}
+
 // InsertDrops writes rows into drops under a deduplication token.
 func (s *Store) InsertDrops(ctx context.Context, token string, rows []DropRow) error {
 	return s.conn.Insert(ctx, TableDrops, token, []clickhouse.Column{
@@ -140,6 +174,8 @@ func (s *Store) InsertDrops(ctx context.Context, token string, rows []DropRow) e
 		column("source_partition", rows, func(r *DropRow) int32 { return r.Source.Partition }),
 		column("source_offset", rows, func(r *DropRow) int64 { return r.Source.Offset }),
 		column("writer_id", rows, func(r *DropRow) string { return r.WriterID }),
+		column("acceptance_id", rows, func(r *DropRow) []byte { return r.Acceptance[:] }),
+		column("replayed", rows, func(r *DropRow) bool { return r.Replayed }),
 	})
 }
 

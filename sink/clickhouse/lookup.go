@@ -5,23 +5,52 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/schemas"
 )
 
-// Identity is an accepted event: what was sent, and the acceptance of it.
+// Identity is one record of events.collected: what was sent, and where it stands.
 type Identity struct {
 	Key    EventKey
 	Source Source
 }
 
+// Wanted is what is looked up of one record.
+type Wanted struct {
+	Identity   Identity
+	Acceptance AcceptanceID
+	// ReceivedAt bounds the search for copies, which share it.
+	ReceivedAt time.Time
+}
+
 // Stored is what ClickHouse already has of a batch.
 type Stored struct {
-	// Identities are the acceptances that have their row, in events or drops.
+	// Identities are the records that have their row, in events or drops.
 	Identities map[Identity]bool
 	// Events are the event ids that have a row in events, under any source.
 	Events map[EventKey]bool
+	// Copies are the acceptances that have a row, in events or drops.
+	Copies map[Acceptance]Copies
+}
+
+// Copies says which copies of an acceptance are there.
+type Copies struct {
+	// First is one the collector sent for the first time, Replayed one it sent
+	// again.
+	First, Replayed bool
+}
+
+// Add adds a copy.
+func (c Copies) Add(replayed bool) Copies {
+	return Copies{First: c.First || !replayed, Replayed: c.Replayed || replayed}
+}
+
+func (s *Stored) addCopy(a Acceptance, replayed bool) {
+	if a.Known() {
+		s.Copies[a] = s.Copies[a].Add(replayed)
+	}
 }
 
 // lookupChunk bounds the parameters of one look-up, which travel in a URL: 32
@@ -31,23 +60,34 @@ const lookupChunk = 4096
 // Events are looked up by event id, which is in the table's order after the
 // day, so the query reads the granules that can hold one of the ids. The time
 // of receipt is no filter: a client may send an event again at any later time.
-const lookupEvents = `SELECT company_id, event_id, source_partition, source_offset FROM events
+const lookupEvents = `SELECT company_id, event_id, source_partition, source_offset, acceptance_id, replayed FROM events
 WHERE tenant_bucket IN {buckets:Array(UInt8)} AND company_id IN {companies:Array(String)}
 AND event_id IN (
 	SELECT toFixedString(unhex(substring({ids:String}, number * 32 + 1, 32)), 16) FROM numbers({n:UInt64})
 )`
 
 // Drops are looked up by source alone, which is their identity.
-const lookupDrops = `SELECT company_id, event_id, source_partition, source_offset FROM drops
+const lookupDrops = `SELECT company_id, event_id, source_partition, source_offset, acceptance_id, replayed FROM drops
 WHERE tenant_bucket IN {buckets:Array(UInt8)} AND company_id IN {companies:Array(String)}
 AND (source_partition, source_offset) IN (
 	SELECT arrayJoin(arrayZip({partitions:Array(Int32)}, {offsets:Array(Int64)}))
 )`
 
-// Find tells which of the identities, or of their event ids, have rows.
-func (s *Store) Find(ctx context.Context, identities []Identity) (Stored, error) {
-	stored := Stored{Identities: make(map[Identity]bool), Events: make(map[EventKey]bool)}
-	for chunk := range slices.Chunk(identities, lookupChunk) {
+// Copies among the drops are looked up by acceptance: their event id may not be
+// known. The time of receipt, which an index knows the range of, is the same in
+// all copies, so this reads little more than the batch's own seconds.
+const lookupCopies = `SELECT company_id, acceptance_id, replayed FROM drops
+WHERE tenant_bucket IN {buckets:Array(UInt8)} AND company_id IN {companies:Array(String)}
+AND received_at >= {from:DateTime64(3, 'UTC')} AND received_at <= {to:DateTime64(3, 'UTC')}
+AND acceptance_id IN (
+	SELECT toFixedString(unhex(substring({ids:String}, number * 32 + 1, 32)), 16) FROM numbers({n:UInt64})
+)`
+
+// Find tells which of the records, of their event ids, or of the copies of their
+// acceptances have rows.
+func (s *Store) Find(ctx context.Context, wanted []Wanted) (Stored, error) {
+	stored := Stored{Identities: make(map[Identity]bool), Events: make(map[EventKey]bool), Copies: make(map[Acceptance]Copies)}
+	for chunk := range slices.Chunk(wanted, lookupChunk) {
 		if err := s.findChunk(ctx, chunk, &stored); err != nil {
 			return Stored{}, err
 		}
@@ -55,51 +95,98 @@ func (s *Store) Find(ctx context.Context, identities []Identity) (Stored, error)
 	return stored, nil
 }
 
-func (s *Store) findChunk(ctx context.Context, identities []Identity, stored *Stored) error {
-	var (
-		companies  []string
-		buckets    []uint8
-		ids        = make([]byte, 0, len(identities)*2*schemas.IDBytes)
-		partitions = make([]int32, 0, len(identities))
-		offsets    = make([]int64, 0, len(identities))
-	)
+// chunk is the parameters of one chunk's look-ups.
+type chunk struct {
+	companies      []string
+	buckets        []uint8
+	events, copies []byte // ids in hexadecimal
+	partitions     []int32
+	offsets        []int64
+	from, to       time.Time // of the copies
+}
+
+func newChunk(wanted []Wanted) chunk {
+	c := chunk{
+		events:     make([]byte, 0, len(wanted)*2*schemas.IDBytes),
+		copies:     make([]byte, 0, len(wanted)*2*schemas.IDBytes),
+		partitions: make([]int32, 0, len(wanted)),
+		offsets:    make([]int64, 0, len(wanted)),
+	}
 	known := make(map[string]bool)
-	for _, identity := range identities {
-		if company := identity.Key.CompanyID; !known[company] {
+	for i := range wanted {
+		w := &wanted[i]
+		if company := w.Identity.Key.CompanyID; !known[company] {
 			known[company] = true
-			companies = append(companies, company)
-			if b := schemas.TenantBucket(company); !slices.Contains(buckets, b) {
-				buckets = append(buckets, b)
+			c.companies = append(c.companies, company)
+			if b := schemas.TenantBucket(company); !slices.Contains(c.buckets, b) {
+				c.buckets = append(c.buckets, b)
 			}
 		}
-		ids = hex.AppendEncode(ids, identity.Key.EventID[:])
-		partitions = append(partitions, identity.Source.Partition)
-		offsets = append(offsets, identity.Source.Offset)
+		c.events = hex.AppendEncode(c.events, w.Identity.Key.EventID[:])
+		c.partitions = append(c.partitions, w.Identity.Source.Partition)
+		c.offsets = append(c.offsets, w.Identity.Source.Offset)
+		if w.Acceptance == (AcceptanceID{}) {
+			continue
+		}
+		if len(c.copies) == 0 || w.ReceivedAt.Before(c.from) {
+			c.from = w.ReceivedAt
+		}
+		if len(c.copies) == 0 || w.ReceivedAt.After(c.to) {
+			c.to = w.ReceivedAt
+		}
+		c.copies = hex.AppendEncode(c.copies, w.Acceptance[:])
 	}
-	tenants := []clickhouse.Option{clickhouse.Param("buckets", buckets), clickhouse.Param("companies", companies)}
+	return c
+}
 
-	err := s.eachIdentity(ctx, lookupEvents, func(found Identity) {
-		stored.Identities[found] = true
-		stored.Events[found.Key] = true
-	}, append(tenants, clickhouse.Param("ids", string(ids)), clickhouse.Param("n", len(identities))))
+func (s *Store) findChunk(ctx context.Context, wanted []Wanted, stored *Stored) error {
+	c := newChunk(wanted)
+	with := func(options ...clickhouse.Option) []clickhouse.Option {
+		return append(options, clickhouse.Param("buckets", c.buckets), clickhouse.Param("companies", c.companies))
+	}
+	err := s.eachRow(ctx, lookupEvents, func(found Wanted, replayed bool) {
+		stored.Identities[found.Identity] = true
+		stored.Events[found.Identity.Key] = true
+		stored.addCopy(Acceptance{CompanyID: found.Identity.Key.CompanyID, ID: found.Acceptance}, replayed)
+	}, with(clickhouse.Param("ids", string(c.events)), clickhouse.Param("n", len(wanted))))
 	if err != nil {
 		return fmt.Errorf("looking up stored events: %w", err)
 	}
-	err = s.eachIdentity(ctx, lookupDrops, func(found Identity) { stored.Identities[found] = true },
-		append(tenants, clickhouse.Param("partitions", partitions), clickhouse.Param("offsets", offsets)))
+	err = s.eachRow(ctx, lookupDrops, func(found Wanted, replayed bool) {
+		stored.Identities[found.Identity] = true
+		stored.addCopy(Acceptance{CompanyID: found.Identity.Key.CompanyID, ID: found.Acceptance}, replayed)
+	}, with(clickhouse.Param("partitions", c.partitions), clickhouse.Param("offsets", c.offsets)))
 	if err != nil {
 		return fmt.Errorf("looking up stored drops: %w", err)
+	}
+	if len(c.copies) == 0 {
+		return nil
+	}
+	err = s.conn.Each(ctx, lookupCopies, func(scan func(...any) error) error {
+		var a Acceptance
+		var replayed bool
+		if err := scan(&a.CompanyID, &a.ID, &replayed); err != nil {
+			return err
+		}
+		stored.addCopy(a, replayed)
+		return nil
+	}, with(clickhouse.Param("ids", string(c.copies)), clickhouse.Param("n", len(c.copies)/(2*schemas.IDBytes)),
+		clickhouse.Param("from", c.from), clickhouse.Param("to", c.to))...)
+	if err != nil {
+		return fmt.Errorf("looking up copies among the drops: %w", err)
 	}
 	return nil
 }
 
-func (s *Store) eachIdentity(ctx context.Context, sql string, found func(Identity), options []clickhouse.Option) error {
+func (s *Store) eachRow(ctx context.Context, sql string, found func(w Wanted, replayed bool), options []clickhouse.Option) error {
 	return s.conn.Each(ctx, sql, func(scan func(...any) error) error {
-		var identity Identity
-		if err := scan(&identity.Key.CompanyID, &identity.Key.EventID, &identity.Source.Partition, &identity.Source.Offset); err != nil {
+		var w Wanted
+		var replayed bool
+		id := &w.Identity
+		if err := scan(&id.Key.CompanyID, &id.Key.EventID, &id.Source.Partition, &id.Source.Offset, &w.Acceptance, &replayed); err != nil {
 			return err
 		}
-		found(identity)
+		found(w, replayed)
 		return nil
 	}, options...)
 }

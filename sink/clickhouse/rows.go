@@ -21,6 +21,19 @@ type EventKey struct {
 	EventID   [schemas.IDBytes]byte
 }
 
+// AcceptanceID is the same in all copies a collector sent of one acceptance (ADR
+// 0018). Zero is unknown.
+type AcceptanceID [schemas.IDBytes]byte
+
+// Acceptance is an acceptance within its tenant.
+type Acceptance struct {
+	CompanyID string
+	ID        AcceptanceID
+}
+
+// Known reports whether the record could be read far enough to tell.
+func (a Acceptance) Known() bool { return a.ID != AcceptanceID{} }
+
 // EventRow is one row of events. Position is the offset of its record on
 // events.enriched.
 type EventRow struct {
@@ -39,6 +52,9 @@ type DropRow struct {
 	Reason     metivav1.Reason
 	Source     Source
 	WriterID   string
+	Acceptance AcceptanceID
+	// Replayed marks a record the collector sent again; not a reason.
+	Replayed bool
 }
 
 // LedgerRow is one row of ledger_edge.

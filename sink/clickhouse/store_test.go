@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -50,19 +51,36 @@ var columnNames = map[string]string{
 	"resolution.database_build_ms": "database_build_at",
 	"source.partition":             "source_partition",
 	"source.offset":                "source_offset",
+	"engagement.visible_ms":        "engagement_ms",
+	"engagement.scroll_percent":    "scroll_percent",
+	"click.kind":                   "click_kind",
+	"click.target_host":            "click_host",
+	"click.target_path":            "click_path",
+	"form_action.kind":             "form_action",
+	"form_action.form_id":          "form_id",
+	"custom.name":                  "custom_name",
+	"custom.properties":            "custom_properties",
 }
 
 // fill sets every field of a message to a value of its own and lists the
-// fields' paths.
-func fill(m protoreflect.Message, prefix string, n *int) (paths []string) {
+// fields' paths. Of a choice of details it sets one.
+func fill(m protoreflect.Message, prefix string, detail protoreflect.Name, n *int) (paths []string) {
 	fields := m.Descriptor().Fields()
 	for i := range fields.Len() {
 		f := fields.Get(i)
-		if f.Kind() == protoreflect.MessageKind {
-			paths = append(paths, fill(m.Mutable(f).Message(), prefix+string(f.Name())+".", n)...)
+		if f.ContainingOneof() != nil && f.Name() != detail {
+			continue
+		}
+		if f.Kind() == protoreflect.MessageKind && !f.IsMap() {
+			paths = append(paths, fill(m.Mutable(f).Message(), prefix+string(f.Name())+".", detail, n)...)
 			continue
 		}
 		*n++
+		if f.IsMap() {
+			paths = append(paths, prefix+string(f.Name()))
+			m.Mutable(f).Map().Set(protoreflect.ValueOfString("key").MapKey(), protoreflect.ValueOfString("value"))
+			continue
+		}
 		paths = append(paths, prefix+string(f.Name()))
 		var v protoreflect.Value
 		switch f.Kind() {
@@ -82,6 +100,8 @@ func fill(m protoreflect.Message, prefix string, n *int) (paths []string) {
 			v = protoreflect.ValueOfUint32(uint32(*n))
 		case protoreflect.FloatKind:
 			v = protoreflect.ValueOfFloat32(0.5)
+		case protoreflect.BoolKind:
+			v = protoreflect.ValueOfBool(true)
 		}
 		m.Set(f, v)
 	}
@@ -92,16 +112,10 @@ func TestEveryFieldOfTheEventHasItsColumn(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	c := migrated(t)
-	e := new(metivav1.EnrichedEvent)
-	n := 0
-	paths := fill(e.ProtoReflect(), "", &n)
-	e.Consent = metivav1.ConsentState_CONSENT_STATE_ANALYTICS
-
+	s := New(c)
 	defaults := make(map[string]string)
-	for _, sql := range []string{
-		"SELECT name, default_expression FROM system.columns WHERE database = currentDatabase() AND table = 'events'",
-	} {
-		err := c.Each(ctx, sql, func(scan func(...any) error) error {
+	err := c.Each(ctx, "SELECT name, default_expression FROM system.columns WHERE database = currentDatabase() AND table = 'events'",
+		func(scan func(...any) error) error {
 			var name, expression string
 			if err := scan(&name, &expression); err != nil {
 				return err
@@ -109,27 +123,11 @@ func TestEveryFieldOfTheEventHasItsColumn(t *testing.T) {
 			defaults[name] = expression
 			return nil
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	column := make(map[string]string)
-	for _, path := range paths {
-		name, ok := columnNames[path]
-		if !ok {
-			name = path
-			if base, isTime := strings.CutSuffix(path, "_ms"); isTime {
-				name = base
-			}
-		}
-		if _, ok := defaults[name]; !ok {
-			t.Errorf("field %s has no column %s", path, name)
-		}
-		column[name] = path
+	if err != nil {
+		t.Fatal(err)
 	}
 	inserted := make(map[string]bool)
-	s := New(c)
-	for _, col := range s.eventColumns([]EventRow{{Event: e, ExpiresAt: time.Now()}}) {
+	for _, col := range s.eventColumns([]EventRow{{Event: &metivav1.EnrichedEvent{}}}) {
 		inserted[col.Name] = true
 	}
 	for name, expression := range defaults {
@@ -137,22 +135,47 @@ func TestEveryFieldOfTheEventHasItsColumn(t *testing.T) {
 			t.Errorf("column %s is not written", name)
 		}
 	}
-	for name := range column {
-		if !inserted[name] {
-			t.Errorf("column %s is not written", name)
-		}
+	details := (&metivav1.EnrichedEvent{}).ProtoReflect().Descriptor().Oneofs().ByName("detail").Fields()
+	for i := range details.Len() {
+		checkColumns(t, c, s, details.Get(i).Name(), inserted)
 	}
+}
+
+// checkColumns writes an event with one of the details and every other field, and
+// finds each value in its column.
+func checkColumns(t *testing.T, c *clickhouse.Conn, s *Store, detail protoreflect.Name, inserted map[string]bool) {
+	t.Helper()
+	ctx := context.Background()
+	e := new(metivav1.EnrichedEvent)
+	n := 0
+	column := make(map[string]string)
+	for _, path := range fill(e.ProtoReflect(), "", detail, &n) {
+		name, ok := columnNames[path]
+		if !ok {
+			name = path
+			if base, isTime := strings.CutSuffix(path, "_ms"); isTime {
+				name = base
+			}
+		}
+		if !inserted[name] {
+			t.Errorf("field %s has no column %s that is written", path, name)
+			continue
+		}
+		column[name] = path
+	}
+	e.Consent, e.CompanyId = metivav1.ConsentState_CONSENT_STATE_ANALYTICS, "cmp_"+string(detail)
 	// Every field's value arrives: the row differs from that of an event
 	// without the field.
 	if err := s.InsertEvents(ctx, "", []EventRow{{Event: e, ExpiresAt: time.Now().AddDate(1, 0, 0)}}); err != nil {
 		t.Fatal(err)
 	}
 	for name, path := range column {
-		var isDefault uint8
-		if err := c.QueryRow(ctx, "SELECT "+name+" = defaultValueOfArgumentType("+name+") FROM events").Scan(&isDefault); err != nil {
+		var isDefault bool
+		sql := "SELECT " + name + " = defaultValueOfArgumentType(" + name + ") FROM events WHERE company_id = {company:String}"
+		if err := c.QueryRow(ctx, "SELECT toBool(x) FROM ("+strings.Replace(sql, " FROM", " AS x FROM", 1)+")", clickhouse.Param("company", e.GetCompanyId())).Scan(&isDefault); err != nil {
 			t.Fatal(err)
 		}
-		if isDefault == 1 {
+		if isDefault {
 			t.Errorf("the value of field %s did not reach column %s", path, name)
 		}
 	}
@@ -165,9 +188,13 @@ func testRow(company string, n int64) EventRow {
 		Position: n, ExpiresAt: time.Now().AddDate(1, 0, 0).UTC(),
 		Event: &metivav1.EnrichedEvent{
 			EventId: id, CompanyId: company, SiteId: "sit_1", ReceivedAtMs: time.Now().UnixMilli(), VisitKey: make([]byte, 16),
-			Source: &metivav1.SourceRef{Partition: 2, Offset: n},
+			Source: &metivav1.SourceRef{Partition: 2, Offset: n}, AcceptanceId: append([]byte("acceptance"), id[:6]...),
 		},
 	}
+}
+
+func wantedOf(r EventRow) Wanted {
+	return Wanted{Identity: identityOf(r), Acceptance: AcceptanceID(r.Event.GetAcceptanceId()), ReceivedAt: time.UnixMilli(r.Event.GetReceivedAtMs())}
 }
 
 func identityOf(r EventRow) Identity {
@@ -198,9 +225,9 @@ func TestFind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked := []Identity{identityOf(event), identityOf(elsewhere), d, identityOf(resent), identityOf(absent), unreadable}
+	asked := []Wanted{wantedOf(event), wantedOf(elsewhere), {Identity: d}, wantedOf(resent), wantedOf(absent), {Identity: unreadable}}
 	for range lookupChunk { // more than one chunk
-		asked = append(asked, identityOf(testRow("cmp_c", int64(len(asked)))))
+		asked = append(asked, wantedOf(testRow("cmp_c", int64(len(asked)))))
 	}
 	stored, err := s.Find(ctx, asked)
 	if err != nil {
@@ -233,6 +260,56 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// TestFindCopies: a copy of an acceptance is found in either table, under any
+// source and any event id, of its own tenant only, and with whether it was sent
+// before.
+func TestFindCopies(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := New(migrated(t))
+	at := time.Now().UTC().Truncate(time.Millisecond)
+	event, replayed := testRow("cmp_a", 1), testRow("cmp_a", 2)
+	replayed.Event.Replayed = true
+	if err := s.InsertEvents(ctx, "e", []EventRow{event, replayed}); err != nil {
+		t.Fatal(err)
+	}
+	drop := func(n byte, replayed bool) DropRow {
+		return DropRow{
+			Key: EventKey{CompanyID: "cmp_a", EventID: [16]byte{n}}, SiteID: "sit_1", ReceivedAt: at.Add(time.Duration(n) * time.Hour), Stage: metivav1.Stage_STAGE_ENRICH,
+			Reason: metivav1.Reason_REASON_ERASED, Source: Source{Partition: 2, Offset: int64(100 + n)}, Acceptance: AcceptanceID{n, 1}, Replayed: replayed,
+		}
+	}
+	if err := s.InsertDrops(ctx, "d", []DropRow{drop(3, false), drop(4, true), drop(5, false)}); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := func(company string, id AcceptanceID, event byte, hours int) Wanted {
+		return Wanted{
+			Identity:   Identity{Key: EventKey{CompanyID: company, EventID: [16]byte{event, 15: 1}}, Source: Source{Partition: 9, Offset: int64(event)}},
+			Acceptance: id, ReceivedAt: at.Add(time.Duration(hours) * time.Hour),
+		}
+	}
+	of := func(r EventRow) AcceptanceID { return AcceptanceID(r.Event.GetAcceptanceId()) }
+	stored, err := s.Find(ctx, []Wanted{
+		elsewhere("cmp_a", of(event), 1, 0), elsewhere("cmp_a", of(replayed), 2, 0), elsewhere("cmp_a", AcceptanceID{3, 1}, 77, 3), elsewhere("cmp_a", AcceptanceID{4, 1}, 4, 4),
+		elsewhere("cmp_b", AcceptanceID{5, 1}, 5, 5), elsewhere("cmp_a", AcceptanceID{9, 1}, 9, 5), elsewhere("cmp_a", AcceptanceID{}, 10, 0),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[Acceptance]Copies{
+		{"cmp_a", of(event)}: {First: true}, {"cmp_a", of(replayed)}: {Replayed: true},
+		{"cmp_a", AcceptanceID{3, 1}}: {First: true}, {"cmp_a", AcceptanceID{4, 1}}: {Replayed: true},
+		// Asked for by another tenant, found as its own tenant's.
+		{"cmp_a", AcceptanceID{5, 1}}: {First: true},
+	}
+	if !maps.Equal(stored.Copies, want) {
+		t.Errorf("found %v, want %v", stored.Copies, want)
+	}
+	if len(stored.Identities) != 2 {
+		t.Errorf("found %d identities, want the two events", len(stored.Identities))
+	}
+}
+
 func TestTheTablesHoldTheInvariants(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -242,7 +319,8 @@ func TestTheTablesHoldTheInvariants(t *testing.T) {
 		"name without its verdict": func(e *metivav1.EnrichedEvent) {
 			e.Resolution = &metivav1.Resolution{Name: "KPN", Verdict: metivav1.Verdict_VERDICT_ISP}
 		},
-		"no tenant": func(e *metivav1.EnrichedEvent) { e.CompanyId = "" },
+		"no tenant":             func(e *metivav1.EnrichedEvent) { e.CompanyId = "" },
+		"click without consent": func(e *metivav1.EnrichedEvent) { e.Type = metivav1.EventType_EVENT_TYPE_CLICK },
 	} {
 		r := testRow("cmp_a", 1)
 		breakIt(r.Event)

@@ -1,9 +1,11 @@
 package analytics
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -39,6 +41,7 @@ type event struct {
 	company, verdict, account, name string
 	visit                           byte
 	minutes                         int
+	kind                            string // page_view when empty
 }
 
 func insertEvents(t *testing.T, c *clickhouse.Conn, events ...event) {
@@ -48,7 +51,7 @@ func insertEvents(t *testing.T, c *clickhouse.Conn, events ...event) {
 	at, expires, kind, verdict := make([]time.Time, n), make([]time.Time, n), make([]string, n), make([]string, n)
 	account, name, confidence, source := make([]string, n), make([]string, n), make([]float32, n), make([]string, n)
 	for i, e := range events {
-		bucket[i], company[i], kind[i], verdict[i] = schemas.TenantBucket(e.company), e.company, "page_view", e.verdict
+		bucket[i], company[i], kind[i], verdict[i] = schemas.TenantBucket(e.company), e.company, cmp.Or(e.kind, "page_view"), e.verdict
 		id[i], visit[i] = []byte{byte(i), 1}, []byte{e.visit}
 		at[i], expires[i] = from.Add(time.Duration(e.minutes)*time.Minute), time.Now().AddDate(1, 0, 0)
 		account[i], name[i], confidence[i], source[i] = e.account, e.name, 0.75, "asn"
@@ -61,6 +64,7 @@ func insertEvents(t *testing.T, c *clickhouse.Conn, events ...event) {
 		{Name: "received_at", Values: at},
 		{Name: "expires_at", Values: expires},
 		{Name: "type", Values: kind},
+		{Name: "consent", Values: slices.Repeat([]string{"analytics"}, n)},
 		{Name: "verdict", Values: verdict},
 		{Name: "account_id", Values: account},
 		{Name: "account_name", Values: name},
@@ -77,10 +81,10 @@ func TestReaderSeesItsTenantOnly(t *testing.T) {
 	ctx := context.Background()
 	c := migrated(t)
 	insertEvents(t, c,
-		event{"cmp_a", "company", "ing.nl", "ING", 1, 1}, event{"cmp_a", "company", "ing.nl", "ING Bank", 1, 2}, event{"cmp_a", "company", "ing.nl", "ING Bank", 2, 3},
-		event{"cmp_a", "company", "tue.nl", "TU/e", 3, 4}, event{"cmp_a", "isp", "", "", 4, 5}, event{"cmp_a", "bot", "", "", 5, 6},
-		event{"cmp_a", "company", "late.nl", "Late", 6, 3000},
-		event{"cmp_b", "company", "secret.nl", "Secret", 7, 1},
+		event{"cmp_a", "company", "ing.nl", "ING", 1, 1, ""}, event{"cmp_a", "company", "ing.nl", "ING Bank", 1, 2, ""}, event{"cmp_a", "company", "ing.nl", "ING Bank", 2, 3, ""},
+		event{"cmp_a", "company", "tue.nl", "TU/e", 3, 4, ""}, event{"cmp_a", "isp", "", "", 4, 5, ""}, event{"cmp_a", "bot", "", "", 5, 6, ""},
+		event{"cmp_a", "company", "late.nl", "Late", 6, 3000, ""},
+		event{"cmp_b", "company", "secret.nl", "Secret", 7, 1, ""},
 	)
 	r, err := NewReader(c, tenant("cmp_a"))
 	if err != nil {
@@ -116,6 +120,34 @@ func TestReaderSeesItsTenantOnly(t *testing.T) {
 	var all uint64
 	if err := c.QueryRow(ctx, "SELECT count() FROM events").Scan(&all); err != nil || all != 8 {
 		t.Errorf("without a reader there are %d rows, %v: its filter stayed on the connection", all, err)
+	}
+}
+
+// TestOnlyPageViewsAreVisitsAndPages: the other types change when a company was
+// last seen, and nothing that is counted as a visit or a page.
+func TestOnlyPageViewsAreVisitsAndPages(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	c := migrated(t)
+	events := []event{
+		{"cmp_a", "company", "ing.nl", "ING", 1, 1, ""},
+		{"cmp_a", "company", "tue.nl", "TU/e", 2, 1, "click"}, // its page view is not there
+	}
+	for i, kind := range []string{"engagement", "click", "form", "custom"} {
+		events = append(events, event{"cmp_a", "company", "ing.nl", "ING", byte(1 + i), 2 + i, kind})
+	}
+	insertEvents(t, c, events...)
+	r, err := NewReader(c, tenant("cmp_a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	period := Period{from, from.AddDate(0, 0, 1)}
+	got, err := r.Companies(ctx, period, 100)
+	if err != nil || len(got) != 1 || got[0].AccountID != "ing.nl" || got[0].Visits != 1 || got[0].Pages != 1 || !got[0].LastSeen.Equal(from.Add(5*time.Minute)) {
+		t.Errorf("companies %+v, %v", got, err)
+	}
+	if coverage, err := r.Coverage(ctx, period); err != nil || len(coverage) != 1 || coverage[0] != (VerdictCount{"company", 1, 6}) {
+		t.Errorf("coverage %+v, %v", coverage, err)
 	}
 }
 

@@ -27,10 +27,15 @@ type Totals struct {
 	Written uint64 `json:"written"`
 	// DroppedLater is the number of rows in drops, by stage and reason.
 	DroppedLater map[string]map[string]uint64 `json:"dropped_later"`
+	// Replayed is the number of rows of further copies: the collector sent an
+	// acceptance again from its spool, and its first record was in the log. They
+	// are neither accepted nor dropped.
+	Replayed uint64 `json:"replayed"`
 	// Missing is the number of accepted events without a row: on their way, or
 	// lost.
 	Missing uint64 `json:"missing"`
-	// Doubled is the number of rows beyond the first of the same acceptance.
+	// Doubled is the number of rows beyond the first of the same acceptance, but
+	// for replays.
 	Doubled uint64 `json:"doubled"`
 	// Unreported is the number of rows whose collector did not report them: it
 	// was killed before its next report. They are part of Accepted.
@@ -95,6 +100,10 @@ func (t *tally) addWritten(l line) {
 }
 
 func (t *tally) addDropped(l line) {
+	if l.reason == schemas.Label(metivav1.Reason_REASON_REPLAYED) {
+		t.totals.Replayed += l.count
+		return
+	}
 	t.writer(l.writer).rows += l.count
 	if t.totals.DroppedLater[l.stage] == nil {
 		t.totals.DroppedLater[l.stage] = map[string]uint64{}
@@ -141,12 +150,16 @@ WHERE received_at >= {since:DateTime('UTC')} GROUP BY company_id, writer_id`
 	ledgerDropped = `SELECT company_id, writer_id, stage, reason, count() FROM drops FINAL
 WHERE received_at >= {since:DateTime('UTC')} GROUP BY company_id, writer_id, stage, reason`
 
-	// An acceptance is its SourceRef; rows of two tables may not share one. The
-	// writer tells apart a topic that was made anew, whose offsets start again.
-	ledgerDoubled = `SELECT company_id, '', '', '', toUInt64(count() - uniqExact(writer_id, source_partition, source_offset)) FROM (
-SELECT company_id, writer_id, source_partition, source_offset FROM events FINAL WHERE received_at >= {since:DateTime('UTC')}
+	// Rows of two tables may not share a record, and no two rows but replays an
+	// acceptance. The writer tells apart a topic that was made anew, whose offsets
+	// start again.
+	ledgerDoubled = `SELECT company_id, '', '', '',
+toUInt64(count() - uniqExact(record) + uniqExactIf(record, one) - uniqExactIf(acceptance_id, one)) FROM (
+SELECT company_id, (writer_id, source_partition, source_offset) AS record, acceptance_id, acceptance_id != toFixedString('', 16) AS one
+FROM events FINAL WHERE received_at >= {since:DateTime('UTC')}
 UNION ALL
-SELECT company_id, writer_id, source_partition, source_offset FROM drops FINAL WHERE received_at >= {since:DateTime('UTC')}
+SELECT company_id, (writer_id, source_partition, source_offset) AS record, acceptance_id, acceptance_id != toFixedString('', 16) AND reason != 'replayed' AS one
+FROM drops FINAL WHERE received_at >= {since:DateTime('UTC')}
 ) GROUP BY company_id`
 )
 
@@ -202,6 +215,7 @@ func sum(tenants map[string]*tally) Ledger {
 func (t *Totals) add(of *Totals) {
 	t.Accepted += of.Accepted
 	t.Written += of.Written
+	t.Replayed += of.Replayed
 	t.Missing += of.Missing
 	t.Doubled += of.Doubled
 	t.Unreported += of.Unreported

@@ -162,3 +162,47 @@ func TestUnacknowledgedMayHaveARow(t *testing.T) {
 		}
 	}
 }
+
+// copied writes the row of one copy of an acceptance: an event, or a drop with a
+// reason.
+func (b book) copied(reason, acceptance string, offset int64, replayed bool) {
+	b.t.Helper()
+	columns := []clickhouse.Column{
+		{Name: "event_id", Values: [][]byte{[]byte("one")}}, {Name: "source_offset", Values: []int64{offset}}, {Name: "writer_id", Values: []string{"w1"}},
+		{Name: "acceptance_id", Values: [][]byte{[]byte(acceptance)}}, {Name: "replayed", Values: []bool{replayed}},
+	}
+	if reason == "" {
+		b.insert("events", "cmp_a", from.Add(time.Minute), append(columns, clickhouse.Column{Name: "expires_at", Values: []time.Time{time.Now().AddDate(1, 0, 0)}})...)
+		return
+	}
+	b.insert("drops", "cmp_a", from.Add(time.Minute), append(columns,
+		clickhouse.Column{Name: "stage", Values: []string{"sink"}}, clickhouse.Column{Name: "reason", Values: []string{reason}})...)
+}
+
+// TestAReplayIsNeitherAcceptedNorDropped: two acceptances of one event, each sent
+// twice, are two rows that count and two that are listed on their own.
+func TestAReplayIsNeitherAcceptedNorDropped(t *testing.T) {
+	t.Parallel()
+	b := book{t, migrated(t)}
+	b.edge("cmp_a", "w1", "none", 0, 2)
+	b.copied("", "first", 1, false)
+	b.copied("replayed", "first", 2, true)
+	if a := b.ledger().Tenants["cmp_a"]; a.Missing != 1 || a.Replayed != 1 || a.Balanced {
+		t.Errorf("a replay stands for an acceptance that is missing: %+v", a)
+	}
+	b.copied("duplicate", "second", 3, true) // its first record never came, or comes later
+	b.copied("replayed", "second", 4, false)
+	got := b.ledger()
+	for name, a := range map[string]Totals{"tenant": got.Tenants["cmp_a"], "total": got.Total} {
+		if a.Accepted != 2 || a.Received != 2 || a.Written != 1 || a.Replayed != 2 || a.DroppedLater["sink"]["duplicate"] != 1 || len(a.DroppedLater["sink"]) != 1 ||
+			a.Missing+a.Doubled+a.Unreported != 0 || !a.Balanced {
+			t.Errorf("%s: %+v", name, a)
+		}
+	}
+	// Two rows that both count for one acceptance.
+	b.edge("cmp_a", "w1", "none", 0, 3)
+	b.copied("duplicate", "first", 5, false)
+	if a := b.ledger().Tenants["cmp_a"]; a.Doubled != 1 || a.Balanced {
+		t.Errorf("an acceptance counts twice: %+v", a)
+	}
+}

@@ -76,9 +76,11 @@ type Company struct {
 	Name      string `json:"name"`
 	Domain    string `json:"domain"`
 	// Visits is the number of anonymous visit keys: several visitors in one
-	// office on one day count once for each browser family.
-	Visits   uint64    `json:"visits"`
-	Pages    uint64    `json:"pages"`
+	// office on one day count once for each browser family. Only page views make
+	// a visit: a consent given on a page changes the key of what comes after it.
+	Visits uint64 `json:"visits"`
+	Pages  uint64 `json:"pages"`
+	// LastSeen is the last event of any type.
 	LastSeen time.Time `json:"last_seen"`
 	// Confidence is 0 to 1, as of the last visit, and Reason the table or
 	// database that named the company.
@@ -91,11 +93,11 @@ type Company struct {
 func (r *Reader) Companies(ctx context.Context, p Period, limitMax int) ([]Company, error) {
 	var out []Company
 	err := r.each(ctx, `SELECT account_id, argMax(account_name, received_at), argMax(account_domain, received_at),
-	uniqExact(visit_key) AS visits, countIf(type = 'page_view'), max(received_at) AS last_seen,
+	uniqExactIf(visit_key, type = 'page_view') AS visits, countIf(type = 'page_view'), max(received_at) AS last_seen,
 	argMax(confidence, received_at), argMax(resolution_source, received_at)
 FROM events FINAL
 WHERE`+tenantPredicate+`AND verdict = 'company'
-GROUP BY account_id ORDER BY visits DESC, last_seen DESC, account_id LIMIT {limit:UInt32}`,
+GROUP BY account_id HAVING visits > 0 ORDER BY visits DESC, last_seen DESC, account_id LIMIT {limit:UInt32}`,
 		func(scan func(...any) error) error {
 			var c Company
 			if err := scan(&c.AccountID, &c.Name, &c.Domain, &c.Visits, &c.Pages, &c.LastSeen, &c.Confidence, &c.Reason); err != nil {
@@ -114,14 +116,15 @@ GROUP BY account_id ORDER BY visits DESC, last_seen DESC, account_id LIMIT {limi
 type VerdictCount struct {
 	Verdict string `json:"verdict"`
 	Visits  uint64 `json:"visits"`
-	Events  uint64 `json:"events"`
+	// Events are those of every type.
+	Events uint64 `json:"events"`
 }
 
 // Coverage counts the events and visits of a period by verdict: how many were
 // named, and why the others were not.
 func (r *Reader) Coverage(ctx context.Context, p Period) ([]VerdictCount, error) {
 	var out []VerdictCount
-	err := r.each(ctx, `SELECT verdict, uniqExact(visit_key) AS visits, count() FROM events FINAL
+	err := r.each(ctx, `SELECT verdict, uniqExactIf(visit_key, type = 'page_view') AS visits, count() FROM events FINAL
 WHERE`+tenantPredicate+`GROUP BY verdict ORDER BY visits DESC, verdict`,
 		func(scan func(...any) error) error {
 			var v VerdictCount
