@@ -82,8 +82,10 @@ type Collector struct {
 	recorder    *recorder
 	choices     *prometheus.CounterVec // calls to /v1/consent
 	limits      *limits
+	captures    *captureLimits
 	inflater    *inflater
 	metrics     *metrics
+	pages       pages
 	scripts     scripts
 
 	caughtUp atomic.Bool
@@ -115,6 +117,7 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		writerID:    cfg.Name + "-" + hex.EncodeToString(suffix[:]),
 		salts:       newSalts(deps.EdgeKey, deps.Now),
 		withdrawals: consent.NewWithdrawals(),
+		pages:       newPages(),
 	}
 	c.sites = newSites(c.salts)
 	c.patience.timeout = cfg.AckTimeout
@@ -126,13 +129,14 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	if c.metrics, err = newMetrics(deps.Registry, c.sites.count, c.inFlight.Load); err != nil {
 		return nil, fmt.Errorf("registering collector metrics: %w", err)
 	}
-	if c.scripts, err = newScripts(deps.Snippet, deps.Released); err != nil {
-		return nil, err
-	}
 	if c.choices, err = newChoiceCounter(deps.Registry); err != nil {
 		return nil, err
 	}
+	if c.scripts, err = newScripts(deps.Snippet, deps.Released); err != nil {
+		return nil, err
+	}
 	c.limits = newLimits(cfg, c.metrics)
+	c.captures = newCaptureLimits(cfg, c.metrics)
 	if c.inflater, err = newInflater(cfg.BodyBytesMax); err != nil {
 		return nil, err
 	}
@@ -152,7 +156,7 @@ func (c *Collector) publishKey(ctx context.Context, rec *metivav1.DataKey) error
 	if err != nil {
 		return err
 	}
-	return c.deps.Producer.ProduceSync(ctx, schemas.TopicControlKeys, 0, seal.DataKeyRecordKey(rec.GetKeyId()), value)
+	return c.deps.Producer.ProduceSync(ctx, schemas.TopicControlKeys, 0, seal.RecordKeyOf(rec), value)
 }
 
 // ApplySite takes one record of control.sites.
@@ -163,6 +167,7 @@ func (c *Collector) ApplySite(key, value []byte) error {
 
 // ApplyKey takes one record of control.keys.
 func (c *Collector) ApplyKey(key, value []byte) error {
+	c.sealer.ApplyKey(key, value)
 	c.applied(schemas.TopicControlKeys, c.salts.apply(key, value))
 	return nil
 }
@@ -257,8 +262,8 @@ func (c *Collector) watchKafka(ctx context.Context) {
 	}
 }
 
-// housekeep publishes counts and forgets yesterday's keys and salts and the
-// last minute's quotas.
+// housekeep publishes counts, makes the keys of the day to come, and forgets
+// yesterday's keys and salts and the last minute's quotas.
 func (c *Collector) housekeep(ctx context.Context) {
 	ticker := time.NewTicker(c.cfg.LedgerInterval)
 	defer ticker.Stop()
@@ -270,8 +275,19 @@ func (c *Collector) housekeep(ctx context.Context) {
 		}
 		c.publishLedger(ctx)
 		c.sealer.Forget()
+		c.prepareAhead(ctx)
 		c.salts.forget()
 		c.limits.forget(c.now())
+	}
+}
+
+// prepareAhead lets the tenants' keys be renewed before they end, so that nobody
+// waits for Kafka at midnight.
+func (c *Collector) prepareAhead(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.AckTimeout)
+	defer cancel()
+	if err := c.sealer.PrepareAhead(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		c.log.Warn("data keys of the day to come are not published yet, trying again", "error", err)
 	}
 }
 

@@ -71,6 +71,11 @@ type Config struct {
 	// minute: an accident or attack at one must not fill Kafka for the others.
 	// Each collector counts what it receives itself, here and above.
 	TenantEventsPerMinute int
+	// NetworkCapturesPerMinute is how many forms one truncated network may send: an
+	// office at a fair, and not a script that fills control.keys.
+	NetworkCapturesPerMinute int
+	// SiteCapturesPerMinute is how many forms one site may send.
+	SiteCapturesPerMinute int
 	// Partitions of events.collected; a multiple of schemas.TenantBuckets.
 	Partitions int
 	// ConsentPartitions is how many partitions consent.records has.
@@ -131,6 +136,8 @@ func DefaultConfig() Config {
 		DrainGrace:             time.Second,
 
 		ConnectionsPerAddressMax: 1_000,
+		NetworkCapturesPerMinute: 30,
+		SiteCapturesPerMinute:    600,
 	}
 }
 
@@ -149,6 +156,8 @@ func (c Config) withDefaults() Config {
 		{&c.SiteEventsPerSecond, &d.SiteEventsPerSecond},
 		{&c.LimitedSitesMax, &d.LimitedSitesMax},
 		{&c.TenantEventsPerMinute, &d.TenantEventsPerMinute},
+		{&c.NetworkCapturesPerMinute, &d.NetworkCapturesPerMinute},
+		{&c.SiteCapturesPerMinute, &d.SiteCapturesPerMinute},
 		{&c.Partitions, &d.Partitions},
 		{&c.ConsentPartitions, &d.ConsentPartitions},
 	} {
@@ -199,6 +208,7 @@ func (c Config) Validate() error {
 		"body bytes": c.BodyBytesMax, "events per request": c.EventsPerRequestMax, "connections": c.ConnectionsMax, "connections of an address": c.ConnectionsPerAddressMax, "events in flight": c.InFlightEventsMax,
 		"events per second of a network": c.NetworkEventsPerSecond, "networks remembered": c.LimitedNetworksMax,
 		"events per second of a site": c.SiteEventsPerSecond, "sites remembered": c.LimitedSitesMax, "events per minute of a tenant": c.TenantEventsPerMinute,
+		"captures per minute of a network": c.NetworkCapturesPerMinute, "captures per minute of a site": c.SiteCapturesPerMinute,
 	} {
 		if n < 1 {
 			fault("the limit of %s must be at least 1", name)
@@ -207,6 +217,11 @@ func (c Config) Validate() error {
 	for name, n := range map[string]int{"a network": c.NetworkEventsPerSecond, "a site": c.SiteEventsPerSecond} {
 		if n > eventsPerSecondMax {
 			fault("the events per second of %s must be at most %d", name, eventsPerSecondMax)
+		}
+	}
+	for name, n := range map[string]int{"a network": c.NetworkCapturesPerMinute, "a site": c.SiteCapturesPerMinute} {
+		if n > eventsPerSecondMax {
+			fault("the captures per minute of %s must be at most %d", name, eventsPerSecondMax)
 		}
 	}
 	for name, n := range map[string]int{"networks": c.LimitedNetworksMax, "sites": c.LimitedSitesMax} {

@@ -29,10 +29,11 @@ type metrics struct {
 	ledgerUnsent    prometheus.Gauge
 	dataKeyFailures prometheus.Counter
 	limited         *prometheus.CounterVec
-	refused         *prometheus.CounterVec
-	connections     prometheus.Gauge
 
+	fieldsLeftOut     prometheus.Counter
 	propertiesLeftOut prometheus.Counter
+	refused           *prometheus.CounterVec
+	connections       prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer, siteCount func() int, inFlight func() int64) (*metrics, error) {
@@ -79,6 +80,10 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int, inFlight func()
 			Name: "metiva_collector_rate_limited_events_total",
 			Help: "Events over a limit, by the limit that refused them: network, site or tenant.",
 		}, []string{"limit"}),
+		fieldsLeftOut: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "metiva_collector_capture_fields_left_out_total",
+			Help: "Form fields not captured because their value is not of its kind, or reads as a card number, IBAN, BSN or token.",
+		}),
 		propertiesLeftOut: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "metiva_collector_custom_properties_left_out_total",
 			Help: "Properties of custom events that their site has not registered.",
@@ -110,7 +115,8 @@ func newMetrics(reg prometheus.Registerer, siteCount func() int, inFlight func()
 	}, func() float64 { return float64(inFlight()) })
 	for _, c := range []prometheus.Collector{
 		events, m.requests, m.requestSeconds, waiting, m.panics, m.saltMissing,
-		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, m.limited, m.refused, m.connections, m.propertiesLeftOut, sites,
+		m.invalidControl, m.serverErrors, m.ledgerUnsent, m.dataKeyFailures, m.limited, m.refused, m.connections,
+		m.fieldsLeftOut, m.propertiesLeftOut, sites,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 // reasonCase is one way to be refused.
 type reasonCase struct {
 	name    string
+	path    string // PathEvents when empty
 	config  func(*Config)
 	site    func(*metivav1.SiteRecord)
 	setup   func(*edge)
@@ -134,7 +136,7 @@ func TestEveryReason(t *testing.T) {
 	covered := map[metivav1.Reason]bool{
 		metivav1.Reason_REASON_NO_ADDRESS: true, // TestNoAddress: a TCP peer always has one
 	}
-	for _, tc := range reasonCases() {
+	for _, tc := range append(reasonCases(), captureReasonCases()...) {
 		for _, r := range tc.reasons {
 			covered[r] = true
 		}
@@ -152,7 +154,11 @@ func TestEveryReason(t *testing.T) {
 				tc.setup(e)
 			}
 			e.start()
-			a := e.post(tc.body(e), tc.headers...)
+			h := browserHeaders()
+			for _, change := range tc.headers {
+				change(h)
+			}
+			a := e.do(http.MethodPost, cmp.Or(tc.path, PathEvents), tc.body(e), h)
 			if a.status != tc.status || a.outcomes() != tc.outcomes || a.Reason != tc.reason {
 				t.Errorf("answered %d %q %q, want %d %q %q", a.status, a.outcomes(), a.Reason, tc.status, tc.outcomes, tc.reason)
 			}

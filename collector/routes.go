@@ -6,8 +6,9 @@ import (
 
 // Paths of the collector.
 const (
-	PathEvents = "/v1/events"
-	PathPixel  = "/v1/pixel.gif"
+	PathEvents   = "/v1/events"
+	PathCaptures = "/v1/captures"
+	PathPixel    = "/v1/pixel.gif"
 )
 
 // route answers one request and returns the route's name for the metrics.
@@ -23,6 +24,16 @@ func (c *Collector) route(ctx *fasthttp.RequestCtx, r *request) string {
 			methodNotAllowed(ctx, "POST, OPTIONS")
 		}
 		return "events"
+	case PathCaptures:
+		switch {
+		case ctx.IsPost():
+			c.serveCaptures(ctx, r)
+		case ctx.IsOptions():
+			c.servePreflight(ctx, r)
+		default:
+			methodNotAllowed(ctx, "POST, OPTIONS")
+		}
+		return "captures"
 	case PathConsent:
 		switch {
 		case ctx.IsPost(), ctx.IsDelete():

@@ -21,6 +21,7 @@ type site struct {
 	origins       []string
 	policy        consent.Policy
 	texts         map[string]siteText
+	forms         map[string]*siteForm
 	retentionDays uint32
 	properties    propertyNames // of custom events
 	version       uint64
@@ -110,7 +111,7 @@ func (s *sites) apply(recordKey, value []byte) error {
 		properties: newPropertyNames(rec.GetCustomProperties()),
 		salts:      s.salts.of(rec.GetCompanyId()),
 	}
-	ignored := next.readConsent(&rec)
+	ignored := errors.Join(next.readConsent(&rec), next.readForms(&rec))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := s.byID[id]

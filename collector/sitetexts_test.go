@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/metiva-io/metiva/consent"
+	"github.com/metiva-io/metiva/pkg/seal"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
@@ -57,7 +58,7 @@ func TestConsentSettingsOfASite(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, rec := newEdge(t, nil, nil).sites, siteRecord()
+			s, rec := newSites(newSalts(seal.PrivateKey{}, time.Now)), siteRecord()
 			c.change(rec)
 			value, err := proto.Marshal(rec)
 			if err != nil {

@@ -67,8 +67,8 @@ func (s Signals) refuses() bool {
 	return s.Page.refuses() || s.CMP.refuses() || s.TCF.refuses() || s.ConsentMode.refuses()
 }
 
-// Decision is what may be done with an event. Only Decide makes one that allows
-// anything.
+// Decision is what may be done with an event. Only Decide and Capturable make one
+// that allows anything.
 type Decision struct {
 	state       metivav1.ConsentState
 	reason      metivav1.Reason
@@ -87,12 +87,17 @@ func (d Decision) State() metivav1.ConsentState { return d.state }
 // Reason says why nothing may be produced; REASON_UNSPECIFIED when it may.
 func (d Decision) Reason() metivav1.Reason { return d.reason }
 
-// VisitorID is the visitor's id; ok only in the state ANALYTICS.
+// VisitorID is the visitor's id; ok in the state ANALYTICS, and in the state
+// IDENTIFIED if the visitor had a grant for analytics as well.
 func (d Decision) VisitorID() (id [IDBytes]byte, ok bool) {
-	if !d.allowed || d.state != metivav1.ConsentState_CONSENT_STATE_ANALYTICS {
+	switch {
+	case !d.allowed:
 		return [IDBytes]byte{}, false
+	case d.state == metivav1.ConsentState_CONSENT_STATE_ANALYTICS,
+		d.state == metivav1.ConsentState_CONSENT_STATE_IDENTIFIED && d.visitorID != [IDBytes]byte{}:
+		return d.visitorID, true
 	}
-	return d.visitorID, true
+	return [IDBytes]byte{}, false
 }
 
 // Sequence is the sequence number of the grant the decision rests on, or 0.

@@ -15,8 +15,13 @@
 // only lower: a refusal beside a valid proof is denied, and so is a claim that
 // cannot be read. Grantable is the one way from a claim to a proof: it says
 // whether a claim is exchanged for a token, and what the consent record keeps
-// of it. Consent Mode never grants. Form captures (identified) are not decided
-// here.
+// of it. Consent Mode never grants.
+//
+// Capturable decides about a form's post, from the form's own ticked box and the
+// text registered for it: the one way to the state identified. It is strict
+// where Decide is, and a grant for analytics neither suffices for it nor is
+// needed. Without one the person gets a receipt id, which nothing links to
+// visits.
 //
 // Tokens are HMAC-SHA256 under a key the collectors share: the collector that
 // verifies a token on each event is also the one that issues it, so a public

@@ -17,8 +17,7 @@ func hasDetail(e *metivav1.CollectedEvent) bool {
 	}
 	identified := e.GetConsent() == metivav1.ConsentState_CONSENT_STATE_IDENTIFIED
 	if capture := e.GetFormCapture(); capture != nil {
-		return identified && e.GetType() == metivav1.EventType_EVENT_TYPE_FORM &&
-			schemas.IsName(capture.GetFormId()) && len(capture.GetFormId()) <= schemas.FormIDBytesMax
+		return identified && e.GetType() == metivav1.EventType_EVENT_TYPE_FORM && isCapture(capture, e.GetVisitorId())
 	}
 	return (!identified || e.GetType() == metivav1.EventType_EVENT_TYPE_PAGE_VIEW) && schemas.DetailFits(e)
 }
@@ -48,7 +47,7 @@ func copyDetail(out *metivav1.EnrichedEvent, e *metivav1.CollectedEvent) {
 // (applyWithdrawal).
 func (s *steps) lostConsent(e *metivav1.CollectedEvent) bool {
 	return !consent.Records(metivav1.ConsentState_CONSENT_STATE_WITHDRAWN, e.GetType()) &&
-		s.revocations.isWithdrawn(e.GetCompanyId(), e.GetVisitorId(), e.GetConsentSeq())
+		s.revocations.isWithdrawn(e.GetCompanyId(), subjectOf(e), e.GetConsentSeq())
 }
 
 // acceptanceID names what the collector accepted once, however often it sends

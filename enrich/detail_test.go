@@ -38,7 +38,7 @@ func described() map[string]func(*metivav1.CollectedEvent) {
 		"capture": func(e *metivav1.CollectedEvent) {
 			e.Type = metivav1.EventType_EVENT_TYPE_FORM
 			e.Detail = &metivav1.CollectedEvent_FormCapture{FormCapture: &metivav1.FormCapture{
-				FormId: "contact", SubjectId: bytes.Repeat([]byte{7}, 16), ConsentRecordId: bytes.Repeat([]byte{8}, 16), SealedFields: map[string][]byte{"email": []byte("CanarySealed")},
+				FormId: "contact", SubjectId: bytes.Repeat([]byte{3}, 16), ConsentRecordId: bytes.Repeat([]byte{8}, 16), SealedFields: map[string][]byte{"email": bytes.Repeat([]byte("CanarySealed"), 4)},
 			}}
 		},
 	}
@@ -117,8 +117,8 @@ func TestDetailsThroughTheSteps(t *testing.T) {
 			return w.event(ingAddr, agent, func(e *metivav1.CollectedEvent) {
 				describe(e)
 				e.Consent, e.VisitorId, e.ConsentSeq = granted, visitor, 3
-				if e.GetFormCapture() != nil {
-					e.Consent = identified
+				if c := e.GetFormCapture(); c != nil {
+					e.Consent, c.SubjectId = identified, visitor
 				}
 			})
 		}

@@ -29,10 +29,13 @@ const (
 // could be read.
 func decode(e *metivav1.CollectedEvent, value []byte) bool {
 	e.Reset()
-	if len(value) > schemas.RecordBytesMax {
+	if len(value) > schemas.CaptureBytesMax {
 		return false
 	}
-	return proto.Unmarshal(value, e) == nil && hasIdentity(e) && hasConsent(e) && hasPage(e) && hasSealed(e) && hasDetail(e)
+	if proto.Unmarshal(value, e) != nil || len(value) > schemas.RecordBytesMax && e.GetFormCapture() == nil {
+		return false
+	}
+	return hasIdentity(e) && hasConsent(e) && hasPage(e) && hasSealed(e) && hasDetail(e)
 }
 
 func hasIdentity(e *metivav1.CollectedEvent) bool {
@@ -45,7 +48,8 @@ func hasIdentity(e *metivav1.CollectedEvent) bool {
 }
 
 // hasConsent: a visitor id exists only under a grant, and an objection makes
-// no event.
+// no event. A capture is of a visitor without a grant too: its subject is named by
+// a receipt then.
 func hasConsent(e *metivav1.CollectedEvent) bool {
 	if len(e.GetVisitKey()) != schemas.IDBytes {
 		return false
@@ -54,7 +58,7 @@ func hasConsent(e *metivav1.CollectedEvent) bool {
 	case metivav1.ConsentState_CONSENT_STATE_DENIED, metivav1.ConsentState_CONSENT_STATE_WITHDRAWN:
 		return len(e.GetVisitorId()) == 0
 	case metivav1.ConsentState_CONSENT_STATE_ANALYTICS, metivav1.ConsentState_CONSENT_STATE_IDENTIFIED:
-		return len(e.GetVisitorId()) == schemas.IDBytes
+		return len(e.GetVisitorId()) == schemas.IDBytes || len(e.GetVisitorId()) == 0 && e.GetFormCapture() != nil
 	default:
 		return false
 	}

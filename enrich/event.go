@@ -79,7 +79,7 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, source *metivav1.S
 		return drop(e, source, metivav1.Reason_REASON_INVALID_RECORD), nil
 	}
 	watch.lap(stepDecode)
-	if s.revocations.isErased(e.GetCompanyId(), e.GetVisitorId()) {
+	if s.revocations.isErased(e.GetCompanyId(), subjectOf(e)) {
 		return drop(e, source, metivav1.Reason_REASON_ERASED), nil
 	}
 	if s.lostConsent(e) {

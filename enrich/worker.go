@@ -62,7 +62,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	if w.consumer, err = deps.Kafka.NewConsumer(kafka.ConsumerConfig{Group: cfg.Group, Topics: []string{schemas.TopicEventsCollected}}); err != nil {
 		return nil, fmt.Errorf("making the consumer: %w", err)
 	}
-	w.keyTable = w.table(schemas.TopicControlKeys, deps.Opener.ApplyKey)
+	w.keyTable = w.table(schemas.TopicControlKeys, deps.Opener.ApplyDayKey)
 	w.withdrawals = w.table(schemas.TopicControlWithdrawals, revoked.ApplyWithdrawal)
 	w.erasures = w.table(schemas.TopicControlErasures, revoked.ApplyErasure)
 	w.keys = w.keyTable

@@ -50,7 +50,7 @@ func Topics() []Topic {
 		{TopicLedgerEdge, 1, 7 * day, "writer, tenant, site, minute and reason"},
 		{TopicEventsDead, 4, 30 * day, "key of the source record"},
 		{TopicControlSites, 1, 0, "site id"},
-		{TopicControlKeys, 1, 0, "data/<key id> or salt/<company>/<day>"},
+		{TopicControlKeys, 1, 0, "data/<key id>, subject/<company>/<subject>/<key id> or salt/<company>/<day>"},
 		{TopicControlWithdrawals, 1, 0, "tenant and subject"},
 		{TopicControlErasures, 1, 0, "tenant, or tenant and subject"},
 	}

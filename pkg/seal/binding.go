@@ -1,12 +1,21 @@
 package seal
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"strings"
+)
 
-// Fields a value is sealed as.
+// Fields a value is sealed as; see also FormField.
 const (
 	FieldAddress   = "ip"
 	FieldUserAgent = "ua"
 )
+
+const formPrefix = "form."
+
+// FormField is the field of a form's value: "form.<name>". Such a value is
+// sealed under a key of its subject.
+func FormField(name string) string { return formPrefix + name }
 
 // Binding says which event a sealed value belongs to. It is authenticated, not
 // stored: opening needs the same binding again.
@@ -14,7 +23,23 @@ type Binding struct {
 	CompanyID string
 	SiteID    string
 	EventID   [16]byte
-	Field     string // FieldAddress, FieldUserAgent
+	// SubjectID is the person of a form's value; zero for every other field.
+	SubjectID [16]byte
+	Field     string // FieldAddress, FieldUserAgent, FormField(name)
+}
+
+// ofForm reports whether the field is one FormField makes.
+func (b *Binding) ofForm() bool {
+	return len(b.Field) > len(formPrefix) && strings.HasPrefix(b.Field, formPrefix)
+}
+
+// check says whether the binding is whole: a form's value has a subject, and
+// no other value has one.
+func (b *Binding) check() error {
+	if b.ofForm() == (b.SubjectID == [16]byte{}) {
+		return ErrBinding
+	}
+	return nil
 }
 
 // appendTo writes the additional data of the seal: each part behind its length,
@@ -28,7 +53,12 @@ func (b *Binding) appendTo(dst []byte) []byte {
 	dst = appendPart(dst, b.SiteID)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(b.EventID)))
 	dst = append(dst, b.EventID[:]...)
-	return appendPart(dst, b.Field)
+	dst = appendPart(dst, b.Field)
+	if b.ofForm() {
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(b.SubjectID)))
+		dst = append(dst, b.SubjectID[:]...)
+	}
+	return dst
 }
 
 const plainVersion = ".v1"

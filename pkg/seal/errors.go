@@ -16,4 +16,10 @@ var (
 	ErrInvalidAddress = errors.New("seal: no address")
 	// ErrField means the binding names a field the call is not for.
 	ErrField = errors.New("seal: wrong field for this kind of value")
+	// ErrKeysAppear means a tenant or subject that is being destroyed keeps
+	// getting new keys.
+	ErrKeysAppear = errors.New("seal: new keys keep appearing while keys are destroyed")
+	// ErrBinding means the binding is not whole: a form's value without its
+	// subject, another value with one, or a tenant or subject the key is not for.
+	ErrBinding = errors.New("seal: the binding does not fit")
 )

@@ -89,9 +89,13 @@ func (k PrivateKey) unwrap(info, wrapped []byte) ([]byte, error) {
 	return hpke.Open(*k.key.get(), hpke.HKDFSHA256(), hpke.AES256GCM(), info, wrapped)
 }
 
-// dataKeyInfo binds a wrapped data key to everything its record says.
+// dataKeyInfo binds a wrapped data key to everything its record says. The key
+// of a subject has a label of its own: it never opens as a day's key.
 func dataKeyInfo(rec *metivav1.DataKey) []byte {
 	info := appendPart(nil, "metiva data key v1")
+	if len(rec.GetSubjectId()) > 0 {
+		info = appendPart(appendPart(nil, "metiva subject key v1"), rec.GetSubjectId())
+	}
 	info = binary.BigEndian.AppendUint64(info, rec.GetKeyId())
 	info = appendPart(info, rec.GetCompanyId())
 	info = appendPart(info, rec.GetWriterId())

@@ -48,6 +48,7 @@ type KeyMaterial struct {
 	// Development marks keys a production process must refuse.
 	Development bool
 	raw         veiled[[]byte]
+	exposed     string
 }
 
 func (m KeyMaterial) bytes() []byte {
@@ -115,7 +116,8 @@ func (m KeyMaterial) check() error {
 
 // ReadKeyFile reads one key. The file's first line is
 // "metiva-key v1 <purpose> <development|production>", its second the key in
-// base64. A file of another purpose is an error.
+// base64. A file of another purpose is an error. Whether others can read it is
+// for the caller to ask (Exposed).
 func ReadKeyFile(path, purpose string) (KeyMaterial, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -133,6 +135,11 @@ func ReadKeyFile(path, purpose string) (KeyMaterial, error) {
 	if m.Purpose != purpose {
 		return KeyMaterial{}, fmt.Errorf("reading %s key from %s: it is a %s key", purpose, path, m.Purpose)
 	}
+	info, err := file.Stat()
+	if err != nil {
+		return KeyMaterial{}, fmt.Errorf("reading the permissions of the %s key: %w", purpose, err)
+	}
+	m.exposed = exposure(info, purpose, os.Geteuid())
 	return m, nil
 }
 

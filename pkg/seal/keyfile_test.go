@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -135,4 +136,72 @@ func FuzzParseKeyFile(f *testing.F) {
 			t.Fatal("read a key that does not check")
 		}
 	})
+}
+
+func TestExposedKeyFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := GenerateProductionKeys(dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		purpose string
+		mode    os.FileMode
+		want    string
+	}{
+		{PurposeResolverPrivate, 0o600, ""},
+		{PurposeResolverPrivate, 0o400, ""},
+		{PurposeResolverPrivate, 0o604, "can be read"},
+		{PurposeEdgePrivate, 0o644, "can be read"},
+		{PurposeConsentToken, 0o620, "can be changed"},
+		{PurposeConsentToken, 0o604, "can be read"},
+		{PurposeResolverPublic, 0o644, ""},
+		{PurposeResolverPublic, 0o666, "can be changed"},
+		{PurposeEdgePublic, 0o664, "can be changed"},
+	} {
+		path := filepath.Join(dir, KeyFileName(c.purpose))
+		if err := os.Chmod(path, c.mode); err != nil {
+			t.Fatal(err)
+		}
+		m, err := ReadKeyFile(path, c.purpose)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = m.Exposed()
+		if (err == nil) != (c.want == "") || err != nil && !(strings.Contains(err.Error(), c.want) && strings.Contains(err.Error(), "chmod 600")) {
+			t.Errorf("%s with mode %o: %v", c.purpose, c.mode, err)
+		}
+	}
+	// A group may read what belongs to root and is handed to another user.
+	path := filepath.Join(dir, KeyFileName(PurposeEdgePrivate))
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := info.Sys().(*syscall.Stat_t).Uid
+	for euid, want := range map[int]bool{0: true, 12345: owner != 0} {
+		if got := exposure(info, PurposeEdgePrivate, euid) != ""; got != want {
+			t.Errorf("file of %d read by %d: exposed is %v", owner, euid, got)
+		}
+	}
+}
+
+func TestFormerKeyFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, name := range []string{"resolver-private.key", "resolver-private.b.key", "resolver-private.a.key", "resolver-private..key", "resolver-private.a.key~", "resolver-private-x.key", "edge-private.a.key"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := FormerKeyFiles(dir, PurposeResolverPrivate)
+	if err != nil || len(got) != 2 || filepath.Base(got[0]) != "resolver-private.a.key" || filepath.Base(got[1]) != "resolver-private.b.key" {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := FormerKeyFiles(filepath.Join(dir, "absent"), PurposeResolverPrivate); err == nil {
+		t.Error("an absent directory was listed")
+	}
 }

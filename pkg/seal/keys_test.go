@@ -198,7 +198,7 @@ func TestKeysOfOthersAreUnknown(t *testing.T) {
 	} {
 		forged := proto.CloneOf(rec)
 		change(forged)
-		o := NewOpener(p.opener.resolver)
+		o := NewOpener(p.private)
 		if err := o.ApplyKey(DataKeyRecordKey(rec.GetKeyId()), recordBytes(t, forged)); err != nil {
 			t.Fatal(err)
 		}

@@ -56,16 +56,17 @@ type pair struct {
 	*Sealer
 	opener    *Opener
 	clock     *clock
+	private   PrivateKey
 	published []*metivav1.DataKey
 }
 
 func newPair(t testing.TB) *pair {
 	t.Helper()
 	priv := newPrivateKey(t)
-	p := &pair{opener: NewOpener(priv), clock: newClock()}
+	p := &pair{private: priv, opener: NewOpener(priv), clock: newClock()}
 	sealer, err := NewSealer(priv.Public(), "writer-1", func(_ context.Context, rec *metivav1.DataKey) error {
 		p.published = append(p.published, rec)
-		return p.opener.ApplyKey(DataKeyRecordKey(rec.GetKeyId()), recordBytes(t, rec))
+		return p.opener.ApplyKey(RecordKeyOf(rec), recordBytes(t, rec))
 	}, p.clock.Now)
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
@@ -28,6 +30,15 @@ const (
 	// messagesMax keeps random 96-bit nonces far from a collision (NIST
 	// SP 800-38D allows 2^32 messages per key).
 	messagesMax = 1 << 30
+
+	// spent is far over every limit, and far from the counter's end.
+	spent = 1 << 62
+
+	// aheadOfDay is how long before a day its keys are made: Kafka may be away
+	// that long around midnight. A stolen process opens that much more.
+	aheadOfDay = time.Hour
+	// keysAtOnce bounds how many keys wait for Kafka together.
+	keysAtOnce = 32
 )
 
 // PublishKey makes a wrapped data key durable on control.keys. It returns when
@@ -47,17 +58,20 @@ type Sealer struct {
 	buffers sync.Pool
 }
 
-// tenantKey is the current key of one tenant and the right to make the next.
+// tenantKey is the current key of one tenant, the one that follows it, and the
+// right to make them.
 type tenantKey struct {
 	current atomic.Pointer[dataKey]
+	next    atomic.Pointer[dataKey]
 	making  chan struct{} // holds one token
 }
 
 type dataKey struct {
-	id         uint64
-	aead       cipher.AEAD
-	notAfterMs int64
-	used       atomic.Uint64
+	id          uint64
+	aead        cipher.AEAD
+	notBeforeMs int64 // of a next key; a current one seals whatever the clock does
+	notAfterMs  int64
+	used        atomic.Uint64
 }
 
 // aadBuffer holds additional data while a value is sealed or opened.
@@ -100,24 +114,128 @@ func (s *Sealer) Prepare(ctx context.Context, companyID string) error {
 		return nil
 	}
 	slot := s.slot(companyID)
-	select {
-	case slot.making <- struct{}{}:
-		defer func() { <-slot.making }()
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for a data key: %w", ctx.Err())
+	if err := slot.lock(ctx); err != nil {
+		return err
 	}
-	if s.usable(slot.current.Load()) {
+	defer slot.unlock()
+	if s.usable(s.keyOf(slot)) {
 		return nil
 	}
-	key, rec, err := s.newKey(companyID)
+	now := s.now().UTC()
+	return s.install(ctx, &slot.current, companyID, now, dayAfter(now))
+}
+
+// PrepareAhead makes the next key of every tenant whose current one nears its
+// end: from an hour before midnight for the day that comes, and when three
+// quarters of the messages are used. A tenant that sealed nothing gets none.
+// Call it every minute or so. The error says how many keys were not published
+// and wraps the first fault; the next call tries again.
+func (s *Sealer) PrepareAhead(ctx context.Context) error {
+	var group errgroup.Group
+	group.SetLimit(keysAtOnce)
+	var mu sync.Mutex
+	var first error
+	unpublished := 0
+	s.tenants.Range(func(companyID, value any) bool {
+		slot := value.(*tenantKey)
+		if begin, _ := s.nextDue(slot); begin.IsZero() {
+			return true
+		}
+		group.Go(func() error {
+			if err := s.prepareNext(ctx, companyID.(string), slot); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				if unpublished++; first == nil {
+					first = err
+				}
+			}
+			return nil
+		})
+		return true
+	})
+	_ = group.Wait() // the faults are counted above
+	if first != nil {
+		return fmt.Errorf("making %d data keys ahead: %w", unpublished, first)
+	}
+	return nil
+}
+
+func (s *Sealer) prepareNext(ctx context.Context, companyID string, slot *tenantKey) error {
+	if err := slot.lock(ctx); err != nil {
+		return err
+	}
+	defer slot.unlock()
+	begin, end := s.nextDue(slot)
+	if begin.IsZero() {
+		return nil
+	}
+	return s.install(ctx, &slot.next, companyID, begin, end)
+}
+
+// nextDue is when the next key is to begin and to end; zero when none is due.
+func (s *Sealer) nextDue(slot *tenantKey) (begin, end time.Time) {
+	key := s.keyOf(slot)
+	if !s.usable(key) || key.used.Load() == 0 || slot.next.Load() != nil {
+		return time.Time{}, time.Time{}
+	}
+	now := s.now().UTC()
+	midnight := dayAfter(now)
+	switch {
+	case key.used.Load() >= s.limit/4*3:
+		return now, midnight
+	case now.Add(aheadOfDay).Before(midnight):
+		return time.Time{}, time.Time{}
+	}
+	return midnight, dayAfter(midnight)
+}
+
+// dayAfter is the UTC midnight that ends the day of t.
+func dayAfter(t time.Time) time.Time {
+	t = t.UTC()
+	return time.Date(t.Year(), t.Month(), t.Day()+1, 0, 0, 0, 0, time.UTC)
+}
+
+// install makes a key, publishes it and puts it in place.
+func (s *Sealer) install(ctx context.Context, place *atomic.Pointer[dataKey], companyID string, begin, end time.Time) error {
+	key, rec, err := s.newKey(companyID, nil, begin, end)
 	if err != nil {
 		return err
 	}
 	if err := s.publish(ctx, rec); err != nil {
 		return fmt.Errorf("publishing data key: %w", err)
 	}
-	slot.current.Store(key)
+	place.Store(key)
 	return nil
+}
+
+func (k *tenantKey) lock(ctx context.Context) error {
+	select {
+	case k.making <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for a data key: %w", ctx.Err())
+	}
+}
+
+func (k *tenantKey) unlock() { <-k.making }
+
+// ApplyKey takes one record of control.keys: a key that was destroyed there
+// seals nothing more here. Other records change nothing.
+func (s *Sealer) ApplyKey(recordKey, value []byte) {
+	id, ok := ParseDataKeyRecordKey(recordKey)
+	if !ok || len(value) > 0 {
+		return
+	}
+	s.tenants.Range(func(_, value any) bool {
+		slot := value.(*tenantKey)
+		for _, place := range []*atomic.Pointer[dataKey]{&slot.current, &slot.next} {
+			if key := place.Load(); key != nil && key.id == id {
+				key.used.Store(spent) // whoever holds it at this moment seals no more
+				place.CompareAndSwap(key, nil)
+			}
+		}
+		return true
+	})
 }
 
 // Forget drops the keys whose day is over, also those of tenants that send
@@ -126,8 +244,10 @@ func (s *Sealer) Forget() {
 	nowMs := s.now().UnixMilli()
 	s.tenants.Range(func(_, value any) bool {
 		slot := value.(*tenantKey)
-		if key := slot.current.Load(); key != nil && nowMs >= key.notAfterMs {
-			slot.current.CompareAndSwap(key, nil)
+		for _, place := range []*atomic.Pointer[dataKey]{&slot.current, &slot.next} {
+			if key := place.Load(); key != nil && nowMs >= key.notAfterMs {
+				place.CompareAndSwap(key, nil)
+			}
 		}
 		return true
 	})
@@ -139,6 +259,9 @@ func (s *Sealer) SealAddress(dst []byte, b Binding, a Address) ([]byte, error) {
 	if b.Field != FieldAddress {
 		return dst, ErrField
 	}
+	if err := b.check(); err != nil {
+		return dst, err
+	}
 	if !a.IsValid() {
 		return dst, ErrInvalidAddress
 	}
@@ -146,17 +269,24 @@ func (s *Sealer) SealAddress(dst []byte, b Binding, a Address) ([]byte, error) {
 }
 
 // SealBytes appends plaintext, sealed, to dst: Overhead more bytes. ErrNoKey
-// asks for Prepare. Plaintext must not overlap dst.
+// asks for Prepare. Plaintext must not overlap dst. A form's values are not for
+// it, but for a SubjectKey.
 func (s *Sealer) SealBytes(dst []byte, b Binding, plaintext []byte) ([]byte, error) {
 	// A free value must never open as an address.
-	if b.Field == FieldAddress || b.Field == "" {
+	if b.Field == FieldAddress || b.Field == "" || b.ofForm() {
 		return dst, ErrField
+	}
+	if err := b.check(); err != nil {
+		return dst, err
 	}
 	return s.seal(dst, &b, plaintext)
 }
 
 func (s *Sealer) seal(dst []byte, b *Binding, plaintext []byte) ([]byte, error) {
-	key := s.lookup(b.CompanyID)
+	return s.sealUnder(s.lookup(b.CompanyID), dst, b, plaintext)
+}
+
+func (s *Sealer) sealUnder(key *dataKey, dst []byte, b *Binding, plaintext []byte) ([]byte, error) {
 	if !s.usable(key) || key.used.Add(1) > s.limit {
 		return dst, ErrNoKey
 	}
@@ -174,7 +304,22 @@ func (s *Sealer) lookup(companyID string) *dataKey {
 	if !ok {
 		return nil
 	}
-	return value.(*tenantKey).current.Load()
+	return s.keyOf(value.(*tenantKey))
+}
+
+// keyOf is the current key, or the next one where its time has come.
+func (s *Sealer) keyOf(slot *tenantKey) *dataKey {
+	key := slot.current.Load()
+	if s.usable(key) {
+		return key
+	}
+	next := slot.next.Load()
+	if next == nil || s.now().UnixMilli() < next.notBeforeMs {
+		return key
+	}
+	slot.current.CompareAndSwap(key, next)
+	slot.next.CompareAndSwap(next, nil)
+	return slot.current.Load()
 }
 
 func (s *Sealer) slot(companyID string) *tenantKey {
@@ -189,8 +334,9 @@ func (s *Sealer) usable(key *dataKey) bool {
 	return key != nil && s.now().UnixMilli() < key.notAfterMs && key.used.Load() < s.limit
 }
 
-// newKey makes a key that is good until the next UTC midnight.
-func (s *Sealer) newKey(companyID string) (*dataKey, *metivav1.DataKey, error) {
+// newKey makes a key that seals from begin until before end, and the record
+// to publish before it does. Without a subject it is a day's key.
+func (s *Sealer) newKey(companyID string, subject []byte, begin, end time.Time) (*dataKey, *metivav1.DataKey, error) {
 	var raw [keyBytes]byte
 	defer clear(raw[:])
 	var idBytes [8]byte
@@ -200,22 +346,21 @@ func (s *Sealer) newKey(companyID string) (*dataKey, *metivav1.DataKey, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("making data key: %w", err)
 	}
-	now := s.now().UTC()
-	midnight := time.Date(now.Year(), now.Month(), now.Day()+1, 0, 0, 0, 0, time.UTC)
 	recipient := s.resolver.ID()
 	rec := &metivav1.DataKey{
 		KeyId:       binary.BigEndian.Uint64(idBytes[:]),
 		CompanyId:   companyID,
 		WriterId:    s.writerID,
 		RecipientId: recipient[:],
-		NotBeforeMs: now.UnixMilli(),
-		NotAfterMs:  midnight.UnixMilli(),
+		NotBeforeMs: begin.UnixMilli(),
+		NotAfterMs:  end.UnixMilli(),
+		SubjectId:   subject,
 	}
 	rec.Wrapped, err = s.resolver.wrap(dataKeyInfo(rec), raw[:])
 	if err != nil {
 		return nil, nil, fmt.Errorf("wrapping data key: %w", err)
 	}
-	return &dataKey{id: rec.KeyId, aead: aead, notAfterMs: rec.NotAfterMs}, rec, nil
+	return &dataKey{id: rec.KeyId, aead: aead, notBeforeMs: rec.NotBeforeMs, notAfterMs: rec.NotAfterMs}, rec, nil
 }
 
 // newAEAD is AES-256-GCM that makes its own random nonces.

@@ -90,6 +90,15 @@ func TestProductionRefusesToStart(t *testing.T) {
 	if err := seal.GenerateDevelopmentKeys(development); err != nil {
 		t.Fatal(err)
 	}
+	exposed := t.TempDir()
+	if err := seal.GenerateProductionKeys(exposed); err != nil {
+		t.Fatal(err)
+	}
+	for _, purpose := range seal.Purposes() {
+		if err := os.Chmod(filepath.Join(exposed, seal.KeyFileName(purpose)), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
 	cases := map[string]struct {
 		set   map[string]string
 		needs string // the process must use this variable
@@ -102,6 +111,7 @@ func TestProductionRefusesToStart(t *testing.T) {
 		"no keys":               {map[string]string{"METIVA_KEYS_DIR": ""}, "keys", "METIVA_KEYS_DIR is missing"},
 		"key files missing":     {map[string]string{"METIVA_KEYS_DIR": t.TempDir()}, "keys", "METIVA_KEYS_DIR"},
 		"development keys":      {map[string]string{"METIVA_KEYS_DIR": development}, "keys", "development key"},
+		"exposed keys":          {map[string]string{"METIVA_KEYS_DIR": exposed}, "keys", "chmod 600"},
 		"plaintext clickhouse":  {map[string]string{"METIVA_CLICKHOUSE_URL": "http://u:canary-password@db:8123/m"}, "sink", "METIVA_CLICKHOUSE_URL"},
 		"clickhouse no port":    {map[string]string{"METIVA_CLICKHOUSE_URL": "https://u:canary-password@db/metiva"}, "sink", "METIVA_CLICKHOUSE_URL: the clickhouse URL names no host and port"},
 		"clickhouse unverified": {map[string]string{"METIVA_CLICKHOUSE_URL": "https://u:canary-password@db:8443/metiva?skip_verify=true"}, "sink", "METIVA_CLICKHOUSE_URL: the clickhouse URL has parameters"},
@@ -184,5 +194,73 @@ func TestEverySettingIsInTheExampleEnvironment(t *testing.T) {
 				t.Errorf("--%s of %s has no help", o.Flag, name)
 			}
 		}
+	}
+}
+
+func TestFormerResolverKeys(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		generate func(string) error
+		purpose  string
+		mode     os.FileMode
+		want     string
+	}{
+		"good":        {seal.GenerateProductionKeys, seal.PurposeResolverPrivate, 0o600, ""},
+		"development": {seal.GenerateDevelopmentKeys, seal.PurposeResolverPrivate, 0o600, "resolver-private.2025.key in METIVA_KEYS_DIR is a development key"},
+		"exposed":     {seal.GenerateProductionKeys, seal.PurposeResolverPrivate, 0o604, "resolver-private.2025.key in METIVA_KEYS_DIR: it can be read"},
+		"public":      {seal.GenerateProductionKeys, seal.PurposeResolverPublic, 0o600, "it is a resolver-public key"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env, other := complete(t), t.TempDir()
+			if err := c.generate(other); err != nil {
+				t.Fatal(err)
+			}
+			former := filepath.Join(env["METIVA_KEYS_DIR"], "resolver-private.2025.key")
+			if err := os.Rename(filepath.Join(other, seal.KeyFileName(c.purpose)), former); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(former, c.mode); err != nil {
+				t.Fatal(err)
+			}
+			out, err := check(t, processes()["enrich"], env, "--check")
+			if c.want == "" {
+				keys, keysErr := app.CheckResolvers(&config.Keys{Dir: env["METIVA_KEYS_DIR"]}, &config.Process{Env: config.Production})
+				if errors.Is(err, app.ErrConfiguration) || keysErr != nil || len(keys) != 2 {
+					t.Errorf("%d keys, %v: %s", len(keys), keysErr, out)
+				}
+				if _, err := app.NewOpener(keys); err != nil {
+					t.Error(err)
+				}
+			} else if !errors.Is(err, app.ErrConfiguration) || !strings.Contains(out, c.want) {
+				t.Errorf("got %q, want %q", out, c.want)
+			}
+		})
+	}
+	if _, err := app.NewOpener(nil); err == nil {
+		t.Error("an opener without a key")
+	}
+}
+
+// TestDevelopmentWarnsOfExposedKeys: on a developer's machine an open key file
+// is said, not refused.
+func TestDevelopmentWarnsOfExposedKeys(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := seal.GenerateDevelopmentKeys(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(dir, seal.KeyFileName(seal.PurposeResolverPrivate)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	process := &config.Process{Env: config.Development}
+	keys, err := app.CheckResolvers(&config.Keys{Dir: dir}, process)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	app.Watch(app.System{Stderr: &out}, process, "enrich").WarnOfExposed(keys...)
+	if !strings.Contains(out.String(), "chmod 600") {
+		t.Errorf("logged %q", out.String())
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,17 +17,26 @@ import (
 )
 
 // CheckKey reads a key file and says what is wrong with it: missing, not
-// readable, of another purpose, or a development key in production.
+// readable, of another purpose, or, in production, a development key or one that
+// other users of the machine can read.
 func CheckKey(keys *config.Keys, process *config.Process, purpose string) (seal.KeyMaterial, error) {
 	if keys.Dir == "" {
 		return seal.KeyMaterial{}, fmt.Errorf("METIVA_KEYS_DIR is missing: set the directory with %s", seal.KeyFileName(purpose))
 	}
-	m, err := seal.ReadKeyFile(keys.Path(purpose), purpose)
+	return checkKeyFile(process, keys.Path(purpose), purpose)
+}
+
+func checkKeyFile(process *config.Process, path, purpose string) (seal.KeyMaterial, error) {
+	name := filepath.Base(path)
+	m, err := seal.ReadKeyFile(path, purpose)
 	if err != nil {
-		return seal.KeyMaterial{}, fmt.Errorf("%s in METIVA_KEYS_DIR: %w", seal.KeyFileName(purpose), err)
+		return seal.KeyMaterial{}, fmt.Errorf("%s in METIVA_KEYS_DIR: %w", name, err)
 	}
 	if m.Development && process.InProduction() {
-		return seal.KeyMaterial{}, fmt.Errorf("%s in METIVA_KEYS_DIR is a development key: make production keys with metiva keys create", seal.KeyFileName(purpose))
+		return seal.KeyMaterial{}, fmt.Errorf("%s in METIVA_KEYS_DIR is a development key: make production keys with metiva keys create", name)
+	}
+	if err := m.Exposed(); err != nil && process.InProduction() {
+		return seal.KeyMaterial{}, fmt.Errorf("%s in METIVA_KEYS_DIR: %w", name, err)
 	}
 	return m, nil
 }
@@ -39,6 +49,51 @@ func CheckKeys(keys *config.Keys, process *config.Process, purposes ...string) e
 		faults = append(faults, err)
 	}
 	return errors.Join(faults...)
+}
+
+// CheckResolvers reads the resolver's private key and its former ones, which lie
+// beside it as resolver-private.<name>.key, the current one first.
+func CheckResolvers(keys *config.Keys, process *config.Process) ([]seal.KeyMaterial, error) {
+	current, err := CheckKey(keys, process, seal.PurposeResolverPrivate)
+	if err != nil {
+		return nil, err
+	}
+	paths, err := seal.FormerKeyFiles(keys.Dir, seal.PurposeResolverPrivate)
+	out, faults := []seal.KeyMaterial{current}, []error{err}
+	for _, path := range paths {
+		m, err := checkKeyFile(process, path, seal.PurposeResolverPrivate)
+		out, faults = append(out, m), append(faults, err)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// NewOpener makes the opener of what CheckResolvers read.
+func NewOpener(resolvers []seal.KeyMaterial) (*seal.Opener, error) {
+	var private []seal.PrivateKey
+	for _, m := range resolvers {
+		key, err := m.PrivateKey()
+		if err != nil {
+			return nil, err
+		}
+		private = append(private, key)
+	}
+	if len(private) == 0 {
+		return nil, errors.New("there is no resolver key")
+	}
+	return seal.NewOpener(private[0], private[1:]...), nil
+}
+
+// WarnOfExposed says which keys other users of the machine can read; production
+// has refused those.
+func (w *Watched) WarnOfExposed(keys ...seal.KeyMaterial) {
+	for _, m := range keys {
+		if err := m.Exposed(); err != nil {
+			w.Log.Warn("a key file is open to others; production refuses it", slog.String("purpose", m.Purpose), slog.Any("error", err))
+		}
+	}
 }
 
 // Watched are the parts every process has around its work.

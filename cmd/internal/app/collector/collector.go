@@ -45,6 +45,8 @@ func (c *Config) Bind(s *config.Set) {
 	s.Int(&c.Edge.BodyBytesMax, config.Option{Flag: "body-bytes-max", Env: "METIVA_COLLECTOR_BODY_BYTES_MAX", Default: fmt.Sprint(d.BodyBytesMax), Help: "Largest request body; browsers send at most 64 KiB on the way out."})
 	s.Int(&c.Edge.EventsPerRequestMax, config.Option{Flag: "events-per-request-max", Env: "METIVA_COLLECTOR_EVENTS_PER_REQUEST_MAX", Default: fmt.Sprint(d.EventsPerRequestMax), Help: "Most events of one request."})
 	s.Int(&c.Edge.ConnectionsMax, config.Option{Flag: "connections-max", Env: "METIVA_COLLECTOR_CONNECTIONS_MAX", Default: fmt.Sprint(d.ConnectionsMax), Help: "Most open connections; each costs its buffers."})
+	s.Int(&c.Edge.NetworkCapturesPerMinute, config.Option{Flag: "network-captures-per-minute", Env: "METIVA_COLLECTOR_NETWORK_CAPTURES_PER_MINUTE", Default: fmt.Sprint(d.NetworkCapturesPerMinute), Help: "Forms one truncated network may send to this collector; each leaves a key on control.keys."})
+	s.Int(&c.Edge.SiteCapturesPerMinute, config.Option{Flag: "site-captures-per-minute", Env: "METIVA_COLLECTOR_SITE_CAPTURES_PER_MINUTE", Default: fmt.Sprint(d.SiteCapturesPerMinute), Help: "Forms one site may send to this collector."})
 	s.Int(&c.Edge.NetworkEventsPerSecond, config.Option{Flag: "network-events-per-second", Env: "METIVA_COLLECTOR_NETWORK_EVENTS_PER_SECOND", Default: fmt.Sprint(d.NetworkEventsPerSecond), Help: "Events one truncated network may send to this collector, with ten seconds' worth at once; private networks are not limited."})
 	s.Int(&c.Edge.SiteEventsPerSecond, config.Option{Flag: "site-events-per-second", Env: "METIVA_COLLECTOR_SITE_EVENTS_PER_SECOND", Default: fmt.Sprint(d.SiteEventsPerSecond), Help: "Events one site may send to this collector, with ten seconds' worth at once."})
 	s.Int(&c.Edge.TenantEventsPerMinute, config.Option{Flag: "tenant-events-per-minute", Env: "METIVA_COLLECTOR_TENANT_EVENTS_PER_MINUTE", Default: fmt.Sprint(d.TenantEventsPerMinute), Help: "Events all sites of a tenant may send to this collector within a minute."})
@@ -84,6 +86,7 @@ type keys struct {
 	resolver seal.PublicKey
 	edge     seal.PrivateKey
 	tokens   *consent.Tokens
+	files    []seal.KeyMaterial
 }
 
 func readKeys(cfg *Config) (k keys, err error) {
@@ -102,6 +105,7 @@ func readKeys(cfg *Config) (k keys, err error) {
 	if k.edge, err = edge.PrivateKey(); err != nil {
 		return keys{}, err
 	}
+	k.files = []seal.KeyMaterial{resolver, edge, tokens}
 	k.tokens, err = consent.NewTokens(tokens.Secret())
 	return k, err
 }
@@ -119,6 +123,7 @@ func Run(ctx context.Context, sys app.System) error {
 		return err
 	}
 	w := app.Watch(sys, &cfg.Process, "collector", append(stage.ReadinessNames(), stage.ReadySpool)...)
+	w.WarnOfExposed(held.files...)
 	client, err := kafka.NewClient(cfg.Kafka.Client("collector"), w.Log, w.Registry)
 	if err != nil {
 		return err

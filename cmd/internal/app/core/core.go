@@ -76,6 +76,7 @@ func Run(ctx context.Context, sys app.System) error {
 		return err
 	}
 	w := app.Watch(sys, &cfg.Process, "core", "postgres", "kafka", "published")
+	w.WarnOfExposed(edge)
 	client, err := kafka.NewClient(cfg.Kafka.Client("core"), w.Log, w.Registry)
 	if err != nil {
 		return err

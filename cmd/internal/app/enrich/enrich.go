@@ -15,7 +15,6 @@ import (
 	"github.com/metiva-io/metiva/enrich/geo"
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/pkg/lifecycle"
-	"github.com/metiva-io/metiva/pkg/seal"
 )
 
 // Config is the configuration of the enrich process.
@@ -53,10 +52,8 @@ func fileExists(path string) bool {
 
 // Validate joins every fault.
 func (c *Config) Validate() error {
-	faults := []error{
-		c.Process.Validate(), c.Kafka.Validate(&c.Process),
-		app.CheckKeys(&c.Keys, &c.Process, seal.PurposeResolverPrivate), c.Enrich.Validate(),
-	}
+	_, keyFault := app.CheckResolvers(&c.Keys, &c.Process)
+	faults := []error{c.Process.Validate(), c.Kafka.Validate(&c.Process), keyFault, c.Enrich.Validate()}
 	switch {
 	case c.GeoDir == "":
 		faults = append(faults, errors.New("METIVA_GEO_DIR is missing: set the directory with "+geo.FileASN))
@@ -74,11 +71,11 @@ func Run(ctx context.Context, sys app.System) error {
 	if err := app.Configure(sys, set, &cfg.Process, cfg.Validate); err != nil {
 		return err
 	}
-	resolver, err := app.CheckKey(&cfg.Keys, &cfg.Process, seal.PurposeResolverPrivate)
+	resolvers, err := app.CheckResolvers(&cfg.Keys, &cfg.Process)
 	if err != nil {
 		return err
 	}
-	key, err := resolver.PrivateKey()
+	opener, err := app.NewOpener(resolvers)
 	if err != nil {
 		return err
 	}
@@ -92,12 +89,13 @@ func Run(ctx context.Context, sys app.System) error {
 	}
 	defer func() { _ = databases.Close() }()
 	w := app.Watch(sys, &cfg.Process, "enrich", "kafka", "control_tables")
+	w.WarnOfExposed(resolvers...)
 	client, err := kafka.NewClient(cfg.Kafka.Client("enrich"), w.Log, w.Registry)
 	if err != nil {
 		return err
 	}
 	worker, err := stage.New(cfg.Enrich, stage.Deps{
-		Kafka: client, Opener: seal.NewOpener(key), Databases: databases, Chain: chain,
+		Kafka: client, Opener: opener, Databases: databases, Chain: chain,
 		Log: w.Log, Registerer: w.Registry, Now: time.Now,
 	})
 	if err != nil {
