@@ -42,6 +42,7 @@ func (c *Collector) serveCaptures(ctx *fasthttp.RequestCtx, r *request) {
 		ctx.Response.Header.Set("Access-Control-Expose-Headers", "Retry-After")
 	}
 	status, reason := p.read(ctx)
+	status, reason = r.limitRefusal(ctx, status, reason)
 	if reason == metivav1.Reason_REASON_UNSPECIFIED {
 		r.readVisitor(ctx)
 		reason = p.take(ctx)

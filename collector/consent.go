@@ -30,6 +30,10 @@ func (c *Collector) serveConsentCall(ctx *fasthttp.RequestCtx, r *request) {
 	}
 	ctx.Response.Header.Set("Cache-Control", "no-store")
 	call, status, reason := r.readChoice(ctx)
+	if status, reason = r.limitRefusal(ctx, status, reason); reason == metivav1.Reason_REASON_RATE_LIMITED {
+		c.answerChoice(ctx, limitedChoice(r.retryAfter))
+		return
+	}
 	a := consentAnswer{status: status, outcome: choiceInvalid, refused: reason}
 	if reason == metivav1.Reason_REASON_UNSPECIFIED {
 		r.readVisitor(ctx)
@@ -281,9 +285,7 @@ func (l *limits) admitNetwork(r *request) (wait time.Duration, ok bool) {
 	if !r.networkLimited {
 		return 0, true
 	}
-	r.networkHash.SetSeed(l.seedOf(r.received)) // also resets it
-	r.address.WriteNetworkTo(r.networkHash)
-	taken, wait := l.networks.take(r.networkHash.Sum64(), r.received, 1)
+	taken, wait := l.networks.take(l.networkKey(r), r.received, 1)
 	l.byNetwork.Add(float64(1 - taken))
 	return wait, taken == 1
 }
