@@ -54,7 +54,7 @@ func captureReasonCases() []reasonCase {
 		{name: "accepted", body: good, ledger: tenant("none")},
 		{name: "language is the text's own", body: box("language", nil), ledger: tenant("none")},
 		{name: "not given", body: box("given", false), reason: "consent_required", reasons: []metivav1.Reason{metivav1.Reason_REASON_CONSENT_REQUIRED}},
-		{name: "given not said", body: changed("consent", object{"text_version": formText}), reason: "consent_required"},
+		{name: "given not said", body: changed("consent", object{"text_version": testFormText}), reason: "consent_required"},
 		{name: "no consent", body: changed("consent", nil), reason: "consent_required"},
 		{name: "a token is no box", body: func(e *edge) any { return with(with(e.captureBody(), "token", e.token(5)), "consent", nil) }, reason: "consent_required"},
 		{name: "given is a word", body: box("given", "true"), status: 400, reason: "malformed", ledger: nobody("malformed")},

@@ -85,8 +85,8 @@ type Collector struct {
 	captures    *captureLimits
 	inflater    *inflater
 	metrics     *metrics
-	pages       pages
 	scripts     scripts
+	pages       pages
 
 	caughtUp atomic.Bool
 	stopping atomic.Bool // each answer ends its connection

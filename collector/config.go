@@ -130,14 +130,15 @@ func DefaultConfig() Config {
 		SiteEventsPerSecond:    2000,
 		LimitedSitesMax:        1 << 14,
 		TenantEventsPerMinute:  300_000,
-		LedgerInterval:         time.Second,
-		StopDelay:              5 * time.Second,
-		DrainTimeout:           15 * time.Second,
-		DrainGrace:             time.Second,
 
 		ConnectionsPerAddressMax: 1_000,
 		NetworkCapturesPerMinute: 30,
 		SiteCapturesPerMinute:    600,
+
+		LedgerInterval: time.Second,
+		StopDelay:      5 * time.Second,
+		DrainTimeout:   15 * time.Second,
+		DrainGrace:     time.Second,
 	}
 }
 

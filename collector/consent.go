@@ -292,6 +292,7 @@ func (l *limits) admitNetwork(r *request) (wait time.Duration, ok bool) {
 
 // record makes a consent record durable.
 func (r *request) record(rec *metivav1.ConsentRecord) (consentAnswer, bool) {
+	r.leaveWork() // the record has memory of its own
 	ctx, cancel := context.WithTimeout(context.Background(), r.c.cfg.AckTimeout)
 	defer cancel()
 	if err := r.c.publishConsent(ctx, rec); err != nil {

@@ -66,11 +66,13 @@ type durableLane struct {
 	stalled atomic.Bool  // Kafka answers nothing: records go to the spool
 	spooled atomic.Int64 // records in the spool that are not known to be in Kafka
 
-	mu     sync.Mutex
-	cur    *group   // still filling, the last of queue
-	queue  []*group // not answered by Kafka, in its order
-	hedged int      // of queue, from its front: in the spool, or on their way there
-	free   []*group
+	mu    sync.Mutex
+	cur   *group   // still filling, the last of queue
+	queue []*group // not answered by Kafka, in its order
+	// Of queue, from its front: how many are in the spool or on their way there,
+	// and how many of those are known to be on the disk.
+	hedged, told int
+	free         []*group
 }
 
 func newDurableLane(d *Durable, key spool.Lane) *durableLane {
@@ -199,11 +201,8 @@ func (l *durableLane) next() (kafkaDone, spoolDone <-chan struct{}, due time.Tim
 	}
 	head := l.queue[0]
 	kafkaDone = head.kafka.Done()
-	for _, g := range l.queue[:l.hedged] {
-		if !g.durable {
-			spoolDone = g.receipt.Ack.Done()
-			break
-		}
+	if l.told < l.hedged {
+		spoolDone = l.queue[l.told].receipt.Ack.Done()
 	}
 	if l.hedged < len(l.queue) {
 		due = l.queue[l.hedged].hedgeAt
@@ -257,11 +256,8 @@ func (l *durableLane) hedge(g *group, now time.Time) error {
 func (l *durableLane) fsynced() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := 0; i < l.hedged; i++ {
-		g := l.queue[i]
-		if g.durable {
-			continue
-		}
+	for ; l.told < l.hedged; l.told++ {
+		g := l.queue[l.told]
 		if !isDone(g.receipt.Ack) {
 			return
 		}
@@ -270,11 +266,11 @@ func (l *durableLane) fsynced() {
 			continue
 		}
 		// It is not there: this one, and those behind it, are to be hedged again.
-		for _, again := range l.queue[i:l.hedged] {
+		for _, again := range l.queue[l.told:l.hedged] {
 			l.d.forget(again.run)
 			again.run, again.hedgeAt = nil, l.d.now().Add(spoolRetry)
 		}
-		l.hedged = i
+		l.hedged = l.told
 		return
 	}
 }
@@ -293,10 +289,9 @@ func (l *durableLane) answered() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	g := l.queue[0]
-	copy(l.queue, l.queue[1:])
-	l.queue[len(l.queue)-1] = nil
-	l.queue = l.queue[:len(l.queue)-1]
-	l.hedged = max(0, l.hedged-1)
+	l.queue[0] = nil
+	l.queue = l.queue[1:]
+	l.hedged, l.told = max(0, l.hedged-1), max(0, l.told-1)
 	if g == l.cur {
 		l.cur = nil
 	}
@@ -360,7 +355,7 @@ func (l *durableLane) leave() {
 			l.tell(g, kafka.ErrOutcomeUnknown)
 		}
 	}
-	l.queue, l.cur, l.hedged = nil, nil, 0
+	l.queue, l.cur, l.hedged, l.told = nil, nil, 0, 0
 }
 
 // kafkaOutcome is what Kafka's answer means for a record.

@@ -34,7 +34,7 @@ type captureRow struct {
 const (
 	encodedType = "Content-Type: application/x-www-form-urlencoded"
 	jsonType    = "Content-Type: application/json"
-	heads       = "metiva_site=" + testKey + "&metiva_form=contact&metiva_text_version=" + formText
+	heads       = "metiva_site=" + testKey + "&metiva_form=contact&metiva_text_version=" + testFormText
 	back        = "&metiva_redirect=https%3A%2F%2Fwww.example.nl%2Fbedankt%3Fvia%3Dformulier"
 	ticked      = "&metiva_consent=on"
 	typed       = "&email=" + typedWord + "%40example.nl"
@@ -55,7 +55,7 @@ func jsonCapture(body string, headers ...string) string {
 func captureOf(replaced ...string) string {
 	members := map[string]string{
 		"site": strconv.Quote(testKey), "form": `"contact"`, "id": strconv.Quote(hostileID), "at": strconv.Itoa(hostileNow), "url": strconv.Quote(testOrigin + "/contact"),
-		"consent": `{"given":true,"text_version":"` + formText + `"}`, "fields": `{"email":"` + typedWord + `@example.nl"}`,
+		"consent": `{"given":true,"text_version":"` + testFormText + `"}`, "fields": `{"email":"` + typedWord + `@example.nl"}`,
 	}
 	for i := 0; i < len(replaced); i += 2 {
 		members[replaced[i]] = replaced[i+1]
@@ -146,8 +146,8 @@ func formPostRows() []captureRow {
 		dropped("box in capitals", heads+typed+"&Metiva_Consent=on", "consent_required"),
 		dropped("box in a value", heads+typed+"&name=a%26metiva_consent%3Don", "consent_required"),
 		dropped("given of JSON", heads+typed+"&given=true&consent=true", "consent_required"),
-		dropped("text in capitals", strings.Replace(good, formText, strings.ToUpper(formText), 1), "unknown_text"),
-		dropped("text with a space", strings.Replace(good, formText, formText+"+", 1), "unknown_text"),
+		dropped("text in capitals", strings.Replace(good, testFormText, strings.ToUpper(testFormText), 1), "unknown_text"),
+		dropped("text with a space", strings.Replace(good, testFormText, testFormText+"+", 1), "unknown_text"),
 		dropped("language", good+"&metiva_language=nl-BE", "unknown_text"),
 		dropped("field twice", good+"&email=x%40example.nl", "malformed"),
 		dropped("field twice, encoded", good+"&%65mail=x%40example.nl", "malformed"),
@@ -204,9 +204,9 @@ func jsonCaptureRows() []captureRow {
 		dropped("no consent", captureOf("consent", ""), "consent_required"),
 		dropped("given elsewhere", captureOf("consent", "", "given", "true"), "consent_required"),
 		dropped("given among the fields", captureOf("consent", "{}", "fields", `{"email":"a@b.nl","given":true}`), "consent_required"),
-		dropped("given false", captureOf("consent", `{"given":false,"text_version":"`+formText+`"}`), "consent_required"),
-		dropped("given null", captureOf("consent", `{"given":null,"text_version":"`+formText+`"}`), "consent_required"),
-		dropped("Given", captureOf("consent", `{"Given":true,"text_version":"`+formText+`"}`), "consent_required"),
+		dropped("given false", captureOf("consent", `{"given":false,"text_version":"`+testFormText+`"}`), "consent_required"),
+		dropped("given null", captureOf("consent", `{"given":null,"text_version":"`+testFormText+`"}`), "consent_required"),
+		dropped("Given", captureOf("consent", `{"Given":true,"text_version":"`+testFormText+`"}`), "consent_required"),
 		dropped("another tenant's text", captureOf("consent", `{"given":true,"text_version":"x"}`), "unknown_text"),
 		dropped("no fields", captureOf("fields", ""), "malformed"),
 		dropped("fields empty", captureOf("fields", "{}"), "malformed"),
@@ -218,12 +218,13 @@ func jsonCaptureRows() []captureRow {
 		dropped("long", fields(`"message":"`+strings.Repeat("é", schemas.FormFieldBytesMax/2+1)+`"`), "too_large"),
 		dropped("id with a null", captureOf("id", `"`+hostileID[:35]+`\u0000"`), "malformed"),
 		dropped("old", captureOf("at", "1"), "too_old"),
-		dropped("far", captureOf("at", "4102444800000"), "future"),
+		dropped("far", captureOf("at", "4102444799999"), "future"),
+		malformed("further than any clock", captureOf("at", "4102444800001")),
 		dropped("opt-out", captureOf("opt_out", "true"), "objected"),
 		malformed("given 1", captureOf("consent", `{"given":1}`)),
 		malformed("given text", captureOf("consent", `{"given":"true"}`)),
 		malformed("given list", captureOf("consent", `{"given":[true]}`)),
-		malformed("given twice", captureOf("consent", `{"given":false,"given":true,"text_version":"`+formText+`"}`)),
+		malformed("given twice", captureOf("consent", `{"given":false,"given":true,"text_version":"`+testFormText+`"}`)),
 		malformed("consent twice", strings.Replace(captureOf(), `"form":`, `"consent":{"given":true},"form":`, 1)),
 		malformed("consent true", captureOf("consent", "true")),
 		malformed("consent list", captureOf("consent", `[{"given":true}]`)),
@@ -436,8 +437,8 @@ func TestNoCaptureWithoutABox(t *testing.T) {
 	t.Parallel()
 	e := startFormEdge(t, nil)
 	consents := []string{
-		"", "null", "{}", `{"given":null}`, `{"given":false}`, `{"text_version":"` + formText + `"}`, `{"given":false,"text_version":"` + formText + `"}`, `{"given":null,"text_version":"` + formText + `"}`,
-		`{"given":true}`, `{"given":true,"text_version":"x"}`, `{"given":true,"text_version":null}`, `{"given":"true","text_version":"` + formText + `"}`, `{"GIVEN":true,"text_version":"` + formText + `"}`,
+		"", "null", "{}", `{"given":null}`, `{"given":false}`, `{"text_version":"` + testFormText + `"}`, `{"given":false,"text_version":"` + testFormText + `"}`, `{"given":null,"text_version":"` + testFormText + `"}`,
+		`{"given":true}`, `{"given":true,"text_version":"x"}`, `{"given":true,"text_version":null}`, `{"given":"true","text_version":"` + testFormText + `"}`, `{"GIVEN":true,"text_version":"` + testFormText + `"}`,
 	}
 	boxes := []string{"", "&metiva_consent", "&metiva_consent=", "&metiva_consent=0", "&metiva_consent=false", "&metiva_consent=no", "&metiva_consent=off", "&consent=on", "&given=true", "&metiva_consent=on&metiva_text_version=x"}
 	tokens := []string{"", strconv.Quote(e.token(5)), "null"}

@@ -24,16 +24,6 @@ func (c *Collector) route(ctx *fasthttp.RequestCtx, r *request) string {
 			methodNotAllowed(ctx, "POST, OPTIONS")
 		}
 		return "events"
-	case PathCaptures:
-		switch {
-		case ctx.IsPost():
-			c.serveCaptures(ctx, r)
-		case ctx.IsOptions():
-			c.servePreflight(ctx, r)
-		default:
-			methodNotAllowed(ctx, "POST, OPTIONS")
-		}
-		return "captures"
 	case PathConsent:
 		switch {
 		case ctx.IsPost(), ctx.IsDelete():
@@ -47,6 +37,16 @@ func (c *Collector) route(ctx *fasthttp.RequestCtx, r *request) string {
 			methodNotAllowed(ctx, "POST, DELETE, OPTIONS")
 		}
 		return "consent"
+	case PathCaptures:
+		switch {
+		case ctx.IsPost():
+			c.serveCaptures(ctx, r)
+		case ctx.IsOptions():
+			c.servePreflight(ctx, r)
+		default:
+			methodNotAllowed(ctx, "POST, OPTIONS")
+		}
+		return "captures"
 	case PathPixel:
 		if !ctx.IsGet() {
 			methodNotAllowed(ctx, "GET")

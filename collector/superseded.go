@@ -10,11 +10,15 @@ import (
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
-// Superseded reports whether a spooled record must not be sent any more: a
-// withdrawal that a later one covers, which would take the later one's place on
-// the compacted topic. The same sequence does not count, since it may be this
-// very record that was applied here.
-func (c *Collector) Superseded(topic string, _, value []byte) bool {
+// Superseded reports whether a spooled record must not be sent any more: a data
+// key that was destroyed since, which would come back; or a withdrawal that a
+// later one covers, which would take the later one's place on the compacted
+// topic. The same sequence does not count, since it may be this very record that
+// was applied here.
+func (c *Collector) Superseded(topic string, key, value []byte) bool {
+	if topic == schemas.TopicControlKeys {
+		return c.sealer.Destroyed(key)
+	}
 	if topic != schemas.TopicControlWithdrawals || len(value) == 0 {
 		return false
 	}

@@ -34,7 +34,7 @@ type Config struct {
 	// DrainTimeout is how long a batch may go on after the worker was told to
 	// stop (default 10 s).
 	DrainTimeout time.Duration
-	// Compression of what is produced: none, lz4 (default), snappy or zstd.
+	// Compression of what is produced: none, lz4, snappy (default) or zstd.
 	Compression string
 }
 
@@ -78,7 +78,7 @@ func (c Config) withDefaults() Config {
 		c.DrainTimeout = 10 * time.Second
 	}
 	if c.Compression == "" {
-		c.Compression = "lz4"
+		c.Compression = "snappy"
 	}
 	return c
 }

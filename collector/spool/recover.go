@@ -78,7 +78,9 @@ func (s *Spool) recoverSegment(seg *segment, size int64, after *header) (h *head
 	}
 	sc := s.scan(buf[:limit], seg, !known)
 	if known && sc.end < limit {
-		sc.end = limit // what cannot be read there was acknowledged
+		// What cannot be read there was acknowledged. It is kept until it has been
+		// passed, and counted then.
+		sc.end, sc.next = limit, max(sc.next, after.first)
 		sc.holes++
 	}
 	seg.end, seg.next = sc.end, sc.next
@@ -155,8 +157,9 @@ func (s *Spool) scan(buf []byte, seg *segment, mayBeTorn bool) scanned {
 func (sc *scanned) add(e *Entry, end int64, done uint64) {
 	sc.end = end
 	sc.records++
+	again := e.Sequence < sc.next && sc.records > 1 // nobody writes that
 	sc.next = max(sc.next, e.Sequence+1)
-	if e.Sequence < done {
+	if again || e.Sequence < done {
 		return
 	}
 	if sc.pending == 0 {

@@ -35,6 +35,7 @@ type replay struct {
 	doneOnDisk, plannedOnDisk uint64
 
 	at     *segment // being read; nil before the first
+	seen   uint64   // the sequence after the last that was read
 	offset int64
 	passed []passed
 	// leftover are the names of detached segments.
@@ -168,9 +169,10 @@ func (s *Spool) parse(w *Window, seg *segment, whole bool) (used, need int) {
 		switch {
 		case state == frameGood:
 			used += n
-			if e.Sequence < s.done {
-				continue // finished by an earlier process
+			if e.Sequence < s.done || e.Sequence < s.seen {
+				continue // finished by an earlier process, or out of order
 			}
+			s.seen = e.Sequence + 1
 			e.Maybe = e.Sequence < s.old
 			w.Entries = append(w.Entries, e)
 		case state == frameShort && !whole && n > len(w.buf)-used:
@@ -323,7 +325,7 @@ func (s *Spool) readProgress(size int64) error {
 	if err != nil {
 		return s.failed("progress", err)
 	}
-	s.replay.file = f
+	s.file = f
 	b := make([]byte, min(size, slotDistance+slotBytes))
 	if len(b) > 0 {
 		if _, err := f.ReadAt(b, 0); err != nil {

@@ -2,7 +2,6 @@ package kafka_test
 
 import (
 	"fmt"
-	"syscall"
 	"testing"
 	"time"
 
@@ -45,20 +44,10 @@ func paced(b *testing.B, perSecond int) {
 		}
 	}
 	send(partitions)
-	idle := cpu(b)
+	idle := kafka.ProcessCPU(b)
 	b.ReportAllocs()
 	b.ResetTimer()
 	send(b.N)
 	b.StopTimer()
-	b.ReportMetric(float64(cpu(b)-idle)/float64(b.N), "cpu-ns/record")
-}
-
-// cpu is what this process has used so far.
-func cpu(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	b.ReportMetric(float64(kafka.ProcessCPU(b)-idle)/float64(b.N), "cpu-ns/record")
 }

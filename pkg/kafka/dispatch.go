@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"cmp"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -270,7 +269,3 @@ func (p *Producer) land(lanes ...*lane) {
 		p.board.poke()
 	}
 }
-
-// chance gives the spread of a pause; lanes that failed together share it, so
-// that they leave together again.
-func chance() float64 { return rand.Float64() }

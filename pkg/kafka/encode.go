@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/s2"
@@ -211,6 +212,7 @@ func (s *sealer) pack(w, records []byte, attributesAt int) []byte {
 		w = appendSnappy(w, records)
 	case codecLZ4:
 		w, err = s.appendLZ4(w, records)
+	case codecNone:
 	}
 	if s.codec == codecNone || err != nil || len(w)-n >= len(records) {
 		return append(w[:n], records...)
@@ -221,14 +223,8 @@ func (s *sealer) pack(w, records []byte, attributesAt int) []byte {
 
 func appendSnappy(dst, src []byte) []byte {
 	n := len(dst)
-	room := s2.MaxEncodedLen(len(src))
-	if cap(dst)-n < room {
-		grown := make([]byte, n, n+room)
-		copy(grown, dst)
-		dst = grown
-	}
-	out := s2.EncodeSnappy(dst[n:n+room], src)
-	return dst[:n+len(out)]
+	dst = slices.Grow(dst, s2.MaxEncodedLen(len(src)))
+	return dst[:n+len(s2.EncodeSnappy(dst[n:cap(dst)], src))]
 }
 
 // sliceWriter appends to a slice.

@@ -113,9 +113,18 @@ func wantsRefresh(err error) bool {
 }
 
 // wantsLeader reports that a partition's leader may be another by now.
-func wantsLeader(err error) bool {
+func wantsLeader(err error) bool { return wantsRefresh(err) || isTimeout(err) }
+
+// hasMoved reports that the broker is no longer the leader: another is, or will
+// be as soon as the brokers agree.
+func hasMoved(err error) bool {
+	return errors.Is(err, kafkago.NotLeaderForPartition) || errors.Is(err, kafkago.FencedLeaderEpoch)
+}
+
+// isTimeout reports that there was no answer in time, while connecting or after.
+func isTimeout(err error) bool {
 	var timeout net.Error
-	return wantsRefresh(err) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // isBroken reports that a connection ended under a request.

@@ -10,6 +10,9 @@ import (
 const (
 	retryBackoffMin = 10 * time.Millisecond
 	retryBackoffMax = 500 * time.Millisecond
+	// movedBackoffMax bounds the pause before looking for a leader that has
+	// moved: brokers learn of it one after the other, within milliseconds.
+	movedBackoffMax = 30 * time.Millisecond
 	// A batch's memory is kept for reuse up to this size.
 	keepBytesMax = 1 << 20
 	// breaksMax is how often a connection may break under a batch before the
@@ -240,6 +243,9 @@ func (l *lane) again(err error, now time.Time, spread float64) {
 	}
 	l.metrics.retries.Inc()
 	pause := l.retry.step()
+	if hasMoved(err) {
+		pause = min(pause, movedBackoffMax)
+	}
 	l.next = now.Add(pause/2 + time.Duration(spread*float64(pause)))
 }
 
@@ -288,9 +294,9 @@ func (l *lane) finish(err error, outcome string) {
 			"records", b.count, "outcome", outcome, "error", err)
 	}
 	l.passOn()
+	l.p.buffered.Add(-b.reserved) // first: who waits may want the room
 	b.ack.err = err
 	close(b.ack.done)
-	l.p.buffered.Add(-b.reserved)
 	if cap(b.records) <= keepBytesMax {
 		b.ack = nil
 		l.p.batches.Put(b)

@@ -78,7 +78,8 @@ func TestSlowPartitionTravelsAlone(t *testing.T) {
 	slow := b.FailPartition(kafkatest.Produce, kafkatest.RequestTimedOut, "t", 2, -1)
 	var held []*kafka.Ack
 	const rounds = 50
-	var release func()
+	release := func() {}
+	defer func() { release() }()
 	for i := range rounds {
 		ack, err := p.Produce("t", 2, nil, fmt.Append(nil, i+1))
 		if err != nil {
@@ -96,7 +97,6 @@ func TestSlowPartitionTravelsAlone(t *testing.T) {
 			}
 			slow.Remove()
 			release = b.HoldPartition("t", 2) // now it is not answered at all
-			defer release()
 		}
 	}
 	for _, ack := range held[rounds/2+1:] {

@@ -35,7 +35,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		producedRecords: counter("produced_records_total", "Records acknowledged by Kafka.", "topic"),
 		producedBytes:   counter("produced_bytes_total", "Bytes of acknowledged batches, compressed.", "topic"),
-		produceRetries:  counter("produce_retries_total", "Batches sent again.", "topic"),
+		produceRetries:  counter("produce_retries_total", "Attempts at a batch after the first.", "topic"),
 		produceFailed:   counter("produce_failed_records_total", "Records not acknowledged, by outcome (unwritten, unknown).", "topic", "outcome"),
 		produceSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "metiva_kafka_produce_seconds", Help: "Age of a batch when it is acknowledged.",

@@ -118,12 +118,14 @@ func (p *Producer) limits(lanes []*lane, now time.Time) (limit, wait time.Durati
 	return limit, wait
 }
 
-// companions decides whether the lane's next batch may share a request.
+// companions decides whether the lane's next batch may share a request. A
+// follower that is slow and a request without an answer say so at once; a broken
+// connection only when it breaks again.
 func (l *lane) companions(err error, lanes int, took time.Duration) {
 	switch {
 	case err == nil:
 		l.alone = l.alone && took > mergedWait/2
-	case errors.Is(err, kafkago.RequestTimedOut):
+	case errors.Is(err, kafkago.RequestTimedOut), isTimeout(err):
 		l.alone = true
 	case isBroken(err):
 		if l.breaks++; l.breaks >= breaksMax && lanes > 1 {

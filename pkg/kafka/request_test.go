@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -146,6 +147,8 @@ func TestWhoTravelsAlone(t *testing.T) {
 		{nil, 1, time.Millisecond, false},
 		{io.ErrUnexpectedEOF, 4, time.Millisecond, false},
 		{io.ErrUnexpectedEOF, 4, time.Millisecond, true},
+		{nil, 1, time.Millisecond, false},
+		{context.DeadlineExceeded, 4, 10 * time.Second, true},
 		{nil, 1, time.Millisecond, false},
 	} {
 		if l.companions(step.err, step.lanes, step.took); l.alone != step.want {

@@ -8,25 +8,54 @@
 // An address is cut to its network (/24 for IPv4, /48 for IPv6) when the
 // Address is made; the host part is gone before anything else can see it. What
 // is left has no String, Format, Marshal or comparison, and neither fmt nor a
-// reflecting encoder shows a byte of it.
+// reflecting encoder shows a byte of it. Package leaktest holds the whole
+// product to that.
+//
+// # Keys
 //
 // A Sealer (collector) makes one data key per tenant and UTC day, for at most
 // 2^30 messages. It wraps the key with HPKE to the resolver's public key,
 // publishes it, and uses it only after the publication was acknowledged; it
-// never keeps a copy that outlives the rotation. An Opener (enrich, core) holds
-// the private key and reads the wrapped keys from control.keys. Destroying a
-// key there makes everything sealed under it unreadable: ErrShredded.
+// never keeps a copy that outlives the rotation. Call PrepareAhead and Forget
+// every minute or so: the next day's key is made an hour ahead, so that nobody
+// waits for Kafka at midnight. PublishKey may also return once the record is
+// durable on this machine, if it is certain to reach control.keys before the
+// events sealed under it.
+//
+// A form's values are sealed under a SubjectKey, fresh for each capture and bound
+// to one person of one tenant.
+//
+// An Opener (enrich, core) holds the private keys, the current one and former
+// ones, and reads the wrapped keys from control.keys.
+//
+// # Destruction
+//
+// A Shredder writes tombstones for every key of a subject or a tenant. An Opener
+// that has read one opens nothing of that key any more (ErrShredded), also where
+// an open was under way in another goroutine, and a Sealer seals nothing more
+// under it. The caller's part: publish the erasure on control.erasures first, run
+// a Shredder that reads both topics in one process at least, and have it destroy
+// what appears later, such as the key of a capture that was on its way.
+//
+// # Format
 //
 // The blob is
 //
 //	version (1) | key id (8, big endian) | nonce (12) | ciphertext | tag (16)
 //
 // sealed with AES-256-GCM under a random nonce; its additional data is the
-// length-prefixed binding, so that a blob moved to another event, tenant, site
-// or field does not open: ErrTampered.
+// length-prefixed binding, so that a blob moved to another event, tenant, site,
+// field or subject does not open: ErrTampered. A wrapped key is bound to its
+// record in the same way: a record that was changed, or moved to another subject
+// or tenant, leaves its key unknown (ErrUnknownKey).
 //
-// Limits: a tombstone that Kafka has compacted away is not seen by an Opener
-// started later; it then answers ErrUnknownKey instead of ErrShredded. Both
-// mean the value cannot be opened. Go cannot wipe a key schedule from memory;
-// a forgotten key lives until the garbage collector reuses its memory.
+// # Limits
+//
+// A tombstone that Kafka has compacted away is not seen by an Opener started
+// later; it then answers ErrUnknownKey instead of ErrShredded. Both mean the
+// value cannot be opened. A restored copy of control.keys brings destroyed keys
+// back until a Shredder has read it. A key id is 64 random bits; of two records
+// with one id an Opener keeps the first and reports the second. Go cannot wipe a
+// key schedule from memory; a forgotten key lives until the garbage collector
+// reuses its memory.
 package seal

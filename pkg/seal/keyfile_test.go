@@ -168,7 +168,7 @@ func TestExposedKeyFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = m.Exposed()
-		if (err == nil) != (c.want == "") || err != nil && !(strings.Contains(err.Error(), c.want) && strings.Contains(err.Error(), "chmod 600")) {
+		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "chmod 600")) {
 			t.Errorf("%s with mode %o: %v", c.purpose, c.mode, err)
 		}
 	}

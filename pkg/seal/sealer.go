@@ -54,8 +54,9 @@ type Sealer struct {
 	now      func() time.Time
 	limit    uint64 // messages per key
 
-	tenants sync.Map // company id -> *tenantKey
-	buffers sync.Pool
+	tenants   sync.Map // company id -> *tenantKey
+	destroyed sync.Map // record keys of data keys with a tombstone
+	buffers   sync.Pool
 }
 
 // tenantKey is the current key of one tenant, the one that follows it, and the
@@ -223,8 +224,12 @@ func (k *tenantKey) unlock() { <-k.making }
 // seals nothing more here. Other records change nothing.
 func (s *Sealer) ApplyKey(recordKey, value []byte) {
 	id, ok := ParseDataKeyRecordKey(recordKey)
-	if !ok || len(value) > 0 {
+	if _, _, _, ofSubject := ParseSubjectKeyRecordKey(recordKey); len(value) > 0 || !ok && !ofSubject {
 		return
+	}
+	s.destroyed.Store(string(recordKey), struct{}{})
+	if !ok {
+		return // the key of a subject is dropped with its capture
 	}
 	s.tenants.Range(func(_, value any) bool {
 		slot := value.(*tenantKey)
@@ -236,6 +241,14 @@ func (s *Sealer) ApplyKey(recordKey, value []byte) {
 		}
 		return true
 	})
+}
+
+// Destroyed reports whether ApplyKey has seen the record's tombstone. Such a
+// record must not be written again, from a spool for instance: it would bring
+// the key back.
+func (s *Sealer) Destroyed(recordKey []byte) bool {
+	_, ok := s.destroyed.Load(string(recordKey))
+	return ok
 }
 
 // Forget drops the keys whose day is over, also those of tenants that send

@@ -101,6 +101,8 @@ func (l *keyLog) tombstones() int {
 	return n
 }
 
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 // shredRig is a Sealer, an Opener and a Shredder around one log.
 type shredRig struct {
 	*Sealer
@@ -112,7 +114,7 @@ type shredRig struct {
 
 func (r *shredRig) newShredder(t testing.TB) *Shredder {
 	t.Helper()
-	shredder, err := NewShredder(ShredderConfig{Tombstone: r.log.tombstone, CatchUp: r.log.catchUp, Log: slog.New(slog.DiscardHandler)})
+	shredder, err := NewShredder(ShredderConfig{Tombstone: r.log.tombstone, CatchUp: r.log.catchUp, Log: discard()})
 	if err != nil {
 		t.Fatal(err)
 	}

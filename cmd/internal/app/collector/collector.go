@@ -21,14 +21,15 @@ import (
 
 // Config is the configuration of the collector process.
 type Config struct {
-	Process config.Process
-	Kafka   config.Kafka
-	Keys    config.Keys
-	Listen  string
-	Trusted []string
-	Linger  time.Duration
-	Edge    stage.Config
-	Spool   Spool
+	Process     config.Process
+	Kafka       config.Kafka
+	Keys        config.Keys
+	Listen      string
+	Trusted     []string
+	Linger      time.Duration
+	Compression string
+	Edge        stage.Config
+	Spool       Spool
 }
 
 // Bind adds every setting of the process.
@@ -41,6 +42,7 @@ func (c *Config) Bind(s *config.Set) {
 	s.String(&c.Listen, config.Option{Flag: "listen", Env: "METIVA_COLLECTOR_LISTEN", Default: ":7700", Help: "Address of the public listener."})
 	s.List(&c.Trusted, config.Option{Flag: "trusted-proxies", Env: "METIVA_TRUSTED_PROXIES", Help: "Networks of the proxies whose X-Forwarded-For is believed, comma-separated; empty: nobody's is."})
 	s.Duration(&c.Linger, config.Option{Flag: "linger", Env: "METIVA_COLLECTOR_LINGER", Default: "5ms", Help: "How long the producer gathers events for one Kafka batch."})
+	s.String(&c.Compression, config.Option{Flag: "compression", Env: "METIVA_COLLECTOR_COMPRESSION", Default: "snappy", Help: "Compression of what is produced: none, lz4, snappy or zstd (ADR 0015)."})
 	s.String(&c.Edge.Name, config.Option{Flag: "name", Env: "METIVA_COLLECTOR_NAME", Default: d.Name, Help: "Name of this collector in records and counts."})
 	s.Int(&c.Edge.BodyBytesMax, config.Option{Flag: "body-bytes-max", Env: "METIVA_COLLECTOR_BODY_BYTES_MAX", Default: fmt.Sprint(d.BodyBytesMax), Help: "Largest request body; browsers send at most 64 KiB on the way out."})
 	s.Int(&c.Edge.EventsPerRequestMax, config.Option{Flag: "events-per-request-max", Env: "METIVA_COLLECTOR_EVENTS_PER_REQUEST_MAX", Default: fmt.Sprint(d.EventsPerRequestMax), Help: "Most events of one request."})
@@ -60,6 +62,7 @@ func (c *Config) Bind(s *config.Set) {
 // Validate joins every fault.
 func (c *Config) Validate() error {
 	faults := []error{
+		kafka.ProducerConfig{Compression: c.Compression}.Validate(),
 		c.Process.Validate(), c.Kafka.Validate(&c.Process),
 		app.CheckKeys(&c.Keys, &c.Process, seal.PurposeResolverPublic, seal.PurposeEdgePrivate, seal.PurposeConsentToken),
 	}
@@ -128,7 +131,7 @@ func Run(ctx context.Context, sys app.System) error {
 	if err != nil {
 		return err
 	}
-	producer, err := client.NewProducer(kafka.ProducerConfig{Linger: cfg.Linger})
+	producer, err := client.NewProducer(kafka.ProducerConfig{Linger: cfg.Linger, Compression: cfg.Compression})
 	if err != nil {
 		return err
 	}
