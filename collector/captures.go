@@ -40,6 +40,7 @@ func (c *Collector) serveCaptures(ctx *fasthttp.RequestCtx, r *request) {
 	defer p.forget(ctx)
 	c.allowOrigin(ctx, r)
 	status, reason := p.read(ctx)
+	status, reason = r.limitRefusal(ctx, status, reason)
 	if reason == metivav1.Reason_REASON_UNSPECIFIED {
 		r.readVisitor(ctx)
 		reason = p.take(ctx)

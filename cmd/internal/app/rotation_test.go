@@ -99,7 +99,14 @@ func startPair(t *testing.T, settings map[string]string) *pair {
 	}
 	t.Cleanup(worker.Close)
 	p.store = registry.NewStore(pool, worker)
-	waittest.Until(t, 30*time.Second, "the collector to be ready", func() bool { return p.status("http://"+p.admin+"/readyz") == http.StatusOK })
+	waittest.Until(t, 30*time.Second, "the collector to be ready", func() bool {
+		select {
+		case err := <-p.collectorEnd:
+			t.Fatalf("the collector ended: %v", err)
+		default:
+		}
+		return p.status("http://"+p.admin+"/readyz") == http.StatusOK
+	})
 	return p
 }
 
