@@ -85,21 +85,27 @@ func newRig(cfg Config) (*rig, error) {
 	}}, nil
 }
 
-// start brings the servers up, the site known to the collector.
-func (r *rig) start(ctx context.Context) error {
+// prepare makes the keys and the visitors' tokens.
+func (r *rig) prepare() (err error) {
 	if err := seal.GenerateDevelopmentKeys(r.keys()); err != nil {
 		return err
 	}
-	metiva := filepath.Join(r.cfg.BinDir, "metiva")
+	r.tokens, err = r.grant()
+	return err
+}
+
+// start brings the servers up, the site known to the collector.
+func (r *rig) start(ctx context.Context) error {
+	if err := r.prepare(); err != nil {
+		return err
+	}
 	bare, err := freeAddress(ctx)
 	if err != nil {
 		return err
 	}
-	if err := r.launch(ctx, serverBare, bare, metiva, nil, r.answers("http://"+bare+"/"), "bench", "bare", "--listen", bare); err != nil {
-		return err
-	}
-	r.tokens, err = r.grant()
-	if err != nil {
+	if err := r.launch(ctx, serverBare, bare, supervise.Spec{
+		Path: filepath.Join(r.cfg.BinDir, "metiva"), Args: []string{"bench", "bare", "--listen", bare}, Ready: r.answers("http://" + bare + "/"),
+	}); err != nil {
 		return err
 	}
 	if err := r.startCollector(ctx, serverCollector, serverKafka); err != nil {
@@ -132,8 +138,7 @@ func (r *rig) startCollector(ctx context.Context, name, kafkaName string) error 
 	if err != nil {
 		return err
 	}
-	if err := r.launch(ctx, kafkaName, broker, filepath.Join(r.cfg.BinDir, "metiva"), nil, embeddedkafka.Probe(broker),
-		"embedded", "kafka", "--data", filepath.Join(r.dir, kafkaName), "--listen", broker); err != nil {
+	if err := r.launch(ctx, kafkaName, broker, r.kafkaSpec(kafkaName, broker)); err != nil {
 		return err
 	}
 	if err := r.seed(ctx, broker); err != nil {
@@ -148,6 +153,11 @@ func (r *rig) startCollector(ctx context.Context, name, kafkaName string) error 
 		return err
 	}
 	r.admins[name] = admin
+	return r.launch(ctx, name, listen, r.collectorSpec(name, broker, listen, admin))
+}
+
+// collectorSpec is the child process of a collector.
+func (r *rig) collectorSpec(name, broker, listen, admin string) supervise.Spec {
 	env := []string{
 		"METIVA_ENV=development", "METIVA_REGION=nl", "METIVA_KAFKA_BROKERS=" + broker, "METIVA_KEYS_DIR=" + r.keys(),
 		"METIVA_ADMIN_LISTEN=" + admin, "METIVA_COLLECTOR_LISTEN=" + listen, "METIVA_TRUSTED_PROXIES=127.0.0.0/8",
@@ -159,13 +169,22 @@ func (r *rig) startCollector(ctx context.Context, name, kafkaName string) error 
 	for name, value := range r.cfg.CollectorEnv {
 		env = append(env, name+"="+value)
 	}
-	return r.launch(ctx, name, listen, filepath.Join(r.cfg.BinDir, "collector"), env, r.answers("http://"+admin+"/readyz"))
+	return supervise.Spec{Path: filepath.Join(r.cfg.BinDir, "collector"), Env: env, Ready: r.answers("http://" + admin + "/readyz")}
+}
+
+// kafkaSpec is the child process of an embedded broker.
+func (r *rig) kafkaSpec(name, listen string) supervise.Spec {
+	return supervise.Spec{
+		Path: filepath.Join(r.cfg.BinDir, "metiva"), Ready: embeddedkafka.Probe(listen),
+		Args: []string{"embedded", "kafka", "--data", filepath.Join(r.dir, name), "--listen", listen},
+	}
 }
 
 func (r *rig) keys() string { return filepath.Join(r.dir, "keys") }
 
-// launch starts a child and waits until it is ready.
-func (r *rig) launch(ctx context.Context, name, address, path string, env []string, ready func(context.Context) error, args ...string) error {
+// launch starts a child and waits until it is ready. Spec says what is its own:
+// path, arguments, environment, readiness, and how it is stopped.
+func (r *rig) launch(ctx context.Context, name, address string, spec supervise.Spec) error {
 	out, err := os.OpenFile(filepath.Join(r.dir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("opening the log of %s: %w", name, err)
@@ -173,10 +192,12 @@ func (r *rig) launch(ctx context.Context, name, address, path string, env []stri
 	// A child ends when stop says so, after those that use it, and not with ctx.
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c := &child{name: name, address: address, cancel: cancel, done: make(chan error, 1), log: out}
-	c.process = supervise.New(supervise.Spec{
-		Name: name, Path: path, Args: args, Env: append([]string{"PATH=/usr/bin:/bin", "HOME=" + r.dir}, env...), Dir: r.dir,
-		Ready: ready, ReadyTimeout: readyTimeout, StopTimeout: stopTimeout, Output: out,
-	}, r.cfg.Log)
+	spec.Name, spec.Dir, spec.Output, spec.ReadyTimeout = name, r.dir, out, readyTimeout
+	spec.Env = append([]string{"PATH=/usr/bin:/bin", "HOME=" + r.dir}, spec.Env...)
+	if spec.StopTimeout == 0 {
+		spec.StopTimeout = stopTimeout
+	}
+	c.process = supervise.New(spec, r.cfg.Log)
 	r.children = append(r.children, c)
 	go func() { c.done <- c.process.Run(running) }()
 	select {
