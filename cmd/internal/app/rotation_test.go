@@ -67,7 +67,7 @@ func startPair(t *testing.T, settings map[string]string) *pair {
 			return v, ok
 		}
 	}
-	collectorEnv := map[string]string{"METIVA_COLLECTOR_LISTEN": p.public, "METIVA_ADMIN_LISTEN": p.admin, "METIVA_COLLECTOR_STOP_DELAY": "0s"}
+	collectorEnv := map[string]string{"METIVA_COLLECTOR_LISTEN": p.public, "METIVA_ADMIN_LISTEN": p.admin, "METIVA_COLLECTOR_STOP_DELAY": "0s", "METIVA_COLLECTOR_SPOOL_DIR": t.TempDir()}
 	for name, value := range settings {
 		collectorEnv[name] = value
 	}
