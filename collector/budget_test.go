@@ -1,9 +1,17 @@
 package collector
 
 import (
+	"bufio"
+	"bytes"
+	"context"
 	"encoding/json"
+	"net"
 	"net/netip"
+	"strconv"
+	"strings"
 	"testing"
+
+	"github.com/valyala/fasthttp"
 
 	"github.com/metiva-io/metiva/consent"
 	"github.com/metiva-io/metiva/pkg/seal"
@@ -89,5 +97,63 @@ func BenchmarkVisitKey(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		h.key(testSite, consent.Decision{}, address, familyChrome)
+	}
+}
+
+// discarded is a Producer that has written everything at once.
+type discarded struct{ ack *memoryAck }
+
+func (d discarded) Produce(string, int, []byte, []byte) (Ack, error) { return d.ack, nil }
+
+func (d discarded) ProduceSync(context.Context, string, int, []byte, []byte) error { return nil }
+
+// wholeRequest returns a function that handles one request, between fasthttp's
+// reading and writing.
+func wholeRequest(t testing.TB) func() {
+	t.Helper()
+	e := newEdge(t, discarded{&memoryAck{done: closedChan()}}, noLimits)
+	e.applySite(siteRecord())
+	e.applySalt(testCompany, "2026-11-22")
+	e.CaughtUp()
+	body, err := json.Marshal(e.bodyWithToken(e.token(1), newPage(e).with("url", testOrigin+"/articles/2026/11/how-to-count?utm_source=newsletter&utm_medium=email&utm_campaign=spring")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := &fasthttp.RequestCtx{}
+	ctx.Init(&fasthttp.Request{}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, nil)
+	var raw strings.Builder
+	raw.WriteString("POST " + PathEvents + " HTTP/1.1\r\nHost: c.example.nl\r\n" +
+		"sec-ch-ua: \"Chromium\";v=\"156\"\r\nsec-ch-ua-mobile: ?0\r\nsec-ch-ua-platform: \"Linux\"\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\n" +
+		"Accept: */*\r\nAccept-Language: nl\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nReferer: " + testOrigin + "/\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n")
+	for name, value := range browserHeaders() {
+		raw.WriteString(name + ": " + value + "\r\n")
+	}
+	if err := ctx.Request.Read(bufio.NewReader(strings.NewReader(raw.String() + "\r\n" + string(body)))); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		ctx.Response.Reset()
+		if e.handle(ctx); ctx.Response.StatusCode() != fasthttp.StatusOK || !bytes.Contains(ctx.Response.Body(), []byte(`"accepted"`)) {
+			t.Fatalf("answered %s", ctx.Response.Body())
+		}
+	}
+}
+
+func TestARequestDoesNotAllocate(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes pools allocate")
+	}
+	run := wholeRequest(t)
+	run()
+	if allocs := testing.AllocsPerRun(500, run); allocs != 0 {
+		t.Errorf("%v allocations per request", allocs)
+	}
+}
+
+func BenchmarkRequest(b *testing.B) {
+	run := wholeRequest(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		run()
 	}
 }

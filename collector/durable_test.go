@@ -58,12 +58,6 @@ func (f *fakeKafka) ProduceSync(context.Context, string, int, []byte, []byte) er
 	return errors.New("not used")
 }
 
-func (f *fakeKafka) hold() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.holding = true
-}
-
 // answer gives every held record its answer; nil appends it. Later ones are
 // answered at once when open is true.
 func (f *fakeKafka) answer(err error, open bool) {

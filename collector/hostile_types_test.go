@@ -36,11 +36,11 @@ func detailOf(ev *metivav1.CollectedEvent) string {
 	case *metivav1.CollectedEvent_FormAction:
 		return schemas.Label(d.FormAction.GetKind()) + " " + d.FormAction.GetFormId()
 	case *metivav1.CollectedEvent_Custom:
-		out := d.Custom.GetName()
+		out := []string{d.Custom.GetName()}
 		for _, name := range slices.Sorted(maps.Keys(d.Custom.GetProperties())) {
-			out += " " + name + "=" + d.Custom.GetProperties()[name]
+			out = append(out, name+"="+d.Custom.GetProperties()[name])
 		}
-		return out
+		return strings.Join(out, " ")
 	}
 	return ""
 }

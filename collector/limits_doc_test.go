@@ -76,7 +76,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 		}
 		value, known := settings[setting]
 		switch {
-		case field == "Partitions", field == "ConsentPartitions": // Kafka says it
+		case field == "Partitions" || field == "ConsentPartitions": // Kafka says it
 		case !known:
 			t.Errorf("%s: deploy/env.example has no setting %q", field, setting)
 		case field != "DrainTimeout" && value != documented: // that is a part of the process's own
@@ -116,7 +116,11 @@ func TestFixedLimitsAreDocumented(t *testing.T) {
 		"bytes of an address of a page": mask.URLBytesMax, "bytes of a path": schemas.PathBytesMax, "bytes of a campaign parameter": schemas.CampaignFieldBytesMax,
 		"bytes of an event's record": schemas.RecordBytesMax, "seconds of its rate a site or network may send at once": burstSeconds,
 		"seconds a preflight may be remembered": preflightSeconds, "released scripts that are served": snippet.ReleasesMax,
-		"fields of a form": schemas.FormFieldsMax, "bytes of a form field": schemas.FormFieldBytesMax,
+		"visible milliseconds of an engagement": schemas.VisibleMsMax, "bytes of a form's id": schemas.FormIDBytesMax,
+		"bytes of a custom event's name": schemas.CustomNameBytesMax, "bytes of a property's name": schemas.PropertyNameBytesMax,
+		"bytes of a property's value": schemas.PropertyValueBytesMax, "properties of a custom event": schemas.CustomPropertiesMax,
+		"properties a site may register": schemas.CustomPropertyNamesMax,
+		"fields of a form":               schemas.FormFieldsMax, "bytes of a form field": schemas.FormFieldBytesMax,
 		"bytes of a call to /v1/consent": consentBodyBytesMax, "further claims of a call to /v1/consent": choice.ClaimsMax, "bytes of a raw signal": consent.RawSignalBytesMax,
 		"texts of a site": schemas.ConsentTextsMax, "chains of consent records of a tenant": consentChainsMax, "consent records that wait at one chain": consentQueueMax,
 	} {

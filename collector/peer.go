@@ -103,17 +103,19 @@ func parseHop(hop []byte) netip.Addr {
 	if zone := bytes.IndexByte(host, '%'); zone >= 0 {
 		host = host[:zone]
 	}
-	addr, err := netip.ParseAddr(textOf(host))
+	addr, err := netip.ParseAddr(viewOf(host))
 	if err != nil || addr.IsUnspecified() {
 		return netip.Addr{}
 	}
 	return addr.Unmap()
 }
 
-// textOf is b as a string, without a copy, for a callee that does not keep it: a
+// viewOf is b as a string, without a copy, for a callee that does not keep it: a
 // map's lookup, or netip.ParseAddr, which keeps its argument in its error and as
 // a zone only, and here the error goes and the zone is cut off.
-func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+func viewOf(b []byte) string {
+	return unsafe.String(unsafe.SliceData(b), len(b)) //nolint:gosec // its callees keep nothing: TestNothingKeepsAViewOfARequest
+}
 
 // isPortSuffix accepts nothing, or a colon and one to five digits.
 func isPortSuffix(b []byte) bool {

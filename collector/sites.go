@@ -66,7 +66,7 @@ func newSites(salts *salts) *sites {
 
 // lookup is the active site of a key, or nil.
 func (s *sites) lookup(key []byte) *site {
-	if found, ok := s.active.Load(textOf(key)); ok {
+	if found, ok := s.active.Load(viewOf(key)); ok {
 		return found.(*site)
 	}
 	return nil
@@ -75,7 +75,7 @@ func (s *sites) lookup(key []byte) *site {
 // known reports whether any active site allows the origin: what a preflight,
 // which has no body, can be checked against.
 func (s *sites) known(origin []byte) bool {
-	_, ok := s.allowed.Load(textOf(origin))
+	_, ok := s.allowed.Load(viewOf(origin))
 	return ok
 }
 

@@ -8,12 +8,16 @@ import "github.com/metiva-io/metiva/schemas/metivav1"
 // recorded.
 func Records(state metivav1.ConsentState, kind metivav1.EventType) bool {
 	switch state {
+	case metivav1.ConsentState_CONSENT_STATE_UNSPECIFIED, metivav1.ConsentState_CONSENT_STATE_OBJECTED:
+		return false
 	case metivav1.ConsentState_CONSENT_STATE_DENIED, metivav1.ConsentState_CONSENT_STATE_WITHDRAWN:
 		return kind == metivav1.EventType_EVENT_TYPE_PAGE_VIEW
 	case metivav1.ConsentState_CONSENT_STATE_IDENTIFIED:
 		return kind == metivav1.EventType_EVENT_TYPE_PAGE_VIEW || kind == metivav1.EventType_EVENT_TYPE_FORM
 	case metivav1.ConsentState_CONSENT_STATE_ANALYTICS:
 		switch kind {
+		case metivav1.EventType_EVENT_TYPE_UNSPECIFIED:
+			return false
 		case metivav1.EventType_EVENT_TYPE_PAGE_VIEW, metivav1.EventType_EVENT_TYPE_ENGAGEMENT, metivav1.EventType_EVENT_TYPE_CLICK,
 			metivav1.EventType_EVENT_TYPE_FORM, metivav1.EventType_EVENT_TYPE_CUSTOM:
 			return true

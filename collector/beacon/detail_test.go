@@ -61,7 +61,7 @@ func TestParseDetails(t *testing.T) {
 
 // wholeDetails says which details of an event are whole, by their first letters.
 func wholeDetails(e *Event) string {
-	var whole string
+	var whole strings.Builder
 	for _, c := range []struct {
 		letter string
 		is     func() bool
@@ -72,10 +72,10 @@ func wholeDetails(e *Event) string {
 		{"n", func() bool { _, _, ok := e.Custom(); return ok }},
 	} {
 		if c.is() {
-			whole += c.letter
+			whole.WriteString(c.letter)
 		}
 	}
-	return whole
+	return whole.String()
 }
 
 // TestFaultsStayWithTheirDetail: a field of the wrong kind, or a missing one, is

@@ -107,7 +107,7 @@ func TestAppendAllocatesPerCommit(t *testing.T) {
 	for range 5000 {
 		append1()
 	}
-	if allocs := testing.AllocsPerRun(2000, append1); allocs > 0.5 {
+	if allocs := testing.AllocsPerRun(40_000, append1); allocs > 0 { // whole ones only
 		t.Errorf("%v allocations for a record", allocs)
 	}
 }

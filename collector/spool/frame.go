@@ -40,12 +40,8 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// checksum is of salt and data.
-func checksum(salt uint32, data []byte) uint32 {
-	var s [4]byte
-	binary.LittleEndian.PutUint32(s[:], salt)
-	return crc32.Update(crc32.Checksum(s[:], castagnoli), castagnoli, data)
-}
+// checksum is that of data, begun with the salt.
+func checksum(salt uint32, data []byte) uint32 { return crc32.Update(salt, castagnoli, data) }
 
 // Batch is a run of records on their way into the spool, framed but for what
 // Append fills in. Its memory is kept by Reset.

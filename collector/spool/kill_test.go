@@ -31,7 +31,7 @@ func appendUntilKilled(dir string) {
 	deps, _ := testDeps()
 	s, err := Open(Config{Dir: dir, SegmentBytes: 4096, BytesMax: 1 << 30, SyncInterval: time.Microsecond}, deps)
 	if err != nil {
-		fmt.Println("error", err)
+		_, _ = fmt.Fprintln(os.Stdout, "error", err)
 		return
 	}
 	go func() { _ = s.Run(bufferedContext{}) }()
@@ -45,15 +45,15 @@ func appendUntilKilled(dir string) {
 				_ = b.Add("t", w, nil, fmt.Append(nil, i, strings.Repeat("x", i%200)))
 				r, err := s.Append(&b, false)
 				if err != nil {
-					fmt.Println("error", err)
+					_, _ = fmt.Fprintln(os.Stdout, "error", err)
 					return
 				}
 				if <-r.Ack.Done(); r.Ack.Err() != nil {
-					fmt.Println("error", r.Ack.Err())
+					_, _ = fmt.Fprintln(os.Stdout, "error", r.Ack.Err())
 					return
 				}
 				mu.Lock()
-				fmt.Println(i)
+				_, _ = fmt.Fprintln(os.Stdout, i)
 				mu.Unlock()
 			}
 		})

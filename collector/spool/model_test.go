@@ -29,7 +29,8 @@ type model struct {
 
 	log    []sent         // what reached Kafka, in order
 	copies map[string]int // in the log, by value
-	// finished is the greatest sequence Done was durable for.
+	// floor: everything with a lower sequence was durably finished.
+	floor uint64
 	lives int
 	last  map[Lane]uint64 // greatest sequence sent in this life
 }
@@ -106,6 +107,11 @@ func (m *model) open() bool {
 }
 
 func (m *model) act() {
+	defer func() {
+		if !m.disk.crashed {
+			m.floor = max(m.floor, m.spool.doneOnDisk)
+		}
+	}()
 	switch m.rng.IntN(6) {
 	case 0, 1:
 		m.append()
@@ -182,6 +188,9 @@ func (m *model) replay() {
 		m.t.Fatalf("sequence %d of %v after %d", e.Sequence, lane, m.last[lane])
 	}
 	m.last[lane] = e.Sequence
+	if e.Sequence < m.floor {
+		m.t.Fatalf("sequence %d is sent again, all before %d was durably finished", e.Sequence, m.floor)
+	}
 	if m.copies[string(e.Value)] > 0 && !e.Maybe {
 		m.t.Fatal("a record is sent again without its mark")
 	}

@@ -325,7 +325,7 @@ func (s *Spool) readProgress(size int64) error {
 	if err != nil {
 		return s.failed("progress", err)
 	}
-	s.replay.file = f
+	s.file = f
 	b := make([]byte, min(size, slotDistance+slotBytes))
 	if len(b) > 0 {
 		if _, err := f.ReadAt(b, 0); err != nil {

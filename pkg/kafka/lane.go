@@ -294,9 +294,9 @@ func (l *lane) finish(err error, outcome string) {
 			"records", b.count, "outcome", outcome, "error", err)
 	}
 	l.passOn()
+	l.p.buffered.Add(-b.reserved) // first: who waits may want the room
 	b.ack.err = err
 	close(b.ack.done)
-	l.p.buffered.Add(-b.reserved)
 	if cap(b.records) <= keepBytesMax {
 		b.ack = nil
 		l.p.batches.Put(b)

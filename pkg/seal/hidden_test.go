@@ -110,6 +110,47 @@ func TestNothingShowsAKey(t *testing.T) {
 	}
 }
 
+// TestNothingShowsADataKey: neither what holds data keys, nor what became of
+// them, shows one in any way a careless line could print it.
+func TestNothingShowsADataKey(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	if err := p.Prepare(t.Context(), "cmp_a"); err != nil {
+		t.Fatal(err)
+	}
+	subject, err := p.NewSubjectKey(t.Context(), "cmp_a", someSubject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob, err := subject.SealField(nil, formBinding("email"), []byte("a@b.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.opener.OpenField(nil, formBinding("email"), blob); err != nil {
+		t.Fatal(err) // the key is unwrapped in the opener now
+	}
+	var needles []string
+	for _, rec := range p.published {
+		raw, err := p.private.unwrap(dataKeyInfo(rec), rec.GetWrapped())
+		if err != nil {
+			t.Fatal(err)
+		}
+		needles = append(needles, string(raw[:4]), hex.EncodeToString(raw[:4]), strings.Trim(fmt.Sprint(raw[:4]), "[]"))
+	}
+	for name, v := range map[string]any{"Sealer": p.Sealer, "SubjectKey": subject, "Opener": p.opener, "in a struct": struct{ K *SubjectKey }{subject}} {
+		for how, text := range shownBy(t, v) {
+			for _, needle := range needles {
+				if strings.Contains(text, needle) {
+					t.Errorf("%s shown by %s holds a key", name, how)
+				}
+			}
+		}
+	}
+	if text := fmt.Sprintf("%v %+v %#v %s", subject, subject, subject, subject); strings.Trim(text, "* ") != "" {
+		t.Errorf("a subject key prints as %s", text)
+	}
+}
+
 func TestMappedAddressIsItsIPv4Network(t *testing.T) {
 	t.Parallel()
 	a, b := addressOf(t, "::ffff:192.0.2.1"), addressOf(t, "192.0.2.200")

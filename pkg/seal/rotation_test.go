@@ -2,6 +2,7 @@ package seal
 
 import (
 	"context"
+	"crypto/cipher"
 	"errors"
 	"slices"
 	"sync"
@@ -391,5 +392,52 @@ func TestDestructionStopsConcurrentOpens(t *testing.T) {
 		if key := opener.keys[rec.GetKeyId()]; key.aead != nil || key.record != nil {
 			t.Error("the destroyed key is still in memory")
 		}
+	}
+}
+
+// heldAEAD stops in Open until it is let go.
+type heldAEAD struct {
+	cipher.AEAD
+	entered, release chan struct{}
+}
+
+func (h heldAEAD) Open(dst, nonce, ciphertext, data []byte) ([]byte, error) {
+	close(h.entered)
+	<-h.release
+	return h.AEAD.Open(dst, nonce, ciphertext, data)
+}
+
+// TestDestructionWaitsForAnOpenUnderWay: while a value is being opened its
+// destruction cannot be applied, so nothing opens after ApplyKey has returned.
+func TestDestructionWaitsForAnOpenUnderWay(t *testing.T) {
+	t.Parallel()
+	s := newSealing(t)
+	v := seenBy(t, s)
+	rec := s.published()[0]
+	opener := NewOpener(s.private)
+	if err := opener.ApplyKey(RecordKeyOf(rec), recordBytes(t, rec)); err != nil {
+		t.Fatal(err)
+	}
+	key := opener.keys[rec.GetKeyId()]
+	opener.unwrap(key)
+	held := heldAEAD{key.aead, make(chan struct{}), make(chan struct{})}
+	key.aead = held
+	opened, destroyed := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := opener.OpenBytes(nil, v.binding, v.blob)
+		opened <- err
+	}()
+	<-held.entered
+	if key.mu.TryLock() {
+		t.Error("the key is not held while it opens a value")
+		key.mu.Unlock()
+	}
+	go func() { destroyed <- opener.ApplyKey(RecordKeyOf(rec), nil) }()
+	close(held.release)
+	if err := errors.Join(<-opened, <-destroyed); err != nil {
+		t.Error(err)
+	}
+	if _, err := opener.OpenBytes(nil, v.binding, v.blob); !errors.Is(err, ErrShredded) {
+		t.Errorf("after its destruction: %v", err)
 	}
 }

@@ -324,3 +324,45 @@ func BenchmarkSealAddress(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkSealField(b *testing.B) {
+	p := newPair(b)
+	key, err := p.NewSubjectKey(context.Background(), "cmp_a", someSubject)
+	if err != nil {
+		b.Fatal(err)
+	}
+	dst, bound, plain := make([]byte, 0, 128), formBinding("email"), []byte("a@b.example")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := key.SealField(dst, bound, plain); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkNewSubjectKey(b *testing.B) {
+	s := newSealing(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.NewSubjectKey(context.Background(), "cmp_a", someSubject); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkOpenAddress(b *testing.B) {
+	p := newPair(b)
+	if err := p.Prepare(context.Background(), "cmp_a"); err != nil {
+		b.Fatal(err)
+	}
+	blob, err := p.SealAddress(nil, binding(FieldAddress), addressOf(b, "145.221.10.1"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := p.opener.OpenAddress(binding(FieldAddress), blob); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

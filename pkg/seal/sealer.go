@@ -56,7 +56,7 @@ type Sealer struct {
 
 	tenants   sync.Map // company id -> *tenantKey
 	destroyed sync.Map // record keys of data keys with a tombstone
-	buffers sync.Pool
+	buffers   sync.Pool
 }
 
 // tenantKey is the current key of one tenant, the one that follows it, and the

@@ -49,9 +49,9 @@ const (
 	metricAccepted = `metiva_collector_events_total{outcome="accepted",reason="none"}`
 )
 
-// metric reads one metric of the collector by its whole name.
-func (r *rig) metric(ctx context.Context, name string) (float64, error) {
-	body, err := r.get(ctx, "http://"+r.admin+"/metrics")
+// metric reads one metric of a collector by its whole name.
+func (r *rig) metric(ctx context.Context, server, name string) (float64, error) {
+	body, err := r.get(ctx, "http://"+r.admins[server]+"/metrics")
 	if err != nil {
 		return 0, err
 	}
@@ -83,8 +83,13 @@ func findMetric(text io.Reader, name string) (float64, error) {
 	return value, nil
 }
 
-func (r *rig) mallocs(ctx context.Context) (float64, error)  { return r.metric(ctx, metricMallocs) }
-func (r *rig) accepted(ctx context.Context) (float64, error) { return r.metric(ctx, metricAccepted) }
+func (r *rig) mallocs(ctx context.Context, server string) (float64, error) {
+	return r.metric(ctx, server, metricMallocs)
+}
+
+func (r *rig) accepted(ctx context.Context, server string) (float64, error) {
+	return r.metric(ctx, server, metricAccepted)
+}
 
 // scrapeLooks: the first look at the metrics allocates more than the next.
 const scrapeLooks = 5
@@ -94,7 +99,7 @@ const scrapeLooks = 5
 func (r *rig) scrapeCost(ctx context.Context) (float64, error) {
 	var last, cost float64
 	for range scrapeLooks {
-		n, err := r.mallocs(ctx)
+		n, err := r.mallocs(ctx, serverCollector)
 		if err != nil {
 			return 0, err
 		}
@@ -130,7 +135,7 @@ func (r *runner) profile(ctx context.Context) error {
 
 // save writes what the admin listener answers into a file.
 func (r *rig) save(ctx context.Context, path, file string) error {
-	body, err := r.get(ctx, "http://"+r.admin+path)
+	body, err := r.get(ctx, "http://"+r.admins[serverCollector]+path)
 	if err != nil {
 		return err
 	}

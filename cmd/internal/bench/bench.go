@@ -62,17 +62,18 @@ func (c Config) Validate() error {
 }
 
 // phasesPerRound: closed with single and batched page views, and open, each on
-// both servers.
-const phasesPerRound = 6
+// the three servers.
+const phasesPerRound = 9
 
-// Names of the servers measured. The collector answering from its spool will be
-// a third, in every phase below.
+// Names of the servers measured: a bare handler, the collector with Kafka, and
+// the collector without, which answers from its spool.
 const (
 	serverBare      = "bare"
 	serverCollector = "collector"
+	serverSpool     = "spool"
 )
 
-func servers() []string { return []string{serverBare, serverCollector} }
+func servers() []string { return []string{serverBare, serverCollector, serverSpool} }
 
 // kind is one line of the table: a server under one kind of load.
 type kind struct {
@@ -95,8 +96,8 @@ type runner struct {
 	rig      *rig
 	scrape   float64 // allocations one look at the metrics costs
 	samples  map[kind][]sample
-	sent     int64 // events handed to the collector
-	accepted int64 // of them, by the collector's own count
+	sent     int64 // events handed to the collectors
+	accepted int64 // of them, by their own count
 }
 
 // Run measures and returns the figures. Everything it started has ended when
@@ -115,7 +116,7 @@ func Run(ctx context.Context, cfg Config) (report Report, err error) {
 	}
 	r := &runner{cfg: cfg, rig: rig, samples: make(map[kind][]sample)}
 	if err := r.rounds(ctx); err != nil {
-		return Report{}, fmt.Errorf("%w%s", err, rig.lastLines(serverCollector))
+		return Report{}, fmt.Errorf("%w%s", err, rig.lastLines(serverCollector)+rig.lastLines(serverSpool))
 	}
 	if cfg.ProfileDir != "" {
 		if err := r.profile(ctx); err != nil {
@@ -181,7 +182,7 @@ func (r *runner) measure(ctx context.Context, k kind, rate float64, measure time
 	var acceptedBefore, acceptedAfter float64
 	var err error
 	if watched {
-		if acceptedBefore, err = r.rig.accepted(ctx); err != nil {
+		if acceptedBefore, err = r.rig.accepted(ctx, k.server); err != nil {
 			return sample{}, err
 		}
 	}
@@ -189,7 +190,7 @@ func (r *runner) measure(ctx context.Context, k kind, rate float64, measure time
 	s, err := l.run(ctx,
 		func(answered func() int64) (err error) {
 			if watched {
-				if from.mallocs, err = r.rig.mallocs(ctx); err != nil {
+				if from.mallocs, err = r.rig.mallocs(ctx, k.server); err != nil {
 					return err
 				}
 				from.atMallocs = answered()
@@ -203,7 +204,7 @@ func (r *runner) measure(ctx context.Context, k kind, rate float64, measure time
 			if until.cpu, err = cpuOf(r.rig.pid(k.server)); err != nil || !watched {
 				return err
 			}
-			until.mallocs, err = r.rig.mallocs(ctx)
+			until.mallocs, err = r.rig.mallocs(ctx, k.server)
 			until.atMallocs = answered()
 			return err
 		})
@@ -214,7 +215,7 @@ func (r *runner) measure(ctx context.Context, k kind, rate float64, measure time
 		r.say("%d of %d answers were not 2xx", s.refused, s.requests)
 	}
 	if watched {
-		if acceptedAfter, err = r.rig.accepted(ctx); err != nil {
+		if acceptedAfter, err = r.rig.accepted(ctx, k.server); err != nil {
 			return sample{}, err
 		}
 		r.sent += s.events

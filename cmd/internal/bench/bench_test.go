@@ -145,10 +145,13 @@ func TestReport(t *testing.T) {
 	}
 	add(serverBare, 1, false, 10, 11, 100)
 	add(serverCollector, 1, false, 20, 33, 200)
+	add(serverSpool, 1, false, 22, 35, 210)
 	add(serverBare, batchEvents, false, 10, 10, 10)
 	add(serverCollector, batchEvents, false, 66, 66, 66)
+	add(serverSpool, batchEvents, false, 70, 70, 70)
 	add(serverBare, 1, true, 30, 30, 30)
 	add(serverCollector, 1, true, 60, 60, 60)
+	add(serverSpool, 1, true, 63, 63, 63)
 	var out bytes.Buffer
 	if err := r.report().Write(&out); err != nil {
 		t.Fatal(err)
@@ -158,7 +161,7 @@ func TestReport(t *testing.T) {
 	if got := lines[len(lines)-1]; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if len(lines) != 9 || !strings.Contains(out.String(), "costs 0.20 of a single one; 7 of 7") {
+	if len(lines) != 12 || !strings.Contains(out.String(), "costs 0.20 of a single one; 7 of 7") {
 		t.Errorf("the table is\n%s", out.String())
 	}
 }

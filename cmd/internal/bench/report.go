@@ -44,7 +44,7 @@ type Line struct {
 // Report is what a run measured.
 type Report struct {
 	Lines []Line
-	// Sent and Accepted are the events handed to the collector and those it
+	// Sent and Accepted are the events handed to the collectors and those they
 	// counted as accepted.
 	Sent, Accepted int64
 	// BatchedOverSingle is the CPU of an event in a batch over that of a single
@@ -75,7 +75,7 @@ func (r *runner) report() Report {
 	return out
 }
 
-// line finds the collector's row.
+// line finds a row of the collector with Kafka.
 func (r Report) line(events int, open bool) Line {
 	i := slices.IndexFunc(r.Lines, func(l Line) bool {
 		return l.Server == serverCollector && l.EventsPerRequest == events && l.Open == open

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -27,7 +28,9 @@ import (
 )
 
 const (
-	serverKafka  = "kafka"
+	serverKafka = "kafka"
+	// kafkaAway is the broker the third server starts with and then loses.
+	kafkaAway    = "kafka-away"
 	readyTimeout = time.Minute
 	stopTimeout  = 15 * time.Second
 	logTailBytes = 2000
@@ -41,14 +44,20 @@ const (
 	tokenVisitors = 64
 	tokenLife     = 30 * 24 * time.Hour
 	dayForm       = "2006-01-02"
+
+	// aloneWarm is how long the third server gets events while it has Kafka: the
+	// first of them makes it publish the data key.
+	aloneWarm = 200 * time.Millisecond
+	// spoolBytesMax holds a default run some ten times over.
+	spoolBytesMax = 16 << 30
 )
 
 // rig is the child processes of a run and its temporary directory.
 type rig struct {
 	cfg      Config
 	dir      string
-	children []*child // in the order they were started
-	admin    string   // of the collector
+	children []*child          // in the order they were started
+	admins   map[string]string // of each collector
 	tokens   []string
 	client   *http.Client
 }
@@ -71,7 +80,7 @@ func newRig(cfg Config) (*rig, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a directory for the run: %w", err)
 	}
-	return &rig{cfg: cfg, dir: dir, client: &http.Client{
+	return &rig{cfg: cfg, dir: dir, admins: make(map[string]string), client: &http.Client{
 		Transport: &http.Transport{DisableCompression: true}, Timeout: readyTimeout,
 	}}, nil
 }
@@ -81,18 +90,7 @@ func (r *rig) start(ctx context.Context) error {
 	if err := seal.GenerateDevelopmentKeys(r.keys()); err != nil {
 		return err
 	}
-	broker, err := freeAddress(ctx)
-	if err != nil {
-		return err
-	}
 	metiva := filepath.Join(r.cfg.BinDir, "metiva")
-	if err := r.launch(ctx, serverKafka, broker, metiva, nil, embeddedkafka.Probe(broker),
-		"embedded", "kafka", "--data", filepath.Join(r.dir, "kafka"), "--listen", broker); err != nil {
-		return err
-	}
-	if err := r.seed(ctx, broker); err != nil {
-		return err
-	}
 	bare, err := freeAddress(ctx)
 	if err != nil {
 		return err
@@ -100,20 +98,60 @@ func (r *rig) start(ctx context.Context) error {
 	if err := r.launch(ctx, serverBare, bare, metiva, nil, r.answers("http://"+bare+"/"), "bench", "bare", "--listen", bare); err != nil {
 		return err
 	}
-	return r.startCollector(ctx, broker)
+	r.tokens, err = r.grant()
+	if err != nil {
+		return err
+	}
+	if err := r.startCollector(ctx, serverCollector, serverKafka); err != nil {
+		return err
+	}
+	return r.startAlone(ctx)
 }
 
-func (r *rig) startCollector(ctx context.Context, broker string) error {
+// startAlone starts the collector whose broker goes away: it is ready, has the
+// data key of the day in Kafka, and answers from its spool from then on.
+func (r *rig) startAlone(ctx context.Context) error {
+	if err := r.startCollector(ctx, serverSpool, kafkaAway); err != nil {
+		return err
+	}
+	first := load{address: r.address(serverSpool), visitors: r.visitors(serverSpool), connections: 1, events: 1, measure: aloneWarm}
+	nothing := func(func() int64) error { return nil }
+	s, err := first.run(ctx, nothing, nothing)
+	if err != nil {
+		return fmt.Errorf("sending the first events to the %s server: %w", serverSpool, err)
+	}
+	if s.refused > 0 {
+		return fmt.Errorf("the %s server refused %d of its first events", serverSpool, s.refused)
+	}
+	return r.end(kafkaAway)
+}
+
+// startCollector starts a collector with a broker of its own.
+func (r *rig) startCollector(ctx context.Context, name, kafkaName string) error {
+	broker, err := freeAddress(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.launch(ctx, kafkaName, broker, filepath.Join(r.cfg.BinDir, "metiva"), nil, embeddedkafka.Probe(broker),
+		"embedded", "kafka", "--data", filepath.Join(r.dir, kafkaName), "--listen", broker); err != nil {
+		return err
+	}
+	if err := r.seed(ctx, broker); err != nil {
+		return err
+	}
 	listen, err := freeAddress(ctx)
 	if err != nil {
 		return err
 	}
-	if r.admin, err = freeAddress(ctx); err != nil {
+	admin, err := freeAddress(ctx)
+	if err != nil {
 		return err
 	}
+	r.admins[name] = admin
 	env := []string{
 		"METIVA_ENV=development", "METIVA_REGION=nl", "METIVA_KAFKA_BROKERS=" + broker, "METIVA_KEYS_DIR=" + r.keys(),
-		"METIVA_ADMIN_LISTEN=" + r.admin, "METIVA_COLLECTOR_LISTEN=" + listen, "METIVA_TRUSTED_PROXIES=127.0.0.0/8",
+		"METIVA_ADMIN_LISTEN=" + admin, "METIVA_COLLECTOR_LISTEN=" + listen, "METIVA_TRUSTED_PROXIES=127.0.0.0/8",
+		"METIVA_COLLECTOR_SPOOL_DIR=" + filepath.Join(r.dir, name), "METIVA_COLLECTOR_SPOOL_BYTES_MAX=" + strconv.Itoa(spoolBytesMax),
 		// One site has all the load: its limits are counted and never reached.
 		"METIVA_COLLECTOR_NETWORK_EVENTS_PER_SECOND=1000000", "METIVA_COLLECTOR_SITE_EVENTS_PER_SECOND=1000000",
 		"METIVA_COLLECTOR_TENANT_EVENTS_PER_MINUTE=60000000",
@@ -121,7 +159,7 @@ func (r *rig) startCollector(ctx context.Context, broker string) error {
 	for name, value := range r.cfg.CollectorEnv {
 		env = append(env, name+"="+value)
 	}
-	return r.launch(ctx, serverCollector, listen, filepath.Join(r.cfg.BinDir, "collector"), env, r.answers("http://"+r.admin+"/readyz"))
+	return r.launch(ctx, name, listen, filepath.Join(r.cfg.BinDir, "collector"), env, r.answers("http://"+admin+"/readyz"))
 }
 
 func (r *rig) keys() string { return filepath.Join(r.dir, "keys") }
@@ -156,20 +194,33 @@ func (r *rig) launch(ctx context.Context, name, address, path string, env []stri
 func (r *rig) stop() error {
 	var faults []error
 	for i := len(r.children) - 1; i >= 0; i-- {
-		c := r.children[i]
-		c.cancel()
-		if err := <-c.done; err != nil {
-			faults = append(faults, fmt.Errorf("stopping %s: %w", c.name, err))
-		}
-		if n := c.process.Restarts(); n > 0 {
-			faults = append(faults, fmt.Errorf("%s ended by itself %d times while it was measured", c.name, n))
-		}
-		_ = c.log.Close()
+		faults = append(faults, r.children[i].end())
 	}
 	r.client.CloseIdleConnections()
 	if err := os.RemoveAll(r.dir); err != nil {
 		faults = append(faults, fmt.Errorf("removing the directory of the run: %w", err))
 	}
+	return errors.Join(faults...)
+}
+
+// end stops one child before the others.
+func (r *rig) end(name string) error {
+	c := r.child(name)
+	r.children = slices.DeleteFunc(r.children, func(other *child) bool { return other == c })
+	return c.end()
+}
+
+// end stops the child, which must not have ended by itself before.
+func (c *child) end() error {
+	var faults []error
+	c.cancel()
+	if err := <-c.done; err != nil {
+		faults = append(faults, fmt.Errorf("stopping %s: %w", c.name, err))
+	}
+	if n := c.process.Restarts(); n > 0 {
+		faults = append(faults, fmt.Errorf("%s ended by itself %d times while it was measured", c.name, n))
+	}
+	_ = c.log.Close()
 	return errors.Join(faults...)
 }
 
@@ -199,8 +250,8 @@ func (r *rig) lastLines(name string) string {
 	return "\nthe last lines of " + name + ":\n" + string(raw[max(0, len(raw)-logTailBytes):])
 }
 
-// seed makes the topics and publishes the site, its visit salts, and the tokens
-// of the visitors that agreed: the collector finds them when it starts.
+// seed makes the topics and publishes the site and its visit salts: the collector
+// finds them when it starts.
 func (r *rig) seed(ctx context.Context, broker string) (err error) {
 	client, err := kafka.NewClient(kafka.Config{Brokers: []string{broker}, ClientID: "metiva-bench"}, r.cfg.Log, prometheus.NewRegistry())
 	if err != nil {
@@ -253,18 +304,18 @@ func (r *rig) seed(ctx context.Context, broker string) (err error) {
 			return fmt.Errorf("publishing a visit salt: %w", err)
 		}
 	}
-	return r.grant()
+	return nil
 }
 
 // grant issues the tokens of the visitors that agreed.
-func (r *rig) grant() error {
+func (r *rig) grant() (granted []string, err error) {
 	key, err := seal.ReadKeyFile(filepath.Join(r.keys(), seal.KeyFileName(seal.PurposeConsentToken)), seal.PurposeConsentToken)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	tokens, err := consent.NewTokens(key.Secret())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	now := time.Now()
 	for range tokenVisitors {
@@ -272,11 +323,11 @@ func (r *rig) grant() error {
 		_, _ = rand.Read(g.VisitorID[:]) // never fails (crypto/rand)
 		token, err := tokens.Issue(siteID, g, now)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		r.tokens = append(r.tokens, token)
+		granted = append(granted, token)
 	}
-	return nil
+	return granted, nil
 }
 
 // answers reports whether a URL answers with 2xx.

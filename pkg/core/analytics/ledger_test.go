@@ -168,8 +168,11 @@ func TestUnacknowledgedMayHaveARow(t *testing.T) {
 func (b book) copied(reason, acceptance string, offset int64, replayed bool) {
 	b.t.Helper()
 	columns := []clickhouse.Column{
-		{Name: "event_id", Values: [][]byte{[]byte("one")}}, {Name: "source_offset", Values: []int64{offset}}, {Name: "writer_id", Values: []string{"w1"}},
-		{Name: "acceptance_id", Values: [][]byte{[]byte(acceptance)}}, {Name: "replayed", Values: []bool{replayed}},
+		{Name: "event_id", Values: [][]byte{[]byte("one")}},
+		{Name: "source_offset", Values: []int64{offset}},
+		{Name: "writer_id", Values: []string{"w1"}},
+		{Name: "acceptance_id", Values: [][]byte{[]byte(acceptance)}},
+		{Name: "replayed", Values: []bool{replayed}},
 	}
 	if reason == "" {
 		b.insert("events", "cmp_a", from.Add(time.Minute), append(columns, clickhouse.Column{Name: "expires_at", Values: []time.Time{time.Now().AddDate(1, 0, 0)}})...)

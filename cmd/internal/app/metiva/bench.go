@@ -15,13 +15,13 @@ import (
 
 // benchCommand measures parts of the product on this machine.
 type benchCommand struct {
-	Collector benchCollector `cmd:"" help:"Measure the collector beside a bare handler, on loopback, with an embedded Kafka; takes about 45 s."`
+	Collector benchCollector `cmd:"" help:"Measure the collector beside a bare handler, on loopback, with an embedded Kafka; takes about 75 s."`
 	Bare      benchBare      `cmd:"" hidden:"" help:"Serve the bare handler; used by bench collector."`
 }
 
 type benchCollector struct {
 	Rounds      int               `default:"3" help:"How often each measurement is repeated, in turns."`
-	Seconds     float64           `default:"2" help:"Length of each measurement; there are six in a round."`
+	Seconds     float64           `default:"2" help:"Length of each measurement; there are nine in a round."`
 	Connections int               `default:"512" help:"Connections that are kept alive."`
 	ProfileDir  string            `help:"Also write a CPU and an allocation profile of the collector under load into this folder."`
 	Set         map[string]string `help:"Further settings of the collector, NAME=VALUE." mapsep:","`
