@@ -31,8 +31,11 @@ func (c *Collector) serveConsentCall(ctx *fasthttp.RequestCtx, r *request) {
 	ctx.Response.Header.Set("Cache-Control", "no-store")
 	call, status, reason := r.readChoice(ctx)
 	if reason != metivav1.Reason_REASON_UNSPECIFIED {
-		status, reason = r.limitRefusal(ctx, status, reason)
-		c.answerChoice(ctx, consentAnswer{status: status, outcome: choiceInvalid, refused: reason, retryAfter: r.retryAfter})
+		if status, reason = r.limitRefusal(ctx, status, reason); reason == metivav1.Reason_REASON_RATE_LIMITED {
+			c.answerChoice(ctx, limitedChoice(r.retryAfter))
+			return
+		}
+		c.answerChoice(ctx, consentAnswer{status: status, outcome: choiceInvalid, refused: reason})
 		return
 	}
 	r.readVisitor(ctx)
@@ -291,7 +294,7 @@ func (l *limits) admitNetwork(r *request) (wait time.Duration, ok bool) {
 		return 0, true
 	}
 	taken, wait := l.networks.take(l.networkKey(r), r.received, 1)
-	refused(l.byNetwork, 1-taken)
+	l.byNetwork.Add(float64(1 - taken))
 	return wait, taken == 1
 }
 

@@ -76,7 +76,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 		}
 		value, known := settings[setting]
 		switch {
-		case field == "Partitions" || field == "ConsentPartitions": // Kafka says it
+		case field == "Partitions", field == "ConsentPartitions": // Kafka says it
 		case !known:
 			t.Errorf("%s: deploy/env.example has no setting %q", field, setting)
 		case field != "DrainTimeout" && value != documented: // that is a part of the process's own
