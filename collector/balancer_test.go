@@ -135,8 +135,9 @@ var errNoBackend = errors.New("no backend is ready")
 
 func (b *balancer) pass(w http.ResponseWriter, r *http.Request) error {
 	var to *backend
-	for range b.backends {
-		if one := b.backends[int(b.next.Add(1))%len(b.backends)]; one.up.Load() {
+	first := int(b.next.Add(1))
+	for i := range b.backends {
+		if one := b.backends[(first+i)%len(b.backends)]; one.up.Load() {
 			to = one
 			break
 		}

@@ -40,6 +40,7 @@ func (c *Collector) serveCaptures(ctx *fasthttp.RequestCtx, r *request) {
 	defer p.forget(ctx)
 	c.allowOrigin(ctx, r)
 	status, reason := p.read(ctx)
+	status, reason = r.limitRefusal(ctx, status, reason)
 	if reason == metivav1.Reason_REASON_UNSPECIFIED {
 		r.readVisitor(ctx)
 		reason = p.take(ctx)
@@ -306,7 +307,7 @@ func (p *capture) publish(occurredAtMs int64) metivav1.Reason {
 	switch {
 	case err != nil:
 		return metivav1.Reason_REASON_INTERNAL
-	case len(value) > schemas.CaptureBytesMax:
+	case len(value) > schemas.CaptureBytesMax-schemas.ReplayMarkBytes:
 		return metivav1.Reason_REASON_TOO_LARGE
 	}
 	if err := c.publishConsent(ctx, p.consentRecord(p.decision, recordID)); err != nil {

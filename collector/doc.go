@@ -1,5 +1,5 @@
 // Package collector is the HTTP edge: it decides about each event, strips it,
-// seals what is personal, and answers when Kafka has it.
+// seals what is personal, and answers when Kafka or its own disk has it.
 //
 // Enters: POST /v1/events, plain or in one content encoding (gzip, deflate, br,
 // zstd), and with ?r=0 for an empty 204 when every event was accepted; POST and
@@ -58,6 +58,12 @@
 // remembered by a hash under a random key of the process and day, in a table of
 // fixed size. A compressed body is decompressed up to BodyBytesMax and not a byte
 // further, by as many decoders as there are processors.
+//
+// A record is durable when Kafka has acknowledged it, or when it is fsynced in the
+// spool (package spool, ADR 0014): Durable hands it to Kafka and, after
+// HedgeAfter, to the spool too, and sends again from there what Kafka did not get.
+// What may arrive twice that way says so (CollectedEvent.replayed). With Kafka away
+// and the spool full an event is answered "retry" with the reason overloaded.
 //
 // A stop finishes requests that have arrived, gives those being sent DrainGrace,
 // and publishes the counts, all within DrainTimeout. The counts of the last
