@@ -220,6 +220,9 @@ func TestCapture(t *testing.T) {
 		t.Errorf("record %v", rec)
 	}
 	// Keys, consent, event: none is there without what it needs.
+	if err := e.stop(); err != nil {
+		t.Fatal(err)
+	}
 	var order []string
 	for _, r := range e.log.records {
 		if r.topic != schemas.TopicLedgerEdge {
