@@ -103,7 +103,7 @@ func captureReasonCases() []reasonCase {
 		{name: "multipart", body: good, headers: headers("Content-Type", "multipart/form-data; boundary=x"), status: 415, reason: "unsupported_type", ledger: nobody("unsupported_type")},
 		{name: "latin-1", body: good, headers: headers("Content-Type", "application/json; charset=iso-8859-1"), status: 415, reason: "unsupported_type", ledger: nobody("unsupported_type")},
 		{name: "starting", setup: func(e *edge) { e.caughtUp.Store(false) }, body: good, status: 503, reason: "not_ready", ledger: nobody("not_ready")},
-		{name: "too many in flight", setup: func(e *edge) { e.inFlight.Add(int64(e.cfg.InFlightEventsMax)) }, body: good, status: 503, reason: "unacknowledged"},
+		{name: "too many in flight", setup: func(e *edge) { e.inFlight.Add(int64(e.cfg.InFlightEventsMax)) }, body: good, status: 503, reason: "overloaded"},
 		{name: "over the quota", config: func(c *Config) { c.TenantEventsPerMinute = 1 }, setup: func(e *edge) { e.limits.tenants.take(testCompany, e.clock.Now(), 1) }, body: good, status: 429, reason: "rate_limited"},
 	}
 	for i := range cases {

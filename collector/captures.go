@@ -38,13 +38,14 @@ func (c *Collector) serveCaptures(ctx *fasthttp.RequestCtx, r *request) {
 	r.total = 1
 	p := &capture{r: r}
 	defer p.forget(ctx)
-	if c.allowOrigin(ctx, r) {
-		ctx.Response.Header.Set("Access-Control-Expose-Headers", "Retry-After")
-	}
+	c.allowOrigin(ctx, r)
 	status, reason := p.read(ctx)
+	status, reason = r.limitRefusal(ctx, status, reason)
 	if reason == metivav1.Reason_REASON_UNSPECIFIED {
 		r.readVisitor(ctx)
 		reason = p.take(ctx)
+	} else {
+		status, reason = r.limitRefusal(ctx, status, reason)
 	}
 	r.refuse(reason)
 	if reason == metivav1.Reason_REASON_ORIGIN_NOT_ALLOWED {
@@ -140,7 +141,7 @@ func (p *capture) take(ctx *fasthttp.RequestCtx) metivav1.Reason {
 	c, r := p.r.c, p.r
 	defer c.leave(1)
 	if !c.enter(1) {
-		return metivav1.Reason_REASON_UNACKNOWLEDGED
+		return metivav1.Reason_REASON_OVERLOADED
 	}
 	var ok bool
 	if ok, r.retryAfter = c.captures.admit(r); !ok {
@@ -150,9 +151,9 @@ func (p *capture) take(ctx *fasthttp.RequestCtx) metivav1.Reason {
 	if admitted, r.retryAfter = c.limits.admit(r, 1); admitted == 0 {
 		return metivav1.Reason_REASON_RATE_LIMITED
 	}
-	if r.prepare() != nil {
+	if err := r.prepare(); err != nil {
 		c.metrics.dataKeyFailures.Inc()
-		return metivav1.Reason_REASON_UNACKNOWLEDGED
+		return refusalReason(err)
 	}
 	return p.publish(occurredAtMs)
 }
@@ -289,7 +290,7 @@ func (p *capture) publish(occurredAtMs int64) metivav1.Reason {
 	key, err := c.sealer.NewSubjectKey(ctx, r.site.companyID, p.decision.SubjectID())
 	if err != nil {
 		c.metrics.dataKeyFailures.Inc()
-		return metivav1.Reason_REASON_UNACKNOWLEDGED
+		return refusalReason(err)
 	}
 	defer key.Forget()
 	var recordID [schemas.IDBytes]byte
@@ -306,11 +307,11 @@ func (p *capture) publish(occurredAtMs int64) metivav1.Reason {
 	switch {
 	case err != nil:
 		return metivav1.Reason_REASON_INTERNAL
-	case len(value) > schemas.CaptureBytesMax:
+	case len(value) > schemas.CaptureBytesMax-schemas.ReplayMarkBytes:
 		return metivav1.Reason_REASON_TOO_LARGE
 	}
 	if err := c.publishConsent(ctx, p.consentRecord(p.decision, recordID)); err != nil {
-		return metivav1.Reason_REASON_UNACKNOWLEDGED
+		return refusalReason(err)
 	}
 	return p.send(visit, value)
 }
@@ -331,7 +332,7 @@ func (p *capture) send(visit visitKey, value []byte) metivav1.Reason {
 	partition := schemas.EventPartition(r.site.companyID, visit[:], r.c.cfg.Partitions)
 	ack, err := r.c.deps.Producer.Produce(schemas.TopicEventsCollected, partition, key, value)
 	if err != nil {
-		return metivav1.Reason_REASON_UNACKNOWLEDGED
+		return refusalReason(err)
 	}
 	r.results = append(r.results[:0], result{ack: ack})
 	r.awaitAcks()

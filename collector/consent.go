@@ -30,11 +30,23 @@ func (c *Collector) serveConsentCall(ctx *fasthttp.RequestCtx, r *request) {
 	}
 	ctx.Response.Header.Set("Cache-Control", "no-store")
 	call, status, reason := r.readChoice(ctx)
-	a := consentAnswer{status: status, outcome: choiceInvalid, refused: reason}
-	if reason == metivav1.Reason_REASON_UNSPECIFIED {
-		r.readVisitor(ctx)
-		r.signals.OptOut = call.OptOut
-		a = r.handleChoice(&call)
+	if reason != metivav1.Reason_REASON_UNSPECIFIED {
+		if status, reason = r.limitRefusal(ctx, status, reason); reason == metivav1.Reason_REASON_RATE_LIMITED {
+			c.answerChoice(ctx, limitedChoice(r.retryAfter))
+			return
+		}
+		c.answerChoice(ctx, consentAnswer{status: status, outcome: choiceInvalid, refused: reason})
+		return
+	}
+	r.readVisitor(ctx)
+	r.signals.OptOut = call.OptOut
+	a := r.handleChoice(&call)
+	// What leaves nothing behind costs its network one call too, unless the visitor
+	// objects: then nobody looks at the network.
+	if a.reason != reasonChoiceObjected && (a.outcome == choiceRead || a.outcome == choiceDeclined || a.outcome == choiceInvalid) {
+		if wait, ok := c.limits.admitNetwork(r); !ok {
+			a = limitedChoice(wait)
+		}
 	}
 	c.answerChoice(ctx, a)
 }
@@ -281,9 +293,7 @@ func (l *limits) admitNetwork(r *request) (wait time.Duration, ok bool) {
 	if !r.networkLimited {
 		return 0, true
 	}
-	r.networkHash.SetSeed(l.seedOf(r.received)) // also resets it
-	r.address.WriteNetworkTo(r.networkHash)
-	taken, wait := l.networks.take(r.networkHash.Sum64(), r.received, 1)
+	taken, wait := l.networks.take(l.networkKey(r), r.received, 1)
 	l.byNetwork.Add(float64(1 - taken))
 	return wait, taken == 1
 }

@@ -507,6 +507,21 @@ func TestConsentLimits(t *testing.T) {
 	if statuses[200] != burstSeconds-1 || statuses[429] != 1 {
 		t.Errorf("of one network: %v", statuses)
 	}
+	// Calls that leave nothing behind cost their network as much.
+	for name, call := range map[string]any{
+		"reading": members{"site": testKey, "token": token, "read": true}, "forged": members{"site": testKey, "token": "AA", "withdraw": true},
+		"no grant": chooseCall(bannerClaim("granted").with("made", false)), "malformed": "{", "unknown site": chooseCall(bannerClaim("granted")).with("site", "pk_x"),
+	} {
+		e := startConsentEdge(t, func(c *Config) { c.NetworkEventsPerSecond = 1 })
+		for i := range burstSeconds + 1 {
+			if a := e.consentCall(http.MethodPost, call); (a.status == 429) != (i == burstSeconds) || a.status == 429 && a.header.Get("Retry-After") == "" {
+				t.Errorf("%s, call %d: %d %s", name, i+1, a.status, a.body)
+			}
+		}
+		if a := e.choose(bannerClaim("granted"), header("Sec-GPC", "1")); a.status != 200 || a.Reason != "objected" {
+			t.Errorf("%s: an objection is limited: %d %s", name, a.status, a.body)
+		}
+	}
 }
 
 func TestConsentPreflightAndMethods(t *testing.T) {
@@ -568,8 +583,13 @@ func TestNoCallsMakeAnalyticsWithoutAGrant(t *testing.T) {
 				return strings.Repeat("A", r.IntN(90))
 			}
 			token := []byte(tokens[r.IntN(len(tokens))])
-			if r.IntN(4) == 0 {
-				token[r.IntN(len(token))] ^= 1
+			if r.IntN(4) == 0 { // another token, and not something no token can be
+				i := r.IntN(len(token))
+				if token[i] == 'A' {
+					token[i] = 'B'
+				} else {
+					token[i] = 'A'
+				}
 			}
 			return string(token)
 		}

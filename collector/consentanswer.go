@@ -82,8 +82,12 @@ func limitedChoice(wait time.Duration) consentAnswer {
 // answerChoice counts a call and writes its answer.
 func (c *Collector) answerChoice(ctx *fasthttp.RequestCtx, a consentAnswer) {
 	if a.refused != metivav1.Reason_REASON_UNSPECIFIED {
-		if a.refused == metivav1.Reason_REASON_NOT_READY {
+		switch a.refused {
+		case metivav1.Reason_REASON_NOT_READY:
 			a.outcome, a.retryAfter = choiceRetry, c.cfg.RetryAfter
+		case metivav1.Reason_REASON_RATE_LIMITED:
+			a.outcome = choiceRetry
+		default:
 		}
 		c.choices.WithLabelValues(string(a.outcome), schemas.Label(a.refused)).Inc()
 		switch {

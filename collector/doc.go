@@ -1,9 +1,10 @@
 // Package collector is the HTTP edge: it decides about each event, strips it,
-// seals what is personal, and answers when Kafka has it.
+// seals what is personal, and answers when Kafka or its own disk has it.
 //
 // Enters: POST /v1/events, plain or in one content encoding (gzip, deflate, br,
 // zstd), and with ?r=0 for an empty 204 when every event was accepted; POST and
-// DELETE /v1/consent (package choice); GET /v1/pixel.gif, GET /v1/s.js, preflights; and by the Apply methods the control
+// DELETE /v1/consent (package choice); POST /v1/captures (package form); GET
+// /v1/pixel.gif, GET /v1/s.js, preflights; and by the Apply methods the control
 // topics with sites, visit salts and withdrawals.
 // Leaves: one CollectedEvent on events.collected per accepted event, one wrapped
 // data key per tenant and day on control.keys, the counts of every outcome on
@@ -39,6 +40,14 @@
 // ledger is of events only. A choice that is answered "retry" may be in the chain;
 // its repetition carries the same choice id.
 //
+// A form's post (POST /v1/captures, JSON or a browser's own encoding; package
+// form reads it) needs the form's own ticked box: consent.Capturable. What is kept
+// leaves as a key of the capture on control.keys, a consent record, and an event of
+// type form with sealed fields, each durable before the next (ADR 0017). A browser
+// is sent back to a registered address, whether its post was captured or dropped,
+// or sees a page of ours. What a visitor typed is overwritten before the request's
+// memory is used again, as far as it is ours: the server's read buffer is not.
+//
 // Never kept, logged or produced in clear: addresses, user agents, queries
 // beyond the three campaign parameters, bodies, tokens. The server's own log
 // lines carry peer addresses and are counted instead of written.
@@ -49,6 +58,12 @@
 // remembered by a hash under a random key of the process and day, in a table of
 // fixed size. A compressed body is decompressed up to BodyBytesMax and not a byte
 // further, by as many decoders as there are processors.
+//
+// A record is durable when Kafka has acknowledged it, or when it is fsynced in the
+// spool (package spool, ADR 0014): Durable hands it to Kafka and, after
+// HedgeAfter, to the spool too, and sends again from there what Kafka did not get.
+// What may arrive twice that way says so (CollectedEvent.replayed). With Kafka away
+// and the spool full an event is answered "retry" with the reason overloaded.
 //
 // A stop finishes requests that have arrived, gives those being sent DrainGrace,
 // and publishes the counts, all within DrainTimeout. The counts of the last

@@ -11,8 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/metiva-io/metiva/collector/choice"
 	"github.com/metiva-io/metiva/collector/mask"
 	"github.com/metiva-io/metiva/collector/snippet"
+	"github.com/metiva-io/metiva/consent"
 	"github.com/metiva-io/metiva/schemas"
 )
 
@@ -74,7 +76,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 		}
 		value, known := settings[setting]
 		switch {
-		case field == "Partitions" || field == "ConsentPartitions": // Kafka says it
+		case field == "Partitions", field == "ConsentPartitions": // Kafka says it
 		case !known:
 			t.Errorf("%s: deploy/env.example has no setting %q", field, setting)
 		case field != "DrainTimeout" && value != documented: // that is a part of the process's own
@@ -119,6 +121,8 @@ func TestFixedLimitsAreDocumented(t *testing.T) {
 		"bytes of a property's value": schemas.PropertyValueBytesMax, "properties of a custom event": schemas.CustomPropertiesMax,
 		"properties a site may register": schemas.CustomPropertyNamesMax,
 		"fields of a form":               schemas.FormFieldsMax, "bytes of a form field": schemas.FormFieldBytesMax,
+		"bytes of a call to /v1/consent": consentBodyBytesMax, "further claims of a call to /v1/consent": choice.ClaimsMax, "bytes of a raw signal": consent.RawSignalBytesMax,
+		"texts of a site": schemas.ConsentTextsMax, "chains of consent records of a tenant": consentChainsMax, "consent records that wait at one chain": consentQueueMax,
 	} {
 		if row, found := rows[limit]; !found || row[0] != fmt.Sprint(value) {
 			t.Errorf("%s: %v, documented as %v", limit, value, row)

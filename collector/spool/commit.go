@@ -32,7 +32,7 @@ func (s *Spool) commit() {
 	}
 
 	s.mu.Lock()
-	s.trouble = err
+	s.trouble, s.troubled = err, s.now()
 	s.writing = false
 	if err == nil {
 		if s.records == 0 {

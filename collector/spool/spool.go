@@ -37,8 +37,9 @@ type Spool struct {
 	segments []*segment
 	active   *segment      // the last of segments, while it is written
 	readable chan struct{} // closed and replaced when there is more to read
-	trouble  error         // of the last commit
-	backlog  map[Lane]int  // when it was opened
+	trouble  error         // of the last commit, and when it was
+	troubled time.Time
+	backlog  map[Lane]int // when it was opened
 
 	replay
 }
@@ -213,18 +214,22 @@ func (s *Spool) Stats() Stats {
 	return st
 }
 
+// troubleKept is how long a failed write shows. A collector that is not ready gets
+// no events, and so would not find out that the disk works again.
+const troubleKept = 10 * time.Second
+
 // ErrNearlyFull is Health's word for a spool over nine tenths.
 var ErrNearlyFull = errors.New("spool: nearly full")
 
-// Health is nil while records can be appended: not when the last write failed,
-// and not when the spool is nearly full.
+// Health is nil while records can be appended: not when the last write failed, a
+// moment ago, and not when the spool is nearly full.
 func (s *Spool) Health() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.closed:
 		return ErrClosed
-	case s.trouble != nil:
+	case s.trouble != nil && s.now().Sub(s.troubled) < troubleKept:
 		return s.trouble
 	case s.bytes >= s.cfg.BytesMax/100*nearlyFullPercent:
 		return ErrNearlyFull

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -353,6 +354,35 @@ func TestADiskThatIsFullAndHeals(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Nobody appends to a spool that is said to be broken, so that must pass.
+func TestTroubleFades(t *testing.T) {
+	t.Parallel()
+	disk := newMemoryDisk(rand.New(rand.NewPCG(1, 2)))
+	deps, _ := testDeps()
+	var later atomic.Int64
+	deps.Now = func() time.Time { return time.Unix(later.Load(), 0) }
+	s, err := open(Config{Dir: "memory"}, deps, disk, rand.Uint32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.setFaults(func(string) error { return errDisk })
+	var b Batch
+	if err := b.Add("t", 0, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Append(&b, false); err != nil {
+		t.Fatal(err)
+	}
+	s.commit()
+	if err := s.Health(); !errors.Is(err, errDisk) {
+		t.Errorf("health %v", err)
+	}
+	later.Add(int64(troubleKept / time.Second))
+	if err := s.Health(); err != nil {
+		t.Errorf("later: %v", err)
 	}
 }
 

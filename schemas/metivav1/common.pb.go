@@ -277,8 +277,8 @@ const (
 	Reason_REASON_REJECTED_ROW Reason = 39
 	// The event is older than the tenant keeps its data.
 	Reason_REASON_EXPIRED Reason = 40
-	// The collector sent the record from its spool as well, and the first copy was
-	// in the log: one acceptance, which the other record stands for.
+	// A further copy of an acceptance: the collector sent the record again from its
+	// spool, and another of its copies has the row that counts.
 	Reason_REASON_REPLAYED Reason = 41
 )
 
@@ -382,8 +382,9 @@ func (Reason) EnumDescriptor() ([]byte, []int) {
 }
 
 // SourceRef names the record of events.collected an accepted event came from.
-// It identifies one acceptance: the same event id under two SourceRefs was
-// accepted twice, under one SourceRef it was processed twice.
+// Under one SourceRef an event was processed twice; the same event id under two of
+// them was accepted twice, unless the records are copies of one acceptance
+// (EnrichedEvent.acceptance_id).
 type SourceRef struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Partition     int32                  `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`

@@ -67,7 +67,7 @@ func startPair(t *testing.T, settings map[string]string) *pair {
 			return v, ok
 		}
 	}
-	collectorEnv := map[string]string{"METIVA_COLLECTOR_LISTEN": p.public, "METIVA_ADMIN_LISTEN": p.admin, "METIVA_COLLECTOR_STOP_DELAY": "0s"}
+	collectorEnv := map[string]string{"METIVA_COLLECTOR_LISTEN": p.public, "METIVA_ADMIN_LISTEN": p.admin, "METIVA_COLLECTOR_STOP_DELAY": "0s", "METIVA_COLLECTOR_SPOOL_DIR": t.TempDir()}
 	for name, value := range settings {
 		collectorEnv[name] = value
 	}
@@ -99,7 +99,14 @@ func startPair(t *testing.T, settings map[string]string) *pair {
 	}
 	t.Cleanup(worker.Close)
 	p.store = registry.NewStore(pool, worker)
-	waittest.Until(t, 30*time.Second, "the collector to be ready", func() bool { return p.status("http://"+p.admin+"/readyz") == http.StatusOK })
+	waittest.Until(t, 30*time.Second, "the collector to be ready", func() bool {
+		select {
+		case err := <-p.collectorEnd:
+			t.Fatalf("the collector ended: %v", err)
+		default:
+		}
+		return p.status("http://"+p.admin+"/readyz") == http.StatusOK
+	})
 	return p
 }
 

@@ -13,7 +13,8 @@
 //	              interface value, an unsafe pointer or a type argument: so none
 //	              can reach fmt, log, slog, an encoder, reflect or a panic; and
 //	              no type of the product implements hash.Hash, which would see
-//	              what WriteNetworkTo writes
+//	              what WriteNetworkTo writes. In the folders that handle visitors,
+//	              no address and no network becomes text or an interface value
 //	CheckNames    an unsealed address (netip.Addr, net.IP, net.Addr and their like,
 //	              or a type of the product made of them) occurs as the type of an
 //	              expression in listed files only, and so do the headers and

@@ -9,20 +9,21 @@ import (
 
 // FlowRules are the exceptions of CheckFlows.
 type FlowRules struct {
-	// Boxed are types of the product that hold an address and may become an
-	// interface value all the same: "collector.work", with the reason.
+	// Boxed are types of the product that hold an address or a network and may become
+	// an interface value all the same: "collector.work", with the reason.
 	Boxed map[string]string
 	// Visitors are the folders whose unsealed addresses are visitors'.
 	Visitors []string
-	// Open are the places in them that may turn an unsealed address into text, bytes
-	// or an interface value, as in NameRules.Places.
+	// Open are the places in them that may turn an unsealed address or a network into
+	// text, bytes or an interface value, as in NameRules.Places.
 	Open map[string]string
 }
 
 // CheckFlows reports every place where a value that carries a seal.Address or a
 // seal.Scratch becomes an interface value, an unsafe pointer or a type argument.
-// In the visitors' folders the same holds for an unsealed address, which must
-// not become text or bytes there either.
+// In the visitors' folders the same holds for an unsealed address and for a
+// network, such as an opened one; and an address must not become text or bytes
+// there either.
 func CheckFlows(w *World, rules FlowRules) []Breach {
 	used := map[string]bool{}
 	var out []Breach
@@ -73,7 +74,7 @@ func (f *flows) carries(typ types.Type) bool {
 		switch {
 		case isNamed(named, Module+"/pkg/seal", "Address", "Scratch"):
 			return yes
-		case f.visitors && isAddress(named):
+		case f.visitors && (isAddress(named) || isNamed(named, "net/netip", "Prefix")):
 			if f.place != "" {
 				f.used[f.place] = true
 				return no
@@ -179,7 +180,7 @@ func (f *flows) opens(n *ast.SelectorExpr) {
 		return
 	}
 	named, ok := types.Unalias(deref(sel.Recv())).(*types.Named)
-	if !ok || !isAddress(named.Obj()) {
+	if !ok || !isAddress(named.Obj()) && !isNamed(named.Obj(), "net/netip", "Prefix") {
 		return
 	}
 	switch name := n.Sel.Name; name {

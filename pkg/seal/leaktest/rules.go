@@ -4,14 +4,22 @@ package leaktest
 func Flows() FlowRules {
 	return FlowRules{
 		Boxed: map[string]string{
-			"collector.work": "the memory of one request, reused through a pool; its address is forgotten before",
-			"collector.conn": "an open connection, which the server takes as a net.Conn and has the peer's address anyway",
+			"collector.work":             "the memory of one request, reused through a pool; its address is forgotten before",
+			"collector.conn":             "an open connection, which the server takes as a net.Conn and has the peer's address anyway",
+			"collector.Config":           "holds the networks of the operator's own proxies",
+			"collector.connectionLimits": "holds the networks of the operator's own proxies",
 		},
 		Visitors: []string{"collector", "enrich", "pkg/seal"},
 		Open: map[string]string{
-			"pkg/seal/address.go#AddressOf": "cuts the address to its network; the one place that does",
-			"enrich/geo/build.go":           "reads public tables, never a visitor's address",
-			"enrich/geo/csv.go":             "reads public tables, never a visitor's address",
+			"pkg/seal/address.go#AddressOf":     "cuts the address to its network; the one place that does",
+			"pkg/seal/address.go#Truncated":     "holds an opened network",
+			"pkg/seal/address.go#truncatedFrom": "makes one",
+			"pkg/seal/reveal/revealer.go#open":  "shows an opened network to a person, after the audit has it",
+			"collector/config.go#Validate":      "names a configured network that is not one",
+			"collector/listener.go#keyOf":       "makes a keyed hash of the address, to count its connections",
+			"enrich/company/tables.go":          "names a configured prefix that is not one",
+			"enrich/geo/build.go":               "reads public tables, never a visitor's address",
+			"enrich/geo/csv.go":                 "reads public tables, never a visitor's address",
 		},
 	}
 }
@@ -25,10 +33,12 @@ func Names() NameRules {
 		Places: map[string]string{
 			// A visitor's.
 			"collector/peer.go":                 "finds the address behind the proxies",
-			"collector/listener.go#Accept":      "notes the peer of a connection",
+			"collector/listener.go#take":        "notes the peer of a connection",
+			"collector/listener.go#keyOf":       "makes a keyed hash of the address, to count its connections",
+			"collector/listener.go#isPublic":    "asks what kind of address it is",
 			"collector/listener.go#conn":        "notes the peer of a connection",
 			"collector/headers.go#read":         "finds the hops of the proxies",
-			"collector/request.go#readVisitor":  "hands the address to seal.AddressOf and asks whether it is private",
+			"collector/request.go#readAddress":  "hands the address to seal.AddressOf and asks whether it is public",
 			"pkg/seal/address.go#AddressOf":     "cuts it to its network",
 			"pkg/seal/address.go#truncatedFrom": "makes a network of an opened value",
 			// A network that was opened, or a public one.
@@ -41,6 +51,7 @@ func Names() NameRules {
 			"cmd/internal/config/process.go#Loopback":   "is a configured host this machine",
 			"cmd/internal/stack/layout.go#port":         "a free port of this machine",
 			"pkg/clickhouse/config.go#PlaintextRemote":  "is a configured host this machine",
+			"pkg/core/registry/policy.go#isLoopback":    "is a configured host this machine",
 			"pkg/core/registry/origin.go":               "a site's origin may be an address",
 			"pkg/embedded/kafka/serve.go#Validate":      "the address the broker listens on",
 			"pkg/seal/leaktest/names.go#addressHeaders": "the list itself",

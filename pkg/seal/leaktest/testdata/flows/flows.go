@@ -100,6 +100,11 @@ func unsealed(ip netip.Addr, conn net.Conn, raw net.IP) string {
 	if ok {
 		slog.Warn("m", "peer", tcp) // want
 	}
+	network, err := ip.Prefix(24)
+	if err != nil {
+		log.Print(network) // want
+	}
+	_ = network.String() // want
 	if !ip.IsPrivate() {
 		return "" // what is asked of it is allowed
 	}
