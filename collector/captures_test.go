@@ -36,8 +36,10 @@ func withForm(rec *metivav1.SiteRecord) {
 	rec.Forms = []*metivav1.FormPolicy{{
 		FormId: "contact",
 		Fields: []*metivav1.FormField{
-			{Name: "email", Kind: metivav1.FieldKind_FIELD_KIND_EMAIL, Required: true}, {Name: "name", Kind: metivav1.FieldKind_FIELD_KIND_NAME},
-			{Name: "phone", Kind: metivav1.FieldKind_FIELD_KIND_PHONE}, {Name: "message", Kind: metivav1.FieldKind_FIELD_KIND_TEXT},
+			{Name: "email", Kind: metivav1.FieldKind_FIELD_KIND_EMAIL, Required: true},
+			{Name: "name", Kind: metivav1.FieldKind_FIELD_KIND_NAME},
+			{Name: "phone", Kind: metivav1.FieldKind_FIELD_KIND_PHONE},
+			{Name: "message", Kind: metivav1.FieldKind_FIELD_KIND_TEXT},
 		},
 		TextVersions: []string{testFormText}, RedirectUrls: []string{testRedirect},
 	}}
@@ -218,6 +220,9 @@ func TestCapture(t *testing.T) {
 		t.Errorf("record %v", rec)
 	}
 	// Keys, consent, event: none is there without what it needs.
+	if err := e.stop(); err != nil {
+		t.Fatal(err)
+	}
 	var order []string
 	for _, r := range e.log.records {
 		if r.topic != schemas.TopicLedgerEdge {

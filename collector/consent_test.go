@@ -583,8 +583,13 @@ func TestNoCallsMakeAnalyticsWithoutAGrant(t *testing.T) {
 				return strings.Repeat("A", r.IntN(90))
 			}
 			token := []byte(tokens[r.IntN(len(tokens))])
-			if r.IntN(4) == 0 {
-				token[r.IntN(len(token))] ^= 1
+			if r.IntN(4) == 0 { // another token, and not something no token can be
+				i := r.IntN(len(token))
+				if token[i] == 'A' {
+					token[i] = 'B'
+				} else {
+					token[i] = 'A'
+				}
 			}
 			return string(token)
 		}

@@ -27,8 +27,11 @@ func contactRecord() *metivav1.FormPolicy {
 	return &metivav1.FormPolicy{
 		FormId: "contact",
 		Fields: []*metivav1.FormField{
-			{Name: "email", Kind: kindEmail, Required: true}, {Name: "name", Kind: kindName}, {Name: "phone", Kind: kindPhone},
-			{Name: "company", Kind: kindCompany}, {Name: "message", Kind: kindText},
+			{Name: "email", Kind: kindEmail, Required: true},
+			{Name: "name", Kind: kindName},
+			{Name: "phone", Kind: kindPhone},
+			{Name: "company", Kind: kindCompany},
+			{Name: "message", Kind: kindText},
 		},
 		TextVersions: []string{"form-1"}, RedirectUrls: []string{"https://www.example.nl/bedankt?from=form", "http://localhost:8080/thanks"},
 	}
@@ -165,7 +168,7 @@ func jsonPost(fields string) string {
 }
 
 // read reads a body of either kind and writes down what is kept of it.
-func read(body string, policy *Policy) (out string, err error) {
+func read(body string, policy *Policy) (string, error) {
 	var p Post
 	parse := p.ParseEncoded
 	if strings.HasPrefix(body, "{") {
@@ -179,11 +182,12 @@ func read(body string, policy *Policy) (out string, err error) {
 	if err != nil {
 		return "", err
 	}
+	var out strings.Builder
 	for _, k := range kept {
-		out += k.Name + "=" + string(k.Value) + ";"
+		fmt.Fprintf(&out, "%s=%s;", k.Name, k.Value)
 	}
 	p.Clear()
-	return fmt.Sprintf("%s%d", out, leftOut), nil
+	return fmt.Sprintf("%s%d", out.String(), leftOut), nil
 }
 
 func TestPosts(t *testing.T) {

@@ -101,7 +101,7 @@ func TestNothingShowsAKey(t *testing.T) {
 		"in a struct": struct{ K KeyMaterial }{material},
 	} {
 		for how, text := range shownBy(t, v) {
-			for _, needle := range []string{hex.EncodeToString(raw[:4]), string(raw[:4]), strings.Trim(fmt.Sprint(string(raw[:4])), "[]")} {
+			for _, needle := range []string{hex.EncodeToString(raw[:4]), string(raw[:4]), strings.Trim(fmt.Sprintf("%d", raw[:4]), "[]")} {
 				if strings.Contains(text, needle) {
 					t.Errorf("%s shown by %s holds the key", name, how)
 				}
@@ -135,7 +135,7 @@ func TestNothingShowsADataKey(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		needles = append(needles, string(raw[:4]), hex.EncodeToString(raw[:4]), strings.Trim(fmt.Sprint(raw[:4]), "[]"))
+		needles = append(needles, string(raw[:4]), hex.EncodeToString(raw[:4]), strings.Trim(fmt.Sprintf("%d", raw[:4]), "[]"))
 	}
 	for name, v := range map[string]any{"Sealer": p.Sealer, "SubjectKey": subject, "Opener": p.opener, "in a struct": struct{ K *SubjectKey }{subject}} {
 		for how, text := range shownBy(t, v) {

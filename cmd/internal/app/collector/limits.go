@@ -24,7 +24,7 @@ func bindLimits(s *config.Set, edge *stage.Config) {
 		{&edge.ConnectionsPerAddressMax, d.ConnectionsPerAddressMax, "connections-per-address-max", "Most open connections of one address, an IPv6 /64 as one; trusted proxies and private networks are not limited."},
 		{&edge.HeaderBytesMax, d.HeaderBytesMax, "header-bytes-max", "Largest header section of a request."},
 		{&edge.InFlightEventsMax, d.InFlightEventsMax, "in-flight-events-max", "Most events waiting for Kafka; beyond it requests are asked to come again."},
-		{&edge.LimitedSitesMax, d.LimitedSitesMax, "limited-sites-max", "How many sites the limit remembers, at 16 bytes each."},
+		{&edge.LimitedSitesMax, d.LimitedSitesMax, "limited-sites-max", "How many sites the limit remembers, at 18 bytes each."},
 	} {
 		s.Int(o.p, config.Option{Flag: o.flag, Env: env(o.flag), Default: strconv.Itoa(o.d), Help: o.help})
 	}

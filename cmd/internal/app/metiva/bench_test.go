@@ -77,8 +77,8 @@ func testBenchInterrupted(t *testing.T, bin string) {
 			}
 		}
 	}
-	if len(children) != 3 {
-		t.Errorf("%d children run, there should be broker, bare handler and collector", len(children))
+	if len(children) != 4 {
+		t.Errorf("%d children run, there should be broker, bare handler and two collectors", len(children))
 	}
 	began := time.Now()
 	if err := run.Process.Signal(os.Interrupt); err != nil {

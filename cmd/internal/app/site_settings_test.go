@@ -1,4 +1,4 @@
-package metiva
+package app_test
 
 import (
 	"bytes"
@@ -10,11 +10,10 @@ import (
 	"testing"
 
 	"github.com/metiva-io/metiva/cmd/internal/app"
+	"github.com/metiva-io/metiva/cmd/internal/app/metiva"
 	"github.com/metiva-io/metiva/pkg/embedded/postgres/postgrestest"
 	schema "github.com/metiva-io/metiva/schemas/postgres"
 )
-
-func TestMain(m *testing.M) { postgrestest.Main(m) }
 
 // TestTheOperatorSetsASiteUp goes the whole way on the command line, against a
 // database of its own.
@@ -24,7 +23,7 @@ func TestTheOperatorSetsASiteUp(t *testing.T) {
 	dir := t.TempDir()
 	run := func(args ...string) (string, error) {
 		var out bytes.Buffer
-		err := Run(context.Background(), app.System{
+		err := metiva.Run(context.Background(), app.System{
 			Args: append(args, "--postgres-url", db.URL(schema.RoleRW).Reveal(), "--postgres-worker-url", db.URL(schema.RoleWorker).Reveal(),
 				"--data", filepath.Join(dir, "none")),
 			Stdout: &out, Stderr: &out,
