@@ -158,7 +158,7 @@ func (l *load) check(t *testing.T, b *durableEdge) {
 		}
 	}
 	b.log = &memoryLog{} // open reads keys from here; the opener has them already
-	plain, marked := map[string]int{}, map[string]int{}
+	plain, marked, sealed := map[string]int{}, map[string]int{}, map[string]string{}
 	for _, r := range b.reread(schemas.TopicEventsCollected) {
 		var e metivav1.CollectedEvent
 		if err := proto.Unmarshal(r.value, &e); err != nil {
@@ -170,6 +170,10 @@ func (l *load) check(t *testing.T, b *durableEdge) {
 		} else {
 			plain[id]++
 		}
+		if before, ok := sealed[id]; ok && before != string(e.GetSealedAddress()) {
+			t.Error("copies of one acceptance are sealed differently (ADR 0018)")
+		}
+		sealed[id] = string(e.GetSealedAddress())
 		if _, agent := b.open(&e); agent != testAgent {
 			t.Fatal("an event does not open")
 		}
