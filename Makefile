@@ -48,6 +48,10 @@ kafka-conformance: ## Run the Kafka conformance suite against real Apache Kafka
 bench-collector: engines build ## Compare the collector with a bare handler, in one run
 	@$(BIN)/metiva bench collector
 
+.PHONY: bench-outage
+bench-outage: engines build ## Take Kafka away and restart collectors under load; fail when anything is lost
+	@$(BIN)/metiva bench outage
+
 .PHONY: bench
 bench: engines ## Run the benchmarks once each
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./...

@@ -2,6 +2,7 @@ package collector
 
 import (
 	"context"
+	"net/http"
 	"testing"
 	"time"
 
@@ -133,5 +134,36 @@ func TestNoFaultOfTheBrokerShows(t *testing.T) {
 				t.Errorf("the ledger counts %v, %d were accepted", counts, len(l.ids))
 			}
 		})
+	}
+}
+
+// A broker that refuses for good (here: message.max.bytes set too low) is not
+// slow: the client is told to send again, and nothing counts as accepted that
+// is not in Kafka or the spool.
+func TestARefusalOfTheBrokerIsAnsweredRetry(t *testing.T) {
+	t.Parallel()
+	broker := newTestBroker(t, kafkatest.Options{})
+	b := startDurableEdge(t, broker, t.TempDir(), nil, kafka.Config{}, kafka.ProducerConfig{})
+	partition := int(schemas.TenantBucket(testCompany))
+	if a := b.post(b.body(newPage(b.edge))); a.outcomes() != "accepted" {
+		t.Fatalf("%s", a.body)
+	}
+	refusing := broker.FailPartition(kafkatest.Produce, kafkatest.MessageTooLarge, schemas.TopicEventsCollected, partition, -1)
+	page := newPage(b.edge)
+	if a := b.post(b.body(page)); a.status != http.StatusServiceUnavailable || a.outcomes() != "retry:unacknowledged" || a.header.Get("Retry-After") == "" {
+		t.Errorf("refused: %d %s", a.status, a.body)
+	}
+	refusing.Remove()
+	if a := b.post(b.body(page)); a.outcomes() != "accepted" {
+		t.Errorf("after it: %d %s", a.status, a.body)
+	}
+	b.drained(t)
+	if err := b.stop(); err != nil {
+		t.Error(err)
+	}
+	b.stopIO()
+	counts := ledgerMax(t, b.reread(schemas.TopicLedgerEdge))
+	if n := len(b.reread(schemas.TopicEventsCollected)); n != 2 || counts[testCompany+"/none"] != 2 || counts[testCompany+"/unacknowledged"] != 1 {
+		t.Errorf("%d events in Kafka, the ledger counts %v", n, counts)
 	}
 }

@@ -15,6 +15,13 @@
 // moment it is meant to be sent, and its latency counts from there, so that a
 // slow answer does not hide those that had to wait behind it.
 //
+// RunOutage, for `metiva bench outage`, sends single events at a steady rate to
+// two collectors behind one address, while their Kafka is stopped, killed and
+// started again, and while each of them is restarted. Leaves: what was answered
+// and when, the collectors' memory and spools in each phase, and how that compares
+// with what stands in Kafka and in the ledger. An event is accepted by its answer
+// alone; a connection that broke counts as an event not accepted.
+//
 // Limits: loopback only, at most RunSecondsMax of load; the third server writes
 // some 100 MB a second to disk while it is loaded; everything it starts and
 // writes is gone when it returns. Server, broker and load share the machine:

@@ -138,8 +138,10 @@ func (r OutageReport) Check() error {
 		n    int64
 		what string
 	}{
-		{s.Not2xx, "events were not accepted"}, {s.Lost, "accepted events are lost"},
-		{s.Invented, "records in Kafka were never sent"}, {s.Doubled, "events are in Kafka twice without a mark"},
+		{s.Not2xx, "events were not accepted"},
+		{s.Lost, "accepted events are lost"},
+		{s.Invented, "records in Kafka were never sent"},
+		{s.Doubled, "events are in Kafka twice without a mark"},
 	} {
 		if f.n > 0 {
 			faults = append(faults, fmt.Errorf("%d %s", f.n, f.what))

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-func TestBenchCollector(t *testing.T) {
+func TestBench(t *testing.T) {
 	t.Parallel()
 	bin := t.TempDir()
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin+"/", "./cmd/collector", "./cmd/metiva")
@@ -22,6 +22,7 @@ func TestBenchCollector(t *testing.T) {
 	}
 	t.Run("the last line has the figures", func(t *testing.T) { testBenchFigures(t, bin) })
 	t.Run("an interrupted run leaves nothing", func(t *testing.T) { testBenchInterrupted(t, bin) })
+	t.Run("an outage loses nothing", func(t *testing.T) { testBenchOutage(t, bin) })
 }
 
 // testBenchFigures runs the whole measurement at its smallest, on the real
