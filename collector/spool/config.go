@@ -88,6 +88,9 @@ type Deps struct {
 	Log      *slog.Logger
 	Registry prometheus.Registerer
 	Now      func() time.Time
+	// Recovered, unless nil, sees each record that is not finished while the spool is
+	// opened, in no order. It must not keep the entry's memory.
+	Recovered func(e *Entry)
 }
 
 func (d Deps) validate() error {

@@ -20,6 +20,8 @@ type Spool struct {
 	metrics *metrics
 	salt    func() uint32
 	lost    func(topic string, partition int)
+	// recovered is Deps.Recovered.
+	recovered func(e *Entry)
 
 	wake chan struct{} // one token: there is something to commit
 
@@ -106,7 +108,7 @@ func Open(cfg Config, deps Deps) (*Spool, error) {
 func open(cfg Config, deps Deps, dir files, salt func() uint32) (*Spool, error) {
 	cfg = cfg.withDefaults()
 	s := &Spool{
-		cfg: cfg, files: dir, log: deps.Log, now: deps.Now, salt: salt,
+		cfg: cfg, files: dir, log: deps.Log, now: deps.Now, salt: salt, recovered: deps.Recovered,
 		wake: make(chan struct{}, 1), readable: make(chan struct{}), ack: newAck(), next: 1,
 	}
 	var err error
