@@ -166,7 +166,7 @@ func (d *Durable) Produce(topic string, partition int, key, value []byte) (Ack, 
 	case err == nil:
 		return l.keep(ack, key, value)
 	case errors.Is(err, kafka.ErrBufferFull), errors.Is(err, kafka.ErrClosed):
-		l.stalled.Store(true)
+		l.stall(d.now())
 		return l.spool(causeRefused, key, value)
 	default:
 		return nil, err
