@@ -1,11 +1,16 @@
 package collector
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/metiva-io/metiva/collector/spool"
 	"github.com/metiva-io/metiva/pkg/kafka"
@@ -116,4 +121,59 @@ func TestADeadDiskIsReplayed(t *testing.T) {
 	waittest.Until(t, 5*time.Second, "nothing precedes", func() bool { return r.preceding.Load() == 0 })
 	r.acked(r.event(0, "direct"))
 	r.wantLog("key", "a replayed", "direct")
+}
+
+// hangingLog holds up who reports an error, as a disk that hangs would.
+type hangingLog struct {
+	slog.Handler
+	free chan struct{}
+}
+
+func (h hangingLog) Enabled(_ context.Context, level slog.Level) bool {
+	if level >= slog.LevelError {
+		<-h.free
+	}
+	return false
+}
+
+// A stop ends in its time, though the disk does not answer.
+func TestAStopWithAHungDisk(t *testing.T) {
+	t.Parallel()
+	dir, free := filepath.Join(t.TempDir(), "spool"), make(chan struct{})
+	reg := prometheus.NewRegistry()
+	buffer, err := spool.Open(spool.Config{Dir: dir}, spool.Deps{Log: slog.New(hangingLog{slog.DiscardHandler, free}), Registry: reg, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := NewDurable(DurableConfig{DrainTimeout: 500 * time.Millisecond}, DurableDeps{
+		Kafka: &fakeKafka{holding: true}, RunKafka: func(ctx context.Context) error { <-ctx.Done(); return nil },
+		Spool: buffer, Readiness: &readiness{states: map[string]error{}}, Log: slog.New(slog.DiscardHandler), Registry: reg, Now: time.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	ack, err := d.Produce(schemas.TopicEventsCollected, 0, nil, eventNamed("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waittest.Until(t, 5*time.Second, "the event is hedged", func() bool { return counted(t, d.metrics.spooled[causeHedged]) == 1 })
+	cancel()
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("a stop without the disk says nothing")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the stop waits for the disk")
+	}
+	close(free)
+	if <-ack.Done(); !errors.Is(ack.Err(), kafka.ErrOutcomeUnknown) {
+		t.Errorf("the event's answer: %v", ack.Err())
+	}
 }
