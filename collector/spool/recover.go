@@ -50,7 +50,10 @@ func (s *Spool) recover() error {
 	}
 	s.next = max(s.next, s.planned)
 	s.old = s.planned
-	return s.free() // what a crash kept from being deleted
+	if err := s.free(); err != nil { // what a crash kept from being deleted
+		s.log.Warn("space of the spool was not given back, trying again when records are finished", "error", err)
+	}
+	return nil
 }
 
 // recoverSegment finds the end of a segment and cuts off what lies behind. After
