@@ -1,0 +1,80 @@
+package mask
+
+import "strings"
+
+// spellings are how an at sign is written where it must not be one: as an entity
+// of HTML, as an escape of JavaScript, and for people who hide from robots.
+func spellings() [11]string {
+	return [...]string{"&#64;", "&#064;", "&#x40;", "&commat;", "%u0040", `\u0040`, `\x40`, "(at)", "[at]", "{at}", "<at>"}
+}
+
+// spellsEmail looks for an at sign that is spelled, with a word close by on both
+// sides.
+func spellsEmail(text []byte) bool {
+	for i := range text {
+		for _, spelled := range spellings() {
+			end := i + len(spelled)
+			if text[i] == spelled[0] && end <= len(text) && equalFold(text[i:end], spelled) &&
+				wordWithin(text[max(0, i-mailGapBytesMax-1):i]) && wordWithin(text[end:min(len(text), end+1+mailGapBytesMax)]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// packedMin is the base64 of the shortest address with a dot: "a@b.nl".
+const packedMin = 8
+
+// packsEmail looks for an address in base64, as newsletters put it into links:
+// from the start of any word, in both alphabets.
+func packsEmail(text []byte) bool {
+	for i := 0; i+packedMin <= len(text); i++ {
+		if (i == 0 || !isAlnum(text[i-1])) && isAlnum(text[i]) && isPackedEmail(text[i:]) {
+			return true
+		}
+	}
+	return false
+}
+
+// isPackedEmail unpacks until something is not plain text, which nearly every
+// word is after three characters.
+func isPackedEmail(text []byte) bool {
+	var bits, n uint
+	at, dot := 0, 0 // how many characters were read when one came; 0: none yet
+	read := 0
+	for _, c := range text {
+		v := strings.IndexByte(base64Alphabet, c)
+		switch {
+		case c == '-':
+			v = 62
+		case c == '_':
+			v = 63
+		}
+		if v < 0 {
+			return false
+		}
+		bits, n = bits<<6|uint(v), n+6
+		if n < 8 {
+			continue
+		}
+		n -= 8
+		plain := byte(bits >> n)
+		bits &= 1<<n - 1
+		if plain < ' ' || plain >= 0x7f {
+			return false
+		}
+		read++
+		switch {
+		case plain == '@' && read > 1 && at == 0:
+			at = read
+		case plain == '.' && at > 0 && read > at+1:
+			dot = read
+		case dot > 0 && isAlnum(plain):
+			return true
+		}
+	}
+	return false
+}
+
+const base64Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
