@@ -217,8 +217,8 @@ func hasIBAN(text []byte) bool {
 
 // isIBAN tries every length: what follows the account may touch it.
 func isIBAN(text []byte) bool {
-	var compact [ibanBytesMax]byte
-	n := 0
+	var head [4]byte
+	n, account := 0, 0
 	for _, c := range text {
 		if isSeparator(c) {
 			continue
@@ -226,27 +226,33 @@ func isIBAN(text []byte) bool {
 		if !isAlnum(c) || n == ibanBytesMax {
 			break
 		}
-		compact[n] = c
+		if n < len(head) {
+			head[n] = c
+		}
 		n++
-		if n >= ibanBytesMin && mod97(compact[4:n], compact[:4]) == 1 {
+		if n > len(head) {
+			account = mod97(account, c)
+		}
+		if n < ibanBytesMin {
+			continue
+		}
+		sum := account // and then what stands before it
+		for _, c := range head {
+			sum = mod97(sum, c)
+		}
+		if sum == 1 {
 			return true
 		}
 	}
 	return false
 }
 
-func mod97(account, head []byte) int {
-	remainder := 0
-	for _, part := range [2][]byte{account, head} {
-		for _, c := range part {
-			if isDigit(c) {
-				remainder = (remainder*10 + int(c-'0')) % 97
-			} else {
-				remainder = (remainder*100 + int(c|0x20-'a') + 10) % 97
-			}
-		}
+// mod97 is the remainder with one more character behind the number.
+func mod97(remainder int, c byte) int {
+	if isDigit(c) {
+		return (remainder*10 + int(c-'0')) % 97
 	}
-	return remainder
+	return (remainder*100 + int(c|0x20-'a') + 10) % 97
 }
 
 // hasToken finds what a machine made: UUIDs, long hexadecimal, JSON web tokens,

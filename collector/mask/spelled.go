@@ -1,7 +1,5 @@
 package mask
 
-import "strings"
-
 // spellings are how an at sign is written where it must not be one: as an entity
 // of HTML, as an escape of JavaScript, and for people who hide from robots.
 func spellings() [11]string {
@@ -11,7 +9,10 @@ func spellings() [11]string {
 // spellsEmail looks for an at sign that is spelled, with a word close by on both
 // sides.
 func spellsEmail(text []byte) bool {
-	for i := range text {
+	for i, c := range text {
+		if isAlnum(c) || c >= 0x80 {
+			continue
+		}
 		for _, spelled := range spellings() {
 			end := i + len(spelled)
 			if text[i] == spelled[0] && end <= len(text) && equalFold(text[i:end], spelled) &&
@@ -25,6 +26,10 @@ func spellsEmail(text []byte) bool {
 
 // packedMin is the base64 of the shortest address with a dot: "a@b.nl".
 const packedMin = 8
+
+// mailboxBytesMax is the longest part before the at sign (RFC 5321, section
+// 4.5.3.1.1). It also bounds the look at each word.
+const mailboxBytesMax = 64
 
 // packsEmail looks for an address in base64, as newsletters put it into links:
 // from the start of any word, in both alphabets.
@@ -44,17 +49,11 @@ func isPackedEmail(text []byte) bool {
 	at, dot := 0, 0 // how many characters were read when one came; 0: none yet
 	read := 0
 	for _, c := range text {
-		v := strings.IndexByte(base64Alphabet, c)
-		switch {
-		case c == '-':
-			v = 62
-		case c == '_':
-			v = 63
-		}
-		if v < 0 {
+		v, ok := sextet(c)
+		if !ok {
 			return false
 		}
-		bits, n = bits<<6|uint(v), n+6
+		bits, n = bits<<6|v, n+6
 		if n < 8 {
 			continue
 		}
@@ -64,7 +63,9 @@ func isPackedEmail(text []byte) bool {
 		if plain < ' ' || plain >= 0x7f {
 			return false
 		}
-		read++
+		if read++; at == 0 && read > mailboxBytesMax {
+			return false
+		}
 		switch {
 		case plain == '@' && read > 1 && at == 0:
 			at = read
@@ -77,4 +78,19 @@ func isPackedEmail(text []byte) bool {
 	return false
 }
 
-const base64Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+// sextet is what a character of base64 stands for (RFC 4648, sections 4 and 5).
+func sextet(c byte) (v uint, ok bool) {
+	switch {
+	case c >= 'a' && c <= 'z':
+		return uint(c-'a') + 26, true
+	case c >= 'A' && c <= 'Z':
+		return uint(c - 'A'), true
+	case isDigit(c):
+		return uint(c-'0') + 52, true
+	case c == '+', c == '-':
+		return 62, true
+	case c == '/', c == '_':
+		return 63, true
+	}
+	return 0, false
+}
