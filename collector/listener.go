@@ -254,16 +254,17 @@ func (l *listener) closeAll() {
 
 // conn is one connection of a listener.
 type conn struct {
+	// What each request uses comes first, and so shares cache lines.
 	net.Conn
-	listener *listener
-	accepted time.Time
-	peer     netip.Addr
-	spoke    atomic.Bool // has sent a byte
-	key      uint64      // of its address
-	limited  bool        // its address has a limit
-
+	listener         *listener
+	peer             netip.Addr
 	reading, writing deadline
-	stopping         sync.Mutex // no later deadline replaces that of a stop
+	spoke            atomic.Bool // has sent a byte
+
+	limited  bool       // its address has a limit
+	stopping sync.Mutex // no later deadline replaces that of a stop
+	accepted time.Time
+	key      uint64 // of its address
 }
 
 func (c *conn) Close() error {
