@@ -32,7 +32,7 @@ func TestSpooledWithdrawalSurvivesRestart(t *testing.T) {
 	if a := before.consentCall(http.MethodDelete, members{"site": testKey, "token": token}); a.status != http.StatusOK || a.State != "withdrawn" {
 		t.Fatalf("%d %s", a.status, a.body)
 	}
-	before.stop()
+	_ = before.stop()
 	_ = durable.stop()
 
 	var unsent Unsent
