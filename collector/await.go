@@ -36,10 +36,12 @@ func (p *patience) over() <-chan struct{} {
 	return s.over
 }
 
-// awaitAcks waits for the records of the request, all within one AckTimeout.
-func (r *request) awaitAcks() {
+// awaitAcks waits for the records of the request, all within one AckTimeout. It
+// reports whether all of them became durable.
+func (r *request) awaitAcks() (all bool) {
 	var over <-chan struct{}
 	expired := false
+	all = true
 	for i := range r.results {
 		res := &r.results[i]
 		if res.ack == nil {
@@ -59,10 +61,11 @@ func (r *request) awaitAcks() {
 			}
 		}
 		if !done || res.ack.Err() != nil {
-			res.reason = metivav1.Reason_REASON_UNACKNOWLEDGED
+			res.reason, all = metivav1.Reason_REASON_UNACKNOWLEDGED, false
 		}
 		res.ack = nil
 	}
+	return all
 }
 
 func isDone(ack Ack) bool {

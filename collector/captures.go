@@ -44,8 +44,6 @@ func (c *Collector) serveCaptures(ctx *fasthttp.RequestCtx, r *request) {
 	if reason == metivav1.Reason_REASON_UNSPECIFIED {
 		r.readVisitor(ctx)
 		reason = p.take(ctx)
-	} else {
-		status, reason = r.limitRefusal(ctx, status, reason)
 	}
 	r.refuse(reason)
 	if reason == metivav1.Reason_REASON_ORIGIN_NOT_ALLOWED {

@@ -167,11 +167,12 @@ func declined(err error) consentAnswer {
 }
 
 // grant records a grant and issues its token. A token that still holds keeps its
-// visitor id under a later sequence. After a withdrawal or an expiry the id is a
+// visitor id under a later sequence, and its end: renewed on every page, the id
+// would have none. After a withdrawal or an expiry the id is a
 // new one: the old one's data is being erased, or has lived its 13 months.
 func (r *request) grant(call *choice.Call, held consent.Grant, holds bool, basis consent.Basis) consentAnswer {
 	own := call.Claim.Source == consent.SourceBanner || call.Claim.Source == consent.SourceAPI
-	if _, registered := r.site.text(basis.TextVersion); own && !registered {
+	if _, registered := r.site.text(basis.TextVersion); own && !registered || r.shownVersion(basis) == "" {
 		return declined(consent.ErrTextVersion)
 	}
 	if a, ok := r.admitChoice(); !ok {
@@ -182,6 +183,9 @@ func (r *request) grant(call *choice.Call, held consent.Grant, holds bool, basis
 	sequence := consent.NextSequence(0, r.received)
 	if holds && held.ExpiresAt.After(r.received) && !r.c.withdrawals.Withdrawn(r.site.companyID, held.VisitorID, held.Sequence) {
 		visitor, sequence = held.VisitorID, consent.NextSequence(held.Sequence, r.received)
+		if held.ExpiresAt.Before(basis.ExpiresAt) {
+			basis.ExpiresAt = held.ExpiresAt
+		}
 	}
 	token, err := r.c.deps.Tokens.Issue(r.site.siteID, basis.Grant(visitor, sequence), r.received)
 	if err != nil {
@@ -259,20 +263,17 @@ func (r *request) withdraw(call *choice.Call, held consent.Grant, basis consent.
 func (r *request) consentRecord(call *choice.Call, subject [consent.IDBytes]byte, sequence uint64, basis consent.Basis) *metivav1.ConsentRecord {
 	rec := &metivav1.ConsentRecord{
 		RecordId: make([]byte, schemas.IDBytes), CompanyId: r.site.companyID, SiteId: r.site.siteID, SubjectId: subject[:], Sequence: sequence,
-		Purposes: []string{consent.PurposeAnalytics}, Source: basis.Source, RawSignal: basis.RawSignal, GivenAtMs: basis.GivenAt.UnixMilli(),
-		Language: basis.Language, UiVariant: call.Variant, CmpId: basis.CMPID, CmpVersion: basis.CMPVersion, PolicyVersion: r.site.version,
+		Purposes: []string{consent.PurposeAnalytics}, Source: basis.Source, RawSignal: rawSignal(basis), GivenAtMs: basis.GivenAt.UnixMilli(),
+		Language: basis.Language, UiVariant: unlessPersonal(call.Variant, maskedText), CmpId: basis.CMPID, CmpVersion: basis.CMPVersion, PolicyVersion: r.site.version,
 	}
 	_, _ = rand.Read(rec.RecordId) // crypto/rand never returns an error
 	text, registered := r.site.text(basis.TextVersion)
 	if registered {
 		rec.TextSha256, rec.Language = text.sha256[:], text.language
 	}
-	// A refusal counts whatever text it names; only a version of its form is kept.
-	if consent.IsTextVersion(basis.TextVersion) {
-		rec.TextVersion = basis.TextVersion
-	}
+	rec.TextVersion = r.shownVersion(basis)
 	if rec.Language == "" {
-		rec.Language = call.Language
+		rec.Language = unlessPersonal(call.Language, "")
 	}
 	if id, ok := parseID([]byte(call.ID)); ok {
 		rec.EvidenceEventId = id[:]

@@ -166,7 +166,7 @@ func (d *Durable) Produce(topic string, partition int, key, value []byte) (Ack, 
 	case err == nil:
 		return l.keep(ack, key, value)
 	case errors.Is(err, kafka.ErrBufferFull), errors.Is(err, kafka.ErrClosed):
-		l.stalled.Store(true)
+		l.stall(d.now())
 		return l.spool(causeRefused, key, value)
 	default:
 		return nil, err
@@ -260,8 +260,11 @@ func refusalReason(err error) metivav1.Reason {
 // record Kafka gets now need not be sent again.
 const flushTime = time.Second
 
+// closeTime is what the last write of the spool may take beyond DrainTimeout.
+const closeTime = time.Second
+
 // Run works until ctx ends, then sees to it that every record is durable, closes
-// the spool and returns, within DrainTimeout. It runs once.
+// the spool and returns, within DrainTimeout and a second. It runs once.
 func (d *Durable) Run(ctx context.Context) error {
 	d.mu.Lock()
 	d.running = true
@@ -296,15 +299,19 @@ func (d *Durable) Run(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
-	deadline := time.NewTimer(d.cfg.DrainTimeout)
-	defer deadline.Stop()
+	drain, cancel := context.WithTimeout(base, d.cfg.DrainTimeout)
+	defer cancel()
+	deadline := drain.Done()
 	d.stopping.Store(true)
 	stopReplay()
-	<-replayEnded
+	select {
+	case <-replayEnded:
+	case <-deadline: // it waits for the disk
+	}
 	stopKafka() // which flushes
-	lost := d.awaitDurable(deadline.C)
+	lost := d.awaitDurable(deadline)
 	if lost == 0 {
-		d.awaitFlush(kafkaEnded, deadline.C)
+		d.awaitFlush(kafkaEnded, deadline)
 	}
 	d.mu.Lock()
 	d.running = false
@@ -312,7 +319,7 @@ func (d *Durable) Run(ctx context.Context) error {
 	close(d.quit)
 	d.wg.Wait()
 	stopSpool()
-	failure = errors.Join(failure, <-spoolEnded)
+	failure = errors.Join(failure, awaitClosed(spoolEnded, deadline))
 	left := d.deps.Spool.Stats().Records
 	d.log.Info("the spool is closed", "records", left, "batches_unknown", lost)
 	if lost > 0 {
@@ -322,7 +329,7 @@ func (d *Durable) Run(ctx context.Context) error {
 }
 
 // awaitDurable waits until nobody waits for a record any more.
-func (d *Durable) awaitDurable(deadline <-chan time.Time) (lost int64) {
+func (d *Durable) awaitDurable(deadline <-chan struct{}) (lost int64) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -338,7 +345,24 @@ func (d *Durable) awaitDurable(deadline <-chan time.Time) (lost int64) {
 	}
 }
 
-func (d *Durable) awaitFlush(kafkaEnded <-chan error, deadline <-chan time.Time) {
+// awaitClosed waits for the end of the spool, but not for ever: a disk may hang.
+func awaitClosed(spoolEnded <-chan error, deadline <-chan struct{}) error {
+	select {
+	case err := <-spoolEnded:
+		return err
+	case <-deadline:
+	}
+	limit := time.NewTimer(closeTime)
+	defer limit.Stop()
+	select {
+	case err := <-spoolEnded:
+		return err
+	case <-limit.C:
+		return spool.ErrHung
+	}
+}
+
+func (d *Durable) awaitFlush(kafkaEnded <-chan error, deadline <-chan struct{}) {
 	limit := time.NewTimer(flushTime)
 	defer limit.Stop()
 	select {

@@ -18,6 +18,9 @@ const (
 	freeGroupsMax = 8
 	// spoolRetry is the pause after the spool has refused a group.
 	spoolRetry = 100 * time.Millisecond
+	// probeInterval is how often a stalled partition is given one record, to find
+	// out whether Kafka is back while the replay is held up by another partition.
+	probeInterval = time.Second
 )
 
 // cause is why a record goes to the spool.
@@ -73,6 +76,7 @@ type durableLane struct {
 	// and how many of those are known to be on the disk.
 	hedged, told int
 	free         []*group
+	probed       time.Time // when it stalled, or was last given a record since
 }
 
 func newDurableLane(d *Durable, key spool.Lane) *durableLane {
@@ -95,13 +99,26 @@ func (l *durableLane) detour() cause {
 	case l.precedes && l.spooled.Load() > 0, !l.precedes && l.d.preceding.Load() > 0:
 		return causeOrder
 	case l.stalled.Load():
-		if len(l.queue) == 0 && l.spooled.Load() == 0 {
+		if len(l.queue) > 0 {
+			return causeStalled
+		}
+		if l.spooled.Load() == 0 {
 			l.stalled.Store(false) // nothing else would find out that Kafka is back
+			return causeNone
+		}
+		if now := l.d.now(); now.Sub(l.probed) >= probeInterval {
+			l.probed = now
 			return causeNone
 		}
 		return causeStalled
 	}
 	return causeNone
+}
+
+// stall sends records to the spool from now on. Under mu.
+func (l *durableLane) stall(now time.Time) {
+	l.stalled.Store(true)
+	l.probed = now
 }
 
 // keep holds a record that Kafka was given. Under mu.
@@ -219,7 +236,7 @@ func (l *durableLane) overdue() {
 	defer l.mu.Unlock()
 	now := l.d.now()
 	if len(l.queue) > 0 && now.Sub(l.queue[0].born) >= l.d.cfg.SpoolAfter {
-		l.stalled.Store(true)
+		l.stall(now)
 	}
 	for l.hedged < len(l.queue) {
 		g := l.queue[l.hedged]
@@ -303,6 +320,7 @@ func (l *durableLane) answered() {
 		l.stalled.Store(false)
 		if g.run != nil {
 			l.d.metrics.late.Add(float64(g.run.count))
+			l.settled(g.receipt)
 		}
 		if !g.durable {
 			l.tell(g, nil)
@@ -325,6 +343,28 @@ func (l *durableLane) answered() {
 		*g = group{batch: g.batch}
 		l.free = append(l.free, g)
 	}
+}
+
+// settled counts records out of the spool that Kafka has: at once, since the
+// replay may be held up before it comes to them. Those that the disk does not
+// take are counted out by NotifyLost.
+func (l *durableLane) settled(r spool.Receipt) {
+	count := func() {
+		if r.Ack.Err() == nil {
+			l.spooledAdd(-r.Count)
+		}
+	}
+	if isDone(r.Ack) {
+		count()
+		return
+	}
+	l.d.wg.Go(func() {
+		select {
+		case <-r.Ack.Done():
+			count()
+		case <-l.d.quit:
+		}
+	})
 }
 
 // awaitSpool tells about a group that Kafka gave up, once it is on disk. It is

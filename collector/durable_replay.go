@@ -94,6 +94,9 @@ type replayer struct {
 	window  spool.Window
 	parcels []parcel
 	value   []byte
+	// unplanned: the disk does not say that the window is sent, so all of it is
+	// marked now instead of after a crash.
+	unplanned bool
 }
 
 // replay sends what is in the spool until ctx ends: in the order of the
@@ -114,15 +117,11 @@ func (d *Durable) replay(ctx context.Context) {
 			}
 			continue
 		}
-		for ctx.Err() == nil {
-			err := d.deps.Spool.Plan(r.window.Last())
-			if err == nil {
-				r.send(ctx)
-				break
-			}
-			d.log.Error("the progress of the spool could not be written, trying again", "error", err)
-			pause(ctx, replayPauseMax)
+		err := d.deps.Spool.Plan(r.window.Last())
+		if r.unplanned = err != nil; r.unplanned {
+			d.log.Error("the progress of the spool could not be written, its records are sent with the mark", "error", err)
 		}
+		r.send(ctx)
 	}
 }
 
@@ -165,11 +164,8 @@ func (r *replayer) sendClass(ctx context.Context, entries []spool.Entry, ordered
 		if !ok {
 			return false
 		}
-		p.marked = out == kafkaMaybe
-		if out == kafkaHas {
-			p.done = true
-			p.lane.spooledAdd(-1)
-		}
+		p.marked = out == kafkaMaybe || r.unplanned
+		p.done = out == kafkaHas // and counted, see settled
 		r.parcels = append(r.parcels, p)
 	}
 	wait := replayPauseMin

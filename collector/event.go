@@ -138,19 +138,13 @@ var errRecordTooLarge = errors.New("collector: record is over its limit")
 // sealAndEncode seals address and user agent into the event and encodes it.
 func (r *request) sealAndEncode(e *incoming) error {
 	b := r.event
-	binding := seal.Binding{CompanyID: r.site.companyID, SiteID: r.site.siteID, EventID: e.id, Field: seal.FieldAddress}
+	binding := seal.Binding{CompanyID: r.site.companyID, SiteID: r.site.siteID, EventID: e.id}
 	var err error
-	if b.address, err = r.c.sealer.SealAddress(b.address[:0], binding, r.address); err != nil {
-		return fmt.Errorf("sealing address: %w", err)
+	b.address, b.userAgent, err = r.c.sealer.SealVisitor(b.address[:0], b.userAgent[:0], binding, r.address, r.userAgent)
+	if err != nil {
+		return fmt.Errorf("sealing address and user agent: %w", err)
 	}
-	b.record.sealedAddress, b.record.sealedUserAgent = b.address, nil
-	if len(r.userAgent) > 0 {
-		binding.Field = seal.FieldUserAgent
-		if b.userAgent, err = r.c.sealer.SealBytes(b.userAgent[:0], binding, r.userAgent); err != nil {
-			return fmt.Errorf("sealing user agent: %w", err)
-		}
-		b.record.sealedUserAgent = b.userAgent
-	}
+	b.record.sealedAddress, b.record.sealedUserAgent = b.address, b.userAgent
 	if err := b.encode(); err != nil {
 		return fmt.Errorf("encoding event: %w", err)
 	}

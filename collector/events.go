@@ -32,9 +32,18 @@ func (c *Collector) serveEvents(ctx *fasthttp.RequestCtx, r *request) {
 	}
 	r.readVisitor(ctx)
 	whole := r.decide(r.batch.Consent)
+	defer r.leaveFlight()
 	r.handleAll(whole)
-	r.settle()
+	// Written while the memory for it is in the processor's cache, as it is when
+	// every record becomes durable: after the wait it is not any more.
 	c.answerResults(ctx, r)
+	r.leaveWork()
+	if !r.awaitAcks() {
+		ctx.SetStatusCode(fasthttp.StatusOK)
+		ctx.Response.ResetBody()
+		c.answerResults(ctx, r)
+	}
+	r.settle()
 	c.metrics.requestSeconds.Observe(c.now().Sub(r.received).Seconds())
 }
 
@@ -111,13 +120,13 @@ func isReadable(ctx *fasthttp.RequestCtx) bool {
 	return bytes.EqualFold(kind, []byte("application/json")) || bytes.EqualFold(kind, []byte("text/plain"))
 }
 
-// handleAll gives every event of the batch a result and waits for Kafka. A
-// reason for the whole request is every event's.
+// handleAll gives every event of the batch a result; those that are produced are
+// still to be waited for. A reason for the whole request is every event's.
 func (r *request) handleAll(whole metivav1.Reason) {
 	c, n := r.c, int64(len(r.batch.Events))
 	admitted := len(r.batch.Events)
 	if whole == metivav1.Reason_REASON_UNSPECIFIED {
-		defer c.leave(n)
+		r.entered = n
 		if !c.enter(n) {
 			whole = metivav1.Reason_REASON_OVERLOADED
 		} else if admitted, r.retryAfter = c.limits.admit(r, admitted); admitted == 0 {
@@ -142,8 +151,6 @@ func (r *request) handleAll(whole metivav1.Reason) {
 		}
 		r.results = append(r.results, res)
 	}
-	r.leaveWork()
-	r.awaitAcks()
 }
 
 // enter counts events in; false when too many wait for Kafka already. Each
@@ -153,3 +160,10 @@ func (c *Collector) enter(n int64) bool {
 }
 
 func (c *Collector) leave(n int64) { c.inFlight.Add(-n) }
+
+// leaveFlight counts out what handleAll has counted in.
+func (r *request) leaveFlight() {
+	if r.entered != 0 {
+		r.c.leave(r.entered)
+	}
+}

@@ -124,6 +124,7 @@ func forwardedRows() []hostile {
 		{"a claim that is trusted", name + "10.0.0.1, 84.24.10.1", "84.24.10.0/24"},
 		{"a claim to be the loopback", name + "127.0.0.1, 84.24.10.1", "84.24.10.0/24"},
 		{"trusted hops behind", name + "145.221.173.91, 84.24.10.1, 10.1.2.3,10.4.5.6", "84.24.10.0/24"},
+		{"trusted hops in a header behind", name + "145.221.173.91, 84.24.10.1\r\n" + name + "10.1.2.3", "84.24.10.0/24"},
 		{"trusted hops only", name + "10.1.2.3, 10.4.5.6", "10.1.2.0/24"},
 		{"a mapped trusted hop", name + "84.24.10.1, ::ffff:10.1.2.3", "84.24.10.0/24"},
 		{"a port", name + "84.24.10.1:4711", "84.24.10.0/24"},

@@ -24,6 +24,7 @@ type listener struct {
 	readBy atomic.Int64
 	// closing is set while what the kernel has accepted already is taken in.
 	closing atomic.Bool
+	another bool          // another round is due; only Accept uses it
 	ended   chan struct{} // closed once nothing more is accepted
 	endOnce sync.Once
 
@@ -57,7 +58,7 @@ const acceptPause = 50 * time.Millisecond
 
 func (c *Collector) newListener(ln net.Listener) *listener {
 	return &listener{
-		Listener: ln, open: map[*conn]struct{}{}, byAddress: map[uint64]int{}, ended: make(chan struct{}),
+		Listener: ln, open: map[*conn]struct{}{}, byAddress: map[uint64]int{}, another: true, ended: make(chan struct{}),
 		limits: connectionLimits{
 			all: c.cfg.ConnectionsMax, perAddress: c.cfg.ConnectionsPerAddressMax, trusted: c.cfg.TrustedNetworks,
 			seed: maphash.MakeSeed(), refused: c.metrics.refusedConnection, opened: c.metrics.connections,
@@ -67,18 +68,20 @@ func (c *Collector) newListener(ln net.Listener) *listener {
 
 // Accept waits for the next connection within the limits.
 func (l *listener) Accept() (net.Conn, error) {
-	for taken := false; ; {
+	for {
 		inner, err := l.Listener.Accept()
 		switch {
 		case err == nil:
-			taken = true
+			l.another = true
 			if c := l.take(inner); c != nil {
 				return c, nil
 			}
 		case l.closing.Load() && isTimeout(err):
-			// Another round for as long as one finds something.
-			if taken && l.extend() {
-				taken = false
+			// Another round for as long as one finds something, and at least one
+			// that began here: Accept does not look after the end of a round, and on
+			// a busy machine the first may have passed meanwhile.
+			if l.another && l.extend() {
+				l.another = false
 				continue
 			}
 			l.endOnce.Do(func() { close(l.ended) })
@@ -191,9 +194,9 @@ func isPublic(addr netip.Addr) bool {
 const (
 	// queueRound is how long a round waits for connections the kernel accepted
 	// before it is told that none is left.
-	queueRound = 5 * time.Millisecond
+	queueRound = 10 * time.Millisecond
 	// queueRoundsMax bounds what newcomers can add.
-	queueRoundsMax = 100
+	queueRoundsMax = 50
 )
 
 // endAccepting takes in what the kernel has accepted for us, which closing the
@@ -251,16 +254,17 @@ func (l *listener) closeAll() {
 
 // conn is one connection of a listener.
 type conn struct {
+	// What each request uses comes first, and so shares cache lines.
 	net.Conn
-	listener *listener
-	accepted time.Time
-	peer     netip.Addr
-	spoke    atomic.Bool // has sent a byte
-	key      uint64      // of its address
-	limited  bool        // its address has a limit
-
+	listener         *listener
+	peer             netip.Addr
 	reading, writing deadline
-	stopping         sync.Mutex // no later deadline replaces that of a stop
+	spoke            atomic.Bool // has sent a byte
+
+	limited  bool       // its address has a limit
+	stopping sync.Mutex // no later deadline replaces that of a stop
+	accepted time.Time
+	key      uint64 // of its address
 }
 
 func (c *conn) Close() error {

@@ -23,8 +23,9 @@ type request struct {
 	received time.Time
 	chunked  bool // the body came with a transfer encoding
 	site     *site
-	total    int  // events of the request
-	counted  bool // the ledger has them
+	total    int   // events of the request
+	counted  bool  // the ledger has them
+	entered  int64 // events in Collector.inFlight
 	results  []result
 	// retryAfter is when the limit that refused events has room again.
 	retryAfter time.Duration

@@ -225,7 +225,8 @@ func TestNotedHeads(t *testing.T) {
 		"tail removed":        {report: report(all[:5], time.Time{}, head), want: FaultTail},
 		"chain removed":       {report: report(nil, time.Time{}, head), want: FaultTail},
 		"chain expired":       {report: report(nil, head.GivenAt.Add(time.Hour), head)},
-		"head past retention": {report: report(all[7:], time.Time{}, head)},
+		"head past retention": {report: report(all[7:], head.GivenAt.Add(time.Hour), head)},
+		"beginning removed":   {report: report(all[7:], head.GivenAt.Add(-time.Hour), head), want: FaultTail},
 		"another head":        {report: report(all, time.Time{}, Head{CompanyID: head.CompanyID, ChainID: head.ChainID, Position: 6, SHA256: RecordHash(all[6]).String()}), want: FaultFork},
 	} {
 		if c.report.OK != (c.want == "") || c.want != "" && (len(c.report.Faults) != 1 || c.report.Faults[0].Kind != c.want) {

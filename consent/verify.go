@@ -151,7 +151,7 @@ func (v *Verifier) fault(key chainKey, position uint64, kind FaultKind) {
 }
 
 // Report checks how the records follow one another and says what was found.
-// Heads that were noted before oldest are past retention and not missed. It is
+// Heads of records given before oldest are past retention and not missed. It is
 // called once.
 func (v *Verifier) Report(oldest time.Time) Report {
 	keys := make([]chainKey, 0, len(v.chains))
@@ -203,16 +203,16 @@ func (v *Verifier) checkChain(key chainKey) ChainReport {
 func (v *Verifier) checkNoted(h Head, oldest time.Time) {
 	key := chainKey{h.CompanyID, h.ChainID}
 	chain := v.chains[key]
-	switch {
-	case chain != nil:
-		found, ok := chain.links[h.Position]
-		if ok && found.hash.String() != h.SHA256 {
-			v.fault(key, h.Position, FaultFork)
-		}
-		if ok || h.Position < chain.first() {
+	if chain != nil {
+		if found, ok := chain.links[h.Position]; ok {
+			if found.hash.String() != h.SHA256 {
+				v.fault(key, h.Position, FaultFork)
+			}
 			return
 		}
-	case h.GivenAt.Before(oldest):
+	}
+	// Retention takes a chain's beginning, or all of it, and nothing that is younger.
+	if h.GivenAt.Before(oldest) && (chain == nil || h.Position < chain.first()) {
 		return
 	}
 	v.fault(key, h.Position, FaultTail)

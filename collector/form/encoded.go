@@ -163,3 +163,12 @@ func (e *encoded) clear() {
 	clear(e.plain[:cap(e.plain)])
 	clear(e.name[:])
 }
+
+func isHex(c byte) bool { return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f' }
+
+func unhex(c byte) byte {
+	if c <= '9' {
+		return c - '0'
+	}
+	return c | 0x20 - 'a' + 10
+}

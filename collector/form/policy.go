@@ -12,7 +12,7 @@ import (
 )
 
 // Prefix begins the names that are ours in a form post.
-const Prefix = "metiva_"
+const Prefix = schemas.FormPrefix
 
 // Policy is what may be captured of one form. It is never changed.
 type Policy struct {
@@ -69,11 +69,11 @@ func NewPolicy(rec *metivav1.FormPolicy, origins []string) (*Policy, error) {
 		fault("%d addresses to go back to, at most %d are allowed", n, schemas.RedirectURLsMax)
 	}
 	for i, registered := range rec.GetRedirectUrls() {
-		a, ok := readAddress([]byte(registered))
-		if !ok || !slices.Contains(origins, a.origin) {
+		a, ok := schemas.ReadWebAddress(registered)
+		if !ok || !slices.Contains(origins, a.Origin) {
 			fault("address %d to go back to is none, or on no origin of the site", i+1)
 		}
-		p.redirects = append(p.redirects, redirect{normal: a.normal(), registered: registered})
+		p.redirects = append(p.redirects, redirect{normal: a.Origin + a.Rest, registered: registered})
 	}
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
@@ -84,11 +84,11 @@ func NewPolicy(rec *metivav1.FormPolicy, origins []string) (*Policy, error) {
 // Redirect is the registered address that is the one asked for; ok is false
 // when none is.
 func (p *Policy) Redirect(asked []byte) (registered string, ok bool) {
-	a, ok := readAddress(asked)
+	a, ok := schemas.ReadWebAddress(asked)
 	if !ok {
 		return "", false
 	}
-	normal := a.normal()
+	normal := a.Origin + a.Rest
 	for _, r := range p.redirects {
 		if r.normal == normal {
 			return r.registered, true
@@ -113,8 +113,8 @@ func (f Field) check() error {
 		return errors.New("the name is not of its form")
 	case strings.HasPrefix(f.Name, Prefix):
 		return errors.New("the name begins with " + Prefix)
-	case isSecretName(f.Name):
-		return errors.New("the name is that of a password, a card, a bank account or a citizen's number")
+	case schemas.SensitiveField(f.Name) != "":
+		return errors.New("the name is that of what is never captured")
 	case f.Kind == metivav1.FieldKind_FIELD_KIND_UNSPECIFIED || !known:
 		return errors.New("the kind is none")
 	}
@@ -132,45 +132,3 @@ func isName(text string, bytesMax int, others string) bool {
 }
 
 func isAlnum(c byte) bool { return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' }
-
-// secretParts are found anywhere in a name written without separators, and
-// secretWords only as a word of it: "pin" is one, "shipping" holds none. core
-// refuses such names with a longer list; this is the net under it.
-var (
-	secretParts = [...]string{
-		"password", "passwd", "passphrase", "wachtwoord", "pincode", "creditcard", "debitcard", "cardnumber", "kaartnummer",
-		"ccnumber", "securitycode", "rekeningnummer", "bankaccount", "accountnumber", "burgerservice", "sofinummer", "socialsecurity",
-	}
-	secretWords = [...]string{"pass", "pwd", "pin", "otp", "token", "secret", "csrf", "card", "cc", "cvc", "cvv", "csc", "iban", "bsn", "ssn", "sofi"}
-)
-
-func isSecretName(name string) bool {
-	var whole, word strings.Builder
-	secret := false
-	end := func() {
-		secret = secret || slices.Contains(secretWords[:], strings.TrimRight(word.String(), "0123456789"))
-		word.Reset()
-	}
-	for i := range len(name) {
-		c := name[i]
-		if !isAlnum(c) {
-			end()
-			continue
-		}
-		if isUpper(c) && i > 0 && isAlnum(name[i-1]) && !isUpper(name[i-1]) {
-			end()
-		}
-		if isUpper(c) {
-			c |= 0x20
-		}
-		whole.WriteByte(c)
-		word.WriteByte(c)
-	}
-	end()
-	for _, part := range secretParts {
-		secret = secret || strings.Contains(whole.String(), part)
-	}
-	return secret
-}
-
-func isUpper(c byte) bool { return c >= 'A' && c <= 'Z' }

@@ -12,7 +12,8 @@
 // placeholder that says what stood there. Percent-encoding is undone, up to
 // three times, before looking, and what is encoded deeper is replaced unseen;
 // characters nobody sees, and those that stand for plain ones, are read as if
-// they were not there, or as the plain ones. What is found is a matter of form: a name in a
+// they were not there, or as the plain ones; an at sign that is spelled, and an
+// address in base64, are read too. What is found is a matter of form: a name in a
 // path cannot be told from any other word.
 //
 // All functions are pure and hold on to nothing.

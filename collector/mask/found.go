@@ -18,7 +18,8 @@ const (
 	// numberDigitsMin is the length from which a number is taken for a person's:
 	// BSN and phone numbers have nine digits or more, dates eight.
 	numberDigitsMin = 9
-	gapBytesMax     = 3
+	gapBytesMax     = 3 // between digits, in what visitors type
+	wideGapBytesMax = 5 // and in the rest: "(06) - 12345678"
 	bsnShortDigits  = 8 // a BSN written without its leading zero
 	hexTokenMin     = 16
 	mixedTokenMin   = 20
@@ -34,7 +35,7 @@ const (
 func found(text []byte) finding {
 	f := featuresOf(text)
 	switch {
-	case f.at && hasEmail(text):
+	case f.at && hasEmail(text), f.spells && spellsEmail(text), len(text) >= packedMin && packsEmail(text):
 		return email
 	case f.equals && hasQuery(text):
 		return value
@@ -52,12 +53,14 @@ func found(text []byte) finding {
 type features struct {
 	digits, colons int
 	at, equals     bool
+	spells         bool // what an at sign may be spelled with
 }
 
 func featuresOf(text []byte) (f features) {
 	for _, c := range text {
 		switch {
 		case c > '@': // letters, and everything beyond ASCII
+			f.spells = f.spells || c == '[' || c == '{' || c == '\\'
 		case c >= '0' && c <= '9':
 			f.digits++
 		case c == ':':
@@ -66,6 +69,8 @@ func featuresOf(text []byte) (f features) {
 			f.at = true
 		case c == '=':
 			f.equals = true
+		case c == '&', c == '(', c == '<', c == '%':
+			f.spells = true
 		}
 	}
 	return f
@@ -118,7 +123,7 @@ func hasNumber(text []byte) bool {
 			if digits >= numberDigitsMin {
 				return true
 			}
-		case i < len(text) && digits > 0 && gap < gapBytesMax && isGap(text[i]):
+		case i < len(text) && digits > 0 && gap < wideGapBytesMax && isWideGap(text[i]):
 			gap++
 		default:
 			if digits == bsnShortDigits && isShortBSN(text[start:i]) {
@@ -133,6 +138,9 @@ func hasNumber(text []byte) bool {
 // isGap accepts what people write inside a telephone number: "020 - 123 45 67",
 // "(020) 123 4567", "06/12345678", "123,456,782".
 func isGap(c byte) bool { return isSeparator(c) || c == '(' || c == ')' || c == '/' || c == ',' }
+
+// isWideGap accepts every other sign too, but for the one that encodes.
+func isWideGap(c byte) bool { return c >= ' ' && c < 0x7f && c != '%' && !isAlnum(c) }
 
 // isShortBSN applies the elfproef (weights 8 to 2 and -1, here without the
 // leading 9) to eight digits. A date of our time is left alone: one in eleven
@@ -209,8 +217,8 @@ func hasIBAN(text []byte) bool {
 
 // isIBAN tries every length: what follows the account may touch it.
 func isIBAN(text []byte) bool {
-	var compact [ibanBytesMax]byte
-	n := 0
+	var head [4]byte
+	n, account := 0, 0
 	for _, c := range text {
 		if isSeparator(c) {
 			continue
@@ -218,32 +226,41 @@ func isIBAN(text []byte) bool {
 		if !isAlnum(c) || n == ibanBytesMax {
 			break
 		}
-		compact[n] = c
+		if n < len(head) {
+			head[n] = c
+		}
 		n++
-		if n >= ibanBytesMin && mod97(compact[4:n], compact[:4]) == 1 {
+		if n > len(head) {
+			account = mod97(account, c)
+		}
+		if n < ibanBytesMin {
+			continue
+		}
+		sum := account // and then what stands before it
+		for _, c := range head {
+			sum = mod97(sum, c)
+		}
+		if sum == 1 {
 			return true
 		}
 	}
 	return false
 }
 
-func mod97(account, head []byte) int {
-	remainder := 0
-	for _, part := range [2][]byte{account, head} {
-		for _, c := range part {
-			if isDigit(c) {
-				remainder = (remainder*10 + int(c-'0')) % 97
-			} else {
-				remainder = (remainder*100 + int(c|0x20-'a') + 10) % 97
-			}
-		}
+// mod97 is the remainder with one more character behind the number.
+func mod97(remainder int, c byte) int {
+	if isDigit(c) {
+		return (remainder*10 + int(c-'0')) % 97
 	}
-	return remainder
+	return (remainder*100 + int(c|0x20-'a') + 10) % 97
 }
 
 // hasToken finds what a machine made: UUIDs, long hexadecimal, JSON web tokens,
 // and long runs of letters and digits mixed.
 func hasToken(text []byte) bool {
+	if hasUUID(text) {
+		return true
+	}
 	for start := 0; start < len(text); {
 		if !isTokenByte(text[start]) {
 			start++
@@ -263,9 +280,6 @@ func hasToken(text []byte) bool {
 
 // isToken judges a run of letters, digits, dashes and underscores.
 func isToken(run []byte) bool {
-	if holdsUUID(run) {
-		return true
-	}
 	letters, digits, changes := 0, 0, 0
 	upper, lower, hexOnly := false, false, true
 	wordLen, wordDigits, wordLetters, longest := 0, 0, 0, 0
@@ -303,24 +317,24 @@ func isToken(run []byte) bool {
 		len(run) >= mixedTokenMin && upper && lower && changes >= 4
 }
 
-// holdsUUID looks for a UUID at the start of any word of a run: "form-8f14e45f-…".
-func holdsUUID(run []byte) bool {
-	for i := 0; i+uuidBytes <= len(run); i++ {
-		if (i == 0 || run[i-1] == '-' || run[i-1] == '_') && isUUID(run[i:]) {
+// hasUUID looks for a UUID at the start of any word: "form-8f14e45f-…".
+func hasUUID(text []byte) bool {
+	for i := 0; i+uuidBytes <= len(text); i++ {
+		if (i == 0 || !isAlnum(text[i-1])) && isUUID(text[i:]) {
 			return true
 		}
 	}
 	return false
 }
 
-// isUUID finds 8-4-4-4-12 hexadecimal digits at the start of a run.
+// isUUID finds 8-4-4-4-12 hexadecimal digits at the start of a text.
 func isUUID(run []byte) bool {
 	if len(run) < uuidBytes {
 		return false
 	}
 	for i, c := range run[:uuidBytes] {
 		dash := i == 8 || i == 13 || i == 18 || i == 23
-		if dash != (c == '-') || !dash && !isHex(c) {
+		if dash != isSeparator(c) || !dash && !isHex(c) {
 			return false
 		}
 	}

@@ -2,7 +2,6 @@ package mask
 
 import (
 	"bytes"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/metiva-io/metiva/schemas"
@@ -55,7 +54,7 @@ func (d *decoder) appendCampaign(dst, value []byte) []byte {
 func appendSeen(dst, text []byte) []byte {
 	for len(text) > 0 {
 		r, size := utf8.DecodeRune(text)
-		if !unicode.Is(unicode.C, r) {
+		if !isUnseen(r) {
 			dst = append(dst, text[:size]...)
 		}
 		text = text[size:]

@@ -10,6 +10,9 @@ type Text struct{ decoder decoder }
 // names are made of.
 const maskedName = "masked"
 
+// Holds reports whether something personal stands anywhere in a text.
+func (t *Text) Holds(text []byte) bool { return t.decoder.look(text) != nothing }
+
 // Append appends a plain text, such as a property's value, without the
 // characters nobody sees, cut at bytesMax bytes; or a placeholder, when something
 // personal stands anywhere in it.

@@ -19,7 +19,7 @@ func (s *Spool) commit() {
 	}
 	buf, ack, count, next := s.pending, s.ack, s.waiting, s.next
 	s.pending, s.waiting, s.ack, s.writing = s.spare[:0], 0, newAck(), true
-	s.spare = nil
+	s.spare, s.began = nil, s.now()
 	s.mu.Unlock()
 
 	began := time.Now()

@@ -25,6 +25,11 @@ var (
 // Kafka batch of ours holds, so whatever was meant for Kafka fits.
 const RecordBytesMax = 1 << 20
 
+// pendingBytesMax bounds the memory of what waits for the next write: some
+// seconds of 5000 events per second, longer than a request waits. Only a disk that
+// hangs lets it come to that.
+const pendingBytesMax = 32 << 20
+
 const (
 	defaultBytesMax     = 2 << 30
 	defaultSegmentBytes = 16 << 20
@@ -88,6 +93,9 @@ type Deps struct {
 	Log      *slog.Logger
 	Registry prometheus.Registerer
 	Now      func() time.Time
+	// Recovered, unless nil, sees each record that is not finished while the spool is
+	// opened, in no order. It must not keep the entry's memory.
+	Recovered func(e *Entry)
 }
 
 func (d Deps) validate() error {

@@ -50,7 +50,10 @@ func (s *Spool) recover() error {
 	}
 	s.next = max(s.next, s.planned)
 	s.old = s.planned
-	return s.free() // what a crash kept from being deleted
+	if err := s.free(); err != nil { // what a crash kept from being deleted
+		s.log.Warn("space of the spool was not given back, trying again when records are finished", "error", err)
+	}
+	return nil
 }
 
 // recoverSegment finds the end of a segment and cuts off what lies behind. After
@@ -141,7 +144,9 @@ func (s *Spool) scan(buf []byte, seg *segment, mayBeTorn bool) scanned {
 		e, n, state := readFrame(buf[off:], seg.salt, names)
 		if state == frameGood {
 			off += n
-			sc.add(&e, int64(off), s.done)
+			if sc.add(&e, int64(off), s.done) && s.recovered != nil {
+				s.recovered(&e)
+			}
 			continue
 		}
 		skip := nextSynced(buf[off:], seg.salt, names, !mayBeTorn)
@@ -154,19 +159,21 @@ func (s *Spool) scan(buf []byte, seg *segment, mayBeTorn bool) scanned {
 	return sc
 }
 
-func (sc *scanned) add(e *Entry, end int64, done uint64) {
+// add takes the next frame; pending says that its record is not finished.
+func (sc *scanned) add(e *Entry, end int64, done uint64) (pending bool) {
 	sc.end = end
 	sc.records++
 	again := e.Sequence < sc.next && sc.records > 1 // nobody writes that
 	sc.next = max(sc.next, e.Sequence+1)
 	if again || e.Sequence < done {
-		return
+		return false
 	}
 	if sc.pending == 0 {
 		sc.oldestMs = e.TimeMs
 	}
 	sc.pending++
 	sc.backlog[Lane{e.Topic, e.Partition}]++
+	return true
 }
 
 // nextSynced is the offset of the next frame behind a hole. Either says that the

@@ -185,6 +185,9 @@ func (s *Spool) parse(w *Window, seg *segment, whole bool) (used, need int) {
 			if used+skip == len(w.buf) && !whole && len(w.buf) <= RecordBytesMax {
 				return 0, 2 * RecordBytesMax
 			}
+			if used+skip == len(w.buf) && !whole {
+				skip = len(w.buf) - RecordBytesMax + 1 // a record may begin behind, and end beyond the buffer
+			}
 			s.damaged(seg, int64(skip))
 			used += skip
 		}

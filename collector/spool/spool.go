@@ -20,6 +20,8 @@ type Spool struct {
 	metrics *metrics
 	salt    func() uint32
 	lost    func(topic string, partition int)
+	// recovered is Deps.Recovered.
+	recovered func(e *Entry)
 
 	wake chan struct{} // one token: there is something to commit
 
@@ -30,7 +32,8 @@ type Spool struct {
 	waiting  int    // records in pending
 	spare    []byte // the other buffer
 	ack      *Ack   // of pending
-	writing  bool   // a commit is under way
+	writing  bool   // a commit is under way, since began
+	began    time.Time
 	bytes    int64  // on disk, under way and pending
 	records  int64  // durable and not finished
 	oldestMs int64  // a lower bound of the oldest unfinished record's time; 0 when there is none
@@ -106,7 +109,7 @@ func Open(cfg Config, deps Deps) (*Spool, error) {
 func open(cfg Config, deps Deps, dir files, salt func() uint32) (*Spool, error) {
 	cfg = cfg.withDefaults()
 	s := &Spool{
-		cfg: cfg, files: dir, log: deps.Log, now: deps.Now, salt: salt,
+		cfg: cfg, files: dir, log: deps.Log, now: deps.Now, salt: salt, recovered: deps.Recovered,
 		wake: make(chan struct{}, 1), readable: make(chan struct{}), ack: newAck(), next: 1,
 	}
 	var err error
@@ -121,7 +124,8 @@ func open(cfg Config, deps Deps, dir files, salt func() uint32) (*Spool, error) 
 }
 
 // Append takes the records of a batch, which may be reset at once. Handed says
-// that Kafka was given them before. ErrFull and ErrClosed refuse all of them;
+// that Kafka was given them before. ErrFull (also when too much waits for a slow
+// disk already) and ErrClosed refuse all of them;
 // whether they are durable the receipt's Ack tells, while Run runs.
 func (s *Spool) Append(b *Batch, handed bool) (Receipt, error) {
 	size := int64(len(b.buf))
@@ -131,7 +135,7 @@ func (s *Spool) Append(b *Batch, handed bool) (Receipt, error) {
 		s.mu.Unlock()
 		return Receipt{}, ErrClosed
 	}
-	if s.bytes+size > s.cfg.BytesMax {
+	if s.bytes+size > s.cfg.BytesMax || int64(len(s.pending))+size > pendingBytesMax {
 		s.mu.Unlock()
 		s.metrics.full.Inc()
 		return Receipt{}, ErrFull
@@ -218,17 +222,28 @@ func (s *Spool) Stats() Stats {
 // no events, and so would not find out that the disk works again.
 const troubleKept = 10 * time.Second
 
-// ErrNearlyFull is Health's word for a spool over nine tenths.
-var ErrNearlyFull = errors.New("spool: nearly full")
+// hungAfter is how long one write and its fsync may take before Health says that
+// the disk hangs: far longer than a busy disk takes.
+const hungAfter = 5 * time.Second
+
+var (
+	// ErrNearlyFull is Health's word for a spool over nine tenths.
+	ErrNearlyFull = errors.New("spool: nearly full")
+	// ErrHung is Health's word for a disk that does not come back.
+	ErrHung = errors.New("spool: the disk does not answer")
+)
 
 // Health is nil while records can be appended: not when the last write failed, a
-// moment ago, and not when the spool is nearly full.
+// moment ago, not when one does not come back, and not when the spool is nearly
+// full.
 func (s *Spool) Health() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.closed:
 		return ErrClosed
+	case s.writing && s.now().Sub(s.began) >= hungAfter:
+		return ErrHung
 	case s.trouble != nil && s.now().Sub(s.troubled) < troubleKept:
 		return s.trouble
 	case s.bytes >= s.cfg.BytesMax/100*nearlyFullPercent:

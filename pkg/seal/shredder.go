@@ -169,7 +169,9 @@ func (s *Shredder) ApplyErasure(_, value []byte) error {
 	}
 	who := owner{companyID: e.GetCompanyId()}
 	if raw := e.GetSubjectId(); len(raw) == len(who.subjectID) {
-		who.subjectID = [16]byte(raw)
+		if who.subjectID = [16]byte(raw); who == who.tenant() {
+			return errors.New("an erasure's subject is zero, which would be the whole tenant")
+		}
 	} else if len(raw) > 0 {
 		return errors.New("an erasure's subject has the wrong length")
 	}

@@ -371,6 +371,14 @@ func TestShredderReadsWhatNamesItsOwner(t *testing.T) {
 			t.Errorf("erasure with %s was applied", name)
 		}
 	}
+	// A subject of nothing but zeros is a fault, and never the whole tenant.
+	zero, err := proto.Marshal(&metivav1.Erasure{CompanyId: "cmp_a", SubjectId: make([]byte, 16), ErasedAtMs: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.shredder.ApplyErasure(nil, zero); err == nil || r.shredder.isErased(owner{companyID: "cmp_a"}) {
+		t.Errorf("an erasure of the zero subject: %v, the tenant erased: %v", err, r.shredder.isErased(owner{companyID: "cmp_a"}))
+	}
 	if err := r.shredder.ApplyErasure([]byte("cmp_a"), nil); err != nil {
 		t.Error(err)
 	}

@@ -57,7 +57,11 @@ func (k *SubjectKey) SealField(dst []byte, b Binding, plaintext []byte) ([]byte,
 	if b.CompanyID != k.companyID || b.SubjectID != k.subjectID {
 		return dst, ErrBinding
 	}
-	return k.sealer.sealUnder(k.key.Load(), dst, &b, plaintext)
+	key := k.key.Load()
+	if !k.sealer.usable(key) {
+		return dst, ErrNoKey
+	}
+	return k.sealer.sealUnder(key, dst, &b, plaintext)
 }
 
 // Forget drops the key; nothing can be sealed with it, or opened in this

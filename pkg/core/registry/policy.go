@@ -142,7 +142,10 @@ func (f FormField) check() error {
 	if !isToken(f.Name, schemas.FormFieldNameBytesMax, "._-[]:") {
 		return fmt.Errorf("a name is at most %d letters, digits and .-_:[]", schemas.FormFieldNameBytesMax)
 	}
-	if what := sensitive(f.Name); what != "" {
+	if strings.HasPrefix(f.Name, schemas.FormPrefix) {
+		return fmt.Errorf("its name begins with %q: those are the collector's own", schemas.FormPrefix)
+	}
+	if what := schemas.SensitiveField(f.Name); what != "" {
 		return fmt.Errorf("its name is that of %s, which is never captured", what)
 	}
 	if fieldKind(f.Kind) == metivav1.FieldKind_FIELD_KIND_UNSPECIFIED {
@@ -184,11 +187,11 @@ func checkRedirect(address string, origins []string) error {
 	if !strings.HasPrefix(u.Path, "/") {
 		return errors.New("it has no path: end the address of a front page with /")
 	}
-	origin, err := CanonicalOrigin(u.Scheme + "://" + u.Host)
-	if err != nil {
-		return errors.New("its host cannot be read")
+	read, ok := schemas.ReadWebAddress(address)
+	if !ok {
+		return errors.New("it holds a fragment, a dot segment, an encoded slash or control character, or a host that is no name")
 	}
-	if !slices.Contains(origins, origin) {
+	if !slices.Contains(origins, read.Origin) {
 		return errors.New("it is on none of the site's allowed origins")
 	}
 	return nil
@@ -241,7 +244,7 @@ func checkProperties(names []string) error {
 		if !isToken(name, schemas.PropertyNameBytesMax, "._-") {
 			faults = append(faults, fmt.Errorf("property %d: a name is at most %d letters, digits, dots, dashes and underscores", i+1, schemas.PropertyNameBytesMax))
 		}
-		if what := sensitive(name); what != "" {
+		if what := schemas.SensitiveField(name); what != "" {
 			faults = append(faults, fmt.Errorf("property %d: its name is that of %s, which is never taken", i+1, what))
 		} else if personal(name) {
 			faults = append(faults, fmt.Errorf("property %d: its name is that of a person's detail; those come with a consented form only", i+1))

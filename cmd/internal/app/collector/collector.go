@@ -135,20 +135,21 @@ func Run(ctx context.Context, sys app.System) error {
 	if err != nil {
 		return err
 	}
-	durable, err := openDurable(w, &cfg, producer)
+	var unsent stage.Unsent
+	durable, err := openDurable(w, &cfg, producer, &unsent)
 	if err != nil {
 		return err
 	}
 	return w.Run(ctx,
 		lifecycle.Stage{Name: "edge", Run: func(ctx context.Context) error {
-			return serve(ctx, w, &cfg, held, client, durable)
+			return serve(ctx, w, &cfg, held, client, durable, &unsent)
 		}},
 		lifecycle.Stage{Name: "producer and spool", Run: durable.Run})
 }
 
 // serve waits for Kafka, whose topic says how many partitions there are, and
 // then takes events until ctx ends.
-func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *kafka.Client, durable *stage.Durable) error {
+func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *kafka.Client, durable *stage.Durable, unsent *stage.Unsent) error {
 	if err := w.Until(ctx, stage.ReadyKafka, func(ctx context.Context) (err error) {
 		if cfg.Edge.Partitions, err = client.Partitions(ctx, schemas.TopicEventsCollected); err != nil {
 			return err
@@ -169,6 +170,7 @@ func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *
 	if err != nil {
 		return err
 	}
+	edge.ApplyUnsent(unsent)
 	ln, err := app.Listen(ctx, "events", cfg.Listen)
 	if err != nil {
 		return err

@@ -55,8 +55,8 @@ func (c *Spool) validate(name string, drain time.Duration) error {
 }
 
 // openDurable puts the spool beside the producer.
-func openDurable(w *app.Watched, cfg *Config, producer *kafka.Producer) (*stage.Durable, error) {
-	buffer, err := spool.Open(cfg.Spool.buffer, spool.Deps{Log: w.Log, Registry: w.Registry, Now: time.Now})
+func openDurable(w *app.Watched, cfg *Config, producer *kafka.Producer, unsent *stage.Unsent) (*stage.Durable, error) {
+	buffer, err := spool.Open(cfg.Spool.buffer, spool.Deps{Log: w.Log, Registry: w.Registry, Now: time.Now, Recovered: unsent.See})
 	if errors.Is(err, spool.ErrLocked) {
 		return nil, fmt.Errorf("the disk buffer of %s is in use: each collector needs a METIVA_COLLECTOR_NAME of its own: %w", cfg.Edge.Name, err)
 	}

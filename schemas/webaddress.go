@@ -1,31 +1,25 @@
-package form
+package schemas
 
-import (
-	"bytes"
-	"strings"
+import "strings"
 
-	"github.com/metiva-io/metiva/schemas"
-)
-
-// address is a whole web address that cannot be read in two ways.
-type address struct {
-	origin string // as mask.AppendOrigin writes it
-	rest   string // path and query, as they stand
+// WebAddress is a whole web address that cannot be read in two ways: one a form may
+// be sent back to.
+type WebAddress struct {
+	Origin string // scheme://host[:port], lower case, without a default port
+	Rest   string // path and query, as they stand; the path is at least "/"
 }
 
-func (a address) normal() string { return a.origin + a.rest }
-
-// readAddress reads scheme://host[:port][/path][?query] strictly (the grammar of
-// RFC 3986 without what browsers repair or resolve): the WHATWG URL parser reads
+// ReadWebAddress reads scheme://host[:port][/path][?query] strictly (the grammar of
+// RFC 3986 without what browsers repair or resolve, and without a fragment): the WHATWG URL parser reads
 // what is accepted here as itself.
-func readAddress(raw []byte) (address, bool) {
-	if len(raw) > schemas.RedirectURLBytesMax || !isPlainAddress(raw) {
-		return address{}, false
+func ReadWebAddress[T string | []byte](raw T) (WebAddress, bool) {
+	if len(raw) > RedirectURLBytesMax || !isPlainAddress(raw) {
+		return WebAddress{}, false
 	}
 	scheme, rest, ok := strings.Cut(string(raw), "://")
 	scheme = strings.ToLower(scheme)
 	if !ok || scheme != "http" && scheme != "https" {
-		return address{}, false
+		return WebAddress{}, false
 	}
 	end := strings.IndexAny(rest, "/?")
 	if end < 0 {
@@ -34,29 +28,29 @@ func readAddress(raw []byte) (address, bool) {
 	authority, rest := strings.ToLower(rest[:end]), rest[end:]
 	host, port, hasPort := strings.Cut(authority, ":")
 	if !isHost(host) || hasPort && !isPort(port) {
-		return address{}, false
+		return WebAddress{}, false
 	}
 	if hasPort && (scheme != "http" || port != "80") && (scheme != "https" || port != "443") {
 		host += ":" + port
 	}
 	path, _, _ := strings.Cut(rest, "?")
 	if hasDotSegment(path) {
-		return address{}, false
+		return WebAddress{}, false
 	}
 	if path == "" {
 		rest = "/" + rest
 	}
-	return address{origin: scheme + "://" + host, rest: rest}, true
+	return WebAddress{Origin: scheme + "://" + host, Rest: rest}, true
 }
 
 // isPlainAddress accepts the characters of a URL without a fragment and with
 // whole percent-encodings, none of them of a control character, a slash or a
 // backslash.
-func isPlainAddress(raw []byte) bool {
+func isPlainAddress[T string | []byte](raw T) bool {
 	for i := 0; i < len(raw); i++ {
 		c := raw[i]
 		switch {
-		case isAlnum(c) || bytes.IndexByte([]byte("-._~:/?@!$&'()*+,;="), c) >= 0:
+		case isAlnum(c) || strings.IndexByte("-._~:/?@!$&'()*+,;=", c) >= 0:
 		case c == '%' && i+2 < len(raw) && isHex(raw[i+1]) && isHex(raw[i+2]):
 			if plain := unhex(raw[i+1])<<4 | unhex(raw[i+2]); plain < ' ' || plain == 0x7f || plain == '\\' || plain == '/' {
 				return false
@@ -71,7 +65,7 @@ func isPlainAddress(raw []byte) bool {
 
 // isHost accepts a DNS name or an IPv4 address, without a dot at its end.
 func isHost(host string) bool {
-	if host == "" || len(host) > schemas.HostBytesMax {
+	if host == "" || len(host) > HostBytesMax {
 		return false
 	}
 	for label := range strings.SplitSeq(host, ".") {
@@ -116,3 +110,5 @@ func unhex(c byte) byte {
 	}
 	return c | 0x20 - 'a' + 10
 }
+
+func isAlnum(c byte) bool { return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' }
