@@ -82,7 +82,7 @@ const (
 	caughtUpSeconds = 1
 	// outageStopDelay is longer than the balancer takes to see that a collector
 	// goes.
-	outageStopDelay = time.Second
+	outageStopDelay = 2 * time.Second
 	// collectorStopTimeout is longer than a collector's own time for stopping.
 	collectorStopTimeout = 25 * time.Second
 )
@@ -93,6 +93,8 @@ type outagePhase struct {
 	from, until      time.Duration // since the begin of the load
 	begin, peak, end gauge
 	looks            int
+	// The machine's pressure when it began, and what was added in it.
+	pressed, pressure pressure
 }
 
 // outage is a run under way.
@@ -313,7 +315,7 @@ func (o *outage) enter(name string) {
 		o.mu.Unlock()
 		return
 	}
-	o.phases = append(o.phases, &outagePhase{name: name, from: at, begin: o.latest, peak: o.latest, end: o.latest})
+	o.phases = append(o.phases, &outagePhase{name: name, from: at, begin: o.latest, peak: o.latest, end: o.latest, pressed: pressureNow()})
 	o.mu.Unlock()
 	o.say("%6.1f s: %s", at.Seconds(), name)
 }
@@ -321,7 +323,9 @@ func (o *outage) enter(name string) {
 func (o *outage) leave() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.phases[len(o.phases)-1].until = time.Since(o.load.began)
+	p := o.phases[len(o.phases)-1]
+	now := pressureNow()
+	p.until, p.pressure = time.Since(o.load.began), pressure{now.cpu - p.pressed.cpu, now.disk - p.pressed.disk}
 }
 
 // watch looks at the collectors until ctx ends. One that is being restarted

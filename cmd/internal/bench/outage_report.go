@@ -50,6 +50,10 @@ type OutagePhase struct {
 	RSSBegin, RSSPeak, RSSEnd float64
 	// SpoolRecords and SpoolMB are the most a collector's spool held.
 	SpoolRecords, SpoolMB float64
+	// CPUWait and DiskWait are the shares of the phase in which some process of the
+	// machine had to wait for a processor or the disk: where they are large, the
+	// latencies are the machine's.
+	CPUWait, DiskWait float64
 }
 
 // OutageReport is what a run found.
@@ -89,13 +93,15 @@ func (o *outage) report(shots []shot, f findings) OutageReport {
 	}
 	s := &out.Summary
 	for _, p := range o.phases {
+		lasted := p.until - p.from
 		all := sent{latencies: took[p.name]}
 		slices.Sort(all.latencies)
 		out.Phases = append(out.Phases, OutagePhase{
-			Name: p.name, Seconds: (p.until - p.from).Seconds(), Requests: int64(len(all.latencies)), Not2xx: bad[p.name],
+			Name: p.name, Seconds: lasted.Seconds(), Requests: int64(len(all.latencies)), Not2xx: bad[p.name],
 			P50: all.quantile(0.5), P99: all.quantile(0.99), Max: all.quantile(1),
 			RSSBegin: p.begin.rssBytes / megabyte, RSSPeak: p.peak.rssBytes / megabyte, RSSEnd: p.end.rssBytes / megabyte,
 			SpoolRecords: p.peak.spoolRecords, SpoolMB: p.peak.spoolBytes / megabyte,
+			CPUWait: float64(p.pressure.cpu) / float64(lasted), DiskWait: float64(p.pressure.disk) / float64(lasted),
 		})
 		row := out.Phases[len(out.Phases)-1]
 		switch p.name {
@@ -156,11 +162,11 @@ func (r OutageReport) Check() error {
 // Write prints the table and, as the last line, the summary as JSON.
 func (r OutageReport) Write(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(table, "phase\ts\trequests\tnot 2xx\tp50 ms\tp99 ms\tmax ms\tRSS MB begin\tpeak\tend\tspool records\tspool MB\t")
+	_, _ = fmt.Fprintln(table, "phase\ts\trequests\tnot 2xx\tp50 ms\tp99 ms\tmax ms\tRSS MB begin\tpeak\tend\tspool records\tspool MB\tCPU wait %\tdisk wait %\t")
 	for _, p := range r.Phases {
-		_, _ = fmt.Fprintf(table, "%s\t%.1f\t%d\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.0f\t%.1f\t\n",
+		_, _ = fmt.Fprintf(table, "%s\t%.1f\t%d\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.0f\t%.1f\t%.0f\t%.0f\t\n",
 			p.Name, p.Seconds, p.Requests, p.Not2xx, milliseconds(p.P50), milliseconds(p.P99), milliseconds(p.Max),
-			p.RSSBegin, p.RSSPeak, p.RSSEnd, p.SpoolRecords, p.SpoolMB)
+			p.RSSBegin, p.RSSPeak, p.RSSEnd, p.SpoolRecords, p.SpoolMB, 100*p.CPUWait, 100*p.DiskWait)
 	}
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("printing the table: %w", err)

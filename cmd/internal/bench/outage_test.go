@@ -198,3 +198,15 @@ func TestOutageConfig(t *testing.T) {
 		}
 	}
 }
+
+func TestParsePressure(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		"some avg10=16.71 avg60=19.42 avg300=20.35 total=632588393\nfull avg10=0.51 avg60=0.09 avg300=0.02 total=67676758\n": 632588393 * time.Microsecond,
+		"full avg10=0.51 total=67676758\n": 0, "some total=x\n": 0, "": 0,
+	} {
+		if got := parsePressure(text); got != want {
+			t.Errorf("%q is read as %s", text, got)
+		}
+	}
+}

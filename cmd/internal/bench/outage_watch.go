@@ -134,3 +134,36 @@ func rssOf(pid int) (float64, error) {
 	}
 	return float64(pages) * float64(os.Getpagesize()), nil
 }
+
+// pressure is how long some process of the machine has waited for a processor,
+// and for the disk.
+type pressure struct{ cpu, disk time.Duration }
+
+// pressureNow is the kernel's account since the start; zero where there is none.
+func pressureNow() pressure {
+	of := func(name string) time.Duration {
+		raw, err := os.ReadFile("/proc/pressure/" + name)
+		if err != nil {
+			return 0
+		}
+		return parsePressure(string(raw))
+	}
+	return pressure{of("cpu"), of("io")}
+}
+
+// parsePressure reads the total of the line "some", in microseconds (the
+// kernel's Documentation/accounting/psi.rst); 0 when there is none.
+func parsePressure(text string) time.Duration {
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "some ") {
+			continue
+		}
+		_, total, _ := strings.Cut(line, "total=")
+		us, err := strconv.ParseInt(strings.TrimSpace(total), 10, 64)
+		if err != nil {
+			return 0
+		}
+		return time.Duration(us) * time.Microsecond
+	}
+	return 0
+}
