@@ -30,7 +30,8 @@
 // metiva_collector_spool_disk_errors_total and show in Health.
 //
 // Limits: Config names each with its reason. Over BytesMax Append answers
-// ErrFull.
+// ErrFull, and also while 32 MiB wait in memory for a disk that hangs, which
+// Health calls ErrHung after 5 s.
 //
 // Nothing here logs or reports topics' keys or values.
 package spool

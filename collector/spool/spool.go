@@ -34,9 +34,9 @@ type Spool struct {
 	ack      *Ack   // of pending
 	writing  bool   // a commit is under way, since began
 	began    time.Time
-	bytes    int64  // on disk, under way and pending
-	records  int64  // durable and not finished
-	oldestMs int64  // a lower bound of the oldest unfinished record's time; 0 when there is none
+	bytes    int64 // on disk, under way and pending
+	records  int64 // durable and not finished
+	oldestMs int64 // a lower bound of the oldest unfinished record's time; 0 when there is none
 	segments []*segment
 	active   *segment      // the last of segments, while it is written
 	readable chan struct{} // closed and replaced when there is more to read
