@@ -241,3 +241,18 @@ func TestDetailsOfAnEventAreForgotten(t *testing.T) {
 		t.Errorf("%v %v %v %q", d.click.Click, d.form.FormAction, d.custom.Custom, d.masked)
 	}
 }
+
+// TestAConnectionLeavesOnce: closing one twice makes no room for two.
+func TestAConnectionLeavesOnce(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t, nil, func(c *Config) { c.ConnectionsPerAddressMax = 2 })
+	const from = "145.221.10.1"
+	fake := &fakeListener{next: []any{from, from}}
+	ln := e.newListener(fake)
+	taken := acceptAll(t, ln)
+	_, _ = taken[0].Close(), taken[0].Close()
+	fake.next = []any{from, from, from}
+	if n := len(acceptAll(t, ln)); n != 1 {
+		t.Errorf("%d connections were taken in the place of one", n)
+	}
+}
