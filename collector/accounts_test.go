@@ -21,7 +21,9 @@ func TestWhatEntersLeaves(t *testing.T) {
 	e := startEdge(t, func(c *Config) { c.InFlightEventsMax, c.AckTimeout = 3, 50*time.Millisecond })
 	pixel := PathPixel + "?site=" + testKey + "&u=" + testOrigin + "/x"
 	seen := browserHeaders()
-	e.post(e.body(newPage(e), newPage(e)))
+	if a := e.post(e.body(newPage(e), newPage(e), newPage(e))); a.status != 200 {
+		t.Errorf("as many as may be: %d", a.status)
+	}
 	e.do(http.MethodGet, pixel, nil, seen)
 	if a := e.post(e.body(newPage(e), newPage(e), newPage(e), newPage(e))); a.status != 503 {
 		t.Errorf("too many: %d", a.status)
@@ -32,7 +34,12 @@ func TestWhatEntersLeaves(t *testing.T) {
 	e.post(e.body(newPage(e)))
 	e.do(http.MethodGet, pixel, nil, seen)
 	e.log.mu.Lock()
-	e.log.refuse = func(string) error { panic("x") }
+	e.log.refuse = func(topic string) error {
+		if topic == schemas.TopicEventsCollected {
+			panic("x")
+		}
+		return nil
+	}
 	e.log.mu.Unlock()
 	e.post(e.body(newPage(e)))
 	e.do(http.MethodGet, pixel, nil, seen)
@@ -43,7 +50,7 @@ func TestWhatEntersLeaves(t *testing.T) {
 	e.log.refuse = nil
 	e.log.mu.Unlock()
 	wantLedger(t, e.stoppedLedger(), map[string]uint64{
-		testCompany + "/none": 3, testCompany + "/overloaded": 4, testCompany + "/unacknowledged": 2, testCompany + "/internal": 2,
+		testCompany + "/none": 4, testCompany + "/overloaded": 4, testCompany + "/unacknowledged": 2, testCompany + "/internal": 2,
 	})
 }
 
@@ -239,5 +246,20 @@ func TestDetailsOfAnEventAreForgotten(t *testing.T) {
 	b.forget()
 	if d.click.Click.TargetHost+d.click.Click.TargetPath+d.form.FormAction.FormId+d.custom.Custom.Name != "" || len(d.custom.Custom.Properties) != 0 || d.masked[0] != 0 || b.detail.Detail != nil {
 		t.Errorf("%v %v %v %q", d.click.Click, d.form.FormAction, d.custom.Custom, d.masked)
+	}
+}
+
+// TestAConnectionLeavesOnce: closing one twice makes no room for two.
+func TestAConnectionLeavesOnce(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t, nil, func(c *Config) { c.ConnectionsPerAddressMax = 2 })
+	const from = "145.221.10.1"
+	fake := &fakeListener{next: []any{from, from}}
+	ln := e.newListener(fake)
+	taken := acceptAll(t, ln)
+	_, _ = taken[0].Close(), taken[0].Close()
+	fake.next = []any{from, from, from}
+	if n := len(acceptAll(t, ln)); n != 1 {
+		t.Errorf("%d connections were taken in the place of one", n)
 	}
 }

@@ -217,8 +217,8 @@ func hasIBAN(text []byte) bool {
 
 // isIBAN tries every length: what follows the account may touch it.
 func isIBAN(text []byte) bool {
-	var head [4]byte
-	n, account := 0, 0
+	var memory [4]byte
+	head, n, account := memory[:0], 0, 0
 	for _, c := range text {
 		if isSeparator(c) {
 			continue
@@ -226,11 +226,10 @@ func isIBAN(text []byte) bool {
 		if !isAlnum(c) || n == ibanBytesMax {
 			break
 		}
-		if n < len(head) {
-			head[n] = c
-		}
 		n++
-		if n > len(head) {
+		if n <= len(memory) {
+			head = append(head, c)
+		} else {
 			account = mod97(account, c)
 		}
 		if n < ibanBytesMin {
