@@ -80,15 +80,22 @@ func (c *Collector) answerResults(ctx *fasthttp.RequestCtx, r *request) {
 		if i == 0 {
 			b = append(text[:0], resultsBegin...)
 		}
-		ctx.Response.AppendBody(appendResult(b, &r.results[i]))
+		b = appendResult(b, &r.results[i])
+		if i == len(r.results)-1 {
+			b = append(b, resultsEnd...)
+		}
+		ctx.Response.AppendBody(b)
 	}
-	ctx.Response.AppendBodyString(`]}`)
+	if len(r.results) == 0 {
+		ctx.Response.AppendBodyString(resultsBegin + resultsEnd)
+	}
 }
 
 const (
 	// answerEventBytes holds the answer about one event.
 	answerEventBytes = 160
 	resultsBegin     = `{"results":[`
+	resultsEnd       = `]}`
 )
 
 // appendResult appends what is said about one event.
@@ -127,7 +134,7 @@ func setRetryAfter(ctx *fasthttp.RequestCtx, wait time.Duration) {
 // something else.
 func setJSON(ctx *fasthttp.RequestCtx) {
 	ctx.SetContentType("application/json")
-	ctx.Response.Header.Set("X-Content-Type-Options", "nosniff")
+	ctx.Response.Header.SetCanonical([]byte("X-Content-Type-Options"), []byte("nosniff"))
 }
 
 // errorTexts say what to change, for people who read the network panel.

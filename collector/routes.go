@@ -100,10 +100,10 @@ func (c *Collector) servePreflight(ctx *fasthttp.RequestCtx, r *request) {
 // allowOrigin lets the page read the answer when some site allows its origin.
 func (c *Collector) allowOrigin(ctx *fasthttp.RequestCtx, r *request) bool {
 	h := &ctx.Response.Header
-	h.Add("Vary", "Origin")
+	h.SetCanonical([]byte("Vary"), []byte("Origin"))
 	if !r.hasOrigin || !c.sites.known(r.origin) {
 		return false
 	}
-	h.SetBytesV("Access-Control-Allow-Origin", r.origin)
+	h.SetCanonical([]byte("Access-Control-Allow-Origin"), r.origin)
 	return true
 }
