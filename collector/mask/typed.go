@@ -65,7 +65,14 @@ func hasDutchIBAN(text []byte) bool {
 			}
 			break
 		}
-		if n == len(form) && compact[1]|0x20 == 'l' && mod97(compact[4:], compact[:4]) == 1 {
+		if n < len(form) || compact[1]|0x20 != 'l' {
+			continue
+		}
+		sum := 0
+		for i := range compact {
+			sum = mod97(sum, compact[(i+4)%len(compact)]) // the first four count last
+		}
+		if sum == 1 {
 			return true
 		}
 	}
