@@ -348,14 +348,6 @@ func (k *dataKey) seal(dst []byte, b *Binding, plaintext []byte, buf *aadBuffer)
 	return k.aead.Seal(dst, nil, plaintext, buf.bytes)
 }
 
-func (s *Sealer) lookup(companyID string) *dataKey {
-	value, ok := s.tenants.Load(companyID)
-	if !ok {
-		return nil
-	}
-	return s.keyOf(value.(*tenantKey))
-}
-
 // usableKey is the tenant's key if it may seal now, else nil. It looks at the
 // clock once where the current key does.
 func (s *Sealer) usableKey(companyID string) *dataKey {

@@ -98,3 +98,12 @@ func TestSealVisitorDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations per visitor", allocs)
 	}
 }
+
+// lookup is the tenant's key, usable or not; nil: there is none.
+func (s *Sealer) lookup(companyID string) *dataKey {
+	value, ok := s.tenants.Load(companyID)
+	if !ok {
+		return nil
+	}
+	return s.keyOf(value.(*tenantKey))
+}
