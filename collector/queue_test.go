@@ -48,7 +48,7 @@ func TestQueueIsReadToItsEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer tcp.Close()
+		t.Cleanup(func() { _ = tcp.Close() })
 		ln := e.newListener(deadlined{&roundListener{script: c.script}, tcp.(*net.TCPListener)})
 		ln.closing.Store(true)
 		taken := 0
