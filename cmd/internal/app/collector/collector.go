@@ -41,7 +41,7 @@ func (c *Config) Bind(s *config.Set) {
 	c.Keys.Bind(s)
 	s.String(&c.Listen, config.Option{Flag: "listen", Env: "METIVA_COLLECTOR_LISTEN", Default: ":7700", Help: "Address of the public listener."})
 	s.List(&c.Trusted, config.Option{Flag: "trusted-proxies", Env: "METIVA_TRUSTED_PROXIES", Help: "Networks of the proxies whose X-Forwarded-For is believed, comma-separated; empty: nobody's is."})
-	s.Duration(&c.Linger, config.Option{Flag: "linger", Env: "METIVA_COLLECTOR_LINGER", Default: "5ms", Help: "How long the producer gathers events for one Kafka batch."})
+	s.Duration(&c.Linger, config.Option{Flag: "linger", Env: "METIVA_COLLECTOR_LINGER", Default: "3ms", Help: "How long the producer gathers events for one Kafka batch."})
 	s.String(&c.Compression, config.Option{Flag: "compression", Env: "METIVA_COLLECTOR_COMPRESSION", Default: "snappy", Help: "Compression of what is produced: none, lz4, snappy or zstd (ADR 0015)."})
 	s.String(&c.Edge.Name, config.Option{Flag: "name", Env: "METIVA_COLLECTOR_NAME", Default: d.Name, Help: "Name of this collector in records and counts."})
 	s.Int(&c.Edge.BodyBytesMax, config.Option{Flag: "body-bytes-max", Env: "METIVA_COLLECTOR_BODY_BYTES_MAX", Default: fmt.Sprint(d.BodyBytesMax), Help: "Largest request body; browsers send at most 64 KiB on the way out."})
