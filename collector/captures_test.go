@@ -297,7 +297,7 @@ func TestCaptureFailures(t *testing.T) {
 	for _, topic := range []string{schemas.TopicControlKeys, schemas.TopicConsentRecords, schemas.TopicEventsCollected} {
 		t.Run(topic, func(t *testing.T) {
 			t.Parallel()
-			e := startFormEdge(t, func(c *Config) { c.AckTimeout = 100 * time.Millisecond })
+			e := startFormEdge(t, func(c *Config) { c.AckTimeout = 500 * time.Millisecond })
 			receiptOf(t, e.capture(e.captureBody())) // the tenant has its key
 			failing := true
 			e.log.mu.Lock()

@@ -135,6 +135,9 @@ func TestCompressedBodiesThatAreRefused(t *testing.T) {
 			"not compressed": string(plain), "empty": "", "cut": string(good[:len(good)-3]), "trailing": string(good) + "xyz",
 			"damaged": string(good[:len(good)/2]) + "\x00\xff\x13" + string(good[len(good)/2+3:]),
 		} {
+			if encoding == "br" && name == "damaged" {
+				continue // brotli has no checksum: some damage decodes
+			}
 			if a := e.post(body, header("Content-Encoding", encoding)); a.status != http.StatusBadRequest || a.Reason != "malformed" {
 				t.Errorf("%s, %s: %d %s", encoding, name, a.status, a.body)
 			}
