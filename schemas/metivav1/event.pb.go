@@ -1640,7 +1640,8 @@ func (*EnrichedRecord_Drop) isEnrichedRecord_Kind() {}
 
 // LedgerEntry is the count of one outcome at the edge, on ledger.edge: all
 // events of one writer, tenant, site, minute and reason so far. It is
-// cumulative: a later entry of the same key replaces the earlier one.
+// cumulative: of the entries of a key the greatest count stands, in whatever order
+// they come.
 type LedgerEntry struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	WriterId string                 `protobuf:"bytes,1,opt,name=writer_id,json=writerId,proto3" json:"writer_id,omitempty"`
