@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/metiva-io/metiva/consent"
+	"github.com/metiva-io/metiva/pkg/businessnet"
 	"github.com/metiva-io/metiva/pkg/seal"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -44,6 +45,10 @@ type Deps struct {
 	Snippet []byte
 	// Released are scripts of earlier releases, served under their versions.
 	Released [][]byte
+	// BusinessNetworks are the networks addresses of sites with that precision are
+	// cut to (businessnet.Watch.Current); nil: there are none here, and every address
+	// is cut to /24 or /48.
+	BusinessNetworks func() *businessnet.Set
 	// Readiness takes reports under ReadinessNames.
 	Readiness interface{ Set(name string, err error) }
 	Log       *slog.Logger

@@ -12,6 +12,7 @@ import (
 	"github.com/metiva-io/metiva/collector/mask"
 	"github.com/metiva-io/metiva/collector/spool"
 	"github.com/metiva-io/metiva/consent"
+	"github.com/metiva-io/metiva/pkg/businessnet"
 	"github.com/metiva-io/metiva/pkg/seal"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
@@ -175,8 +176,17 @@ func (r *request) readVisitor(ctx *fasthttp.RequestCtx) {
 // readAddress takes the client's address.
 func (r *request) readAddress(ctx *fasthttp.RequestCtx) {
 	client := clientAddr(peerOf(ctx), r.headers.forwarded, r.c.cfg.TrustedNetworks)
-	r.address = seal.AddressOf(client, r.scratch)
+	r.address = seal.AddressIn(client, r.businessNetworks(), r.scratch)
 	r.networkLimited = isPublic(client)
+}
+
+// businessNetworks are those the address may be cut to instead of its /24: none,
+// unless the collector has them and the site is registered for it.
+func (r *request) businessNetworks() *businessnet.Set {
+	if r.site == nil || !r.site.networkPrecision || r.c.deps.BusinessNetworks == nil {
+		return nil
+	}
+	return r.c.deps.BusinessNetworks()
 }
 
 // decide makes the decision for all events of the request: consent is the

@@ -26,6 +26,9 @@ type site struct {
 	properties    propertyNames // of custom events
 	version       uint64
 	active        bool
+	// networkPrecision: its visitors' addresses may be sealed as their business
+	// network.
+	networkPrecision bool
 
 	salts *tenantSalts
 }
@@ -108,8 +111,9 @@ func (s *sites) apply(recordKey, value []byte) error {
 		companyID: rec.GetCompanyId(), brandID: rec.GetBrandId(), siteID: id,
 		keys: rec.GetSiteKeys(), origins: normalOrigins(rec.GetAllowedOrigins()),
 		retentionDays: rec.GetRetentionDays(), version: rec.GetVersion(), active: rec.GetActive(),
-		properties: newPropertyNames(rec.GetCustomProperties()),
-		salts:      s.salts.of(rec.GetCompanyId()),
+		properties:       newPropertyNames(rec.GetCustomProperties()),
+		networkPrecision: rec.GetNetworkPrecision(),
+		salts:            s.salts.of(rec.GetCompanyId()),
 	}
 	ignored := errors.Join(next.readConsent(&rec), next.readForms(&rec))
 	s.mu.Lock()

@@ -78,7 +78,8 @@ func Rules() Table {
 			{Binary: "cmd/collector", Never: []string{
 				"github.com/jackc/pgx", "github.com/ClickHouse/clickhouse-go", "github.com/ClickHouse/ch-go", "github.com/twmb/franz-go",
 				"github.com/ebitengine/purego", "github.com/evanw/esbuild", "github.com/chromedp",
-			}, Why: "the exposed process holds no database client"},
+				"github.com/oschwald/maxminddb-golang", "github.com/maxmind/mmdbwriter",
+			}, Why: "the exposed process holds no database client, and knows no company"},
 			{Binary: "cmd/enrich", Never: []string{"github.com/jackc/pgx", "github.com/ClickHouse/clickhouse-go", "github.com/valyala/fasthttp", "github.com/twmb/franz-go"}, Why: "it only reads and writes Kafka"},
 			{Binary: "cmd/sink", Never: []string{"github.com/jackc/pgx", "github.com/valyala/fasthttp", "github.com/twmb/franz-go"}, Why: "it only reads Kafka and writes ClickHouse"},
 			{Binary: "cmd/core", Never: []string{"github.com/valyala/fasthttp", "github.com/twmb/franz-go"}, Why: "the embedded engines are for one machine"},

@@ -7,9 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+
+	"github.com/metiva-io/metiva/pkg/businessnet"
 )
 
-// Precision of what is kept of an address, in prefix bits.
+// Precision of what is kept of an address, in prefix bits; of one in a business
+// network, see AddressIn.
 const (
 	IPv4Bits = 24
 	IPv6Bits = 48
@@ -20,9 +23,10 @@ const (
 // long, so that the blob does not tell them apart.
 const addressBytes = 17
 
-// network is the plaintext of a truncated address.
+// network is a truncated address.
 type network struct {
-	bytes [addressBytes]byte
+	bytes [addressBytes]byte // /24 or /48, which is hashed
+	plain [addressBytes]byte // what is sealed: the same, or the business network in it
 	set   bool
 }
 
@@ -48,7 +52,12 @@ type Address struct {
 // AddressOf cuts a to its network and keeps that in scratch (made by
 // NewScratch); it does not allocate. IPv4 mapped into IPv6 counts as IPv4, a
 // zone is dropped. An invalid a gives an invalid Address.
-func AddressOf(a netip.Addr, scratch *Scratch) Address {
+func AddressOf(a netip.Addr, scratch *Scratch) Address { return AddressIn(a, nil, scratch) }
+
+// AddressIn is AddressOf, but what is sealed of an address in one of the business
+// networks is that network, /25 to /29. What WriteNetworkTo writes stays the /24.
+// Nil is no networks.
+func AddressIn(a netip.Addr, finer *businessnet.Set, scratch *Scratch) Address {
 	n := scratch.v.get()
 	*n = network{}
 	a = a.Unmap().WithZone("")
@@ -63,18 +72,31 @@ func AddressOf(a netip.Addr, scratch *Scratch) Address {
 	if err != nil {
 		return Address{v: scratch.v}
 	}
-	b16 := prefix.Addr().As16()
-	copy(n.bytes[:16], b16[:])
-	n.bytes[16] = byte(bits)
+	n.bytes = plainOf(prefix)
+	n.plain = n.bytes
+	if bits := finer.LengthOf(a); bits > IPv4Bits && bits <= businessnet.BitsMax {
+		if prefix, err := a.Prefix(bits); err == nil {
+			n.plain = plainOf(prefix)
+		}
+	}
 	n.set = true
 	return Address{v: scratch.v}
+}
+
+// plainOf is what is sealed of a network.
+func plainOf(prefix netip.Prefix) (b [addressBytes]byte) {
+	b16 := prefix.Addr().As16()
+	copy(b[:16], b16[:])
+	b[16] = byte(prefix.Bits())
+	return b
 }
 
 // IsValid reports whether there is an address to seal.
 func (a Address) IsValid() bool { return a.v.get() != nil && a.v.get().set }
 
-// WriteNetworkTo feeds the network to a keyed hash, for visit keys and limits.
-// It writes nothing for an invalid Address.
+// WriteNetworkTo feeds the network to a keyed hash, for visit keys and limits: the
+// /24 or /48, however finely the address is sealed. It writes nothing for an
+// invalid Address.
 func (a Address) WriteNetworkTo(h hash.Hash) {
 	if a.IsValid() {
 		h.Write(a.v.get().bytes[:]) // a hash never returns an error
@@ -88,7 +110,8 @@ type Truncated struct {
 	v veiled[netip.Prefix]
 }
 
-// Prefix is the network: /24 of IPv4, /48 of IPv6.
+// Prefix is the network: /24 of IPv4, or a business network of /25 to /29; /48 of
+// IPv6.
 func (t Truncated) Prefix() netip.Prefix {
 	if p := t.v.get(); p != nil {
 		return *p
@@ -124,12 +147,12 @@ func truncatedFrom(plain []byte) (Truncated, error) {
 	}
 	addr := netip.AddrFrom16([16]byte(plain[:16])).Unmap()
 	bits := int(plain[16])
-	want := IPv6Bits
+	shortest, longest := IPv6Bits, IPv6Bits
 	if addr.Is4() {
-		want = IPv4Bits
+		shortest, longest = IPv4Bits, businessnet.BitsMax
 	}
 	prefix := netip.PrefixFrom(addr, bits)
-	if bits != want || prefix.Masked() != prefix {
+	if bits < shortest || bits > longest || prefix.Masked() != prefix {
 		return Truncated{}, ErrTampered
 	}
 	return Truncated{v: veilOf(prefix)}, nil

@@ -278,7 +278,7 @@ func (s *Sealer) SealAddress(dst []byte, b Binding, a Address) ([]byte, error) {
 	if !a.IsValid() {
 		return dst, ErrInvalidAddress
 	}
-	return s.seal(dst, &b, a.v.get().bytes[:])
+	return s.seal(dst, &b, a.v.get().plain[:])
 }
 
 // SealBytes appends plaintext, sealed, to dst: Overhead more bytes. ErrNoKey
@@ -316,7 +316,7 @@ func (s *Sealer) SealVisitor(address, agent []byte, b Binding, a Address, userAg
 		return address, agent, ErrNoKey
 	}
 	buf := s.buffers.Get().(*aadBuffer)
-	address = key.seal(address, &b, a.v.get().bytes[:], buf)
+	address = key.seal(address, &b, a.v.get().plain[:], buf)
 	if len(userAgent) > 0 {
 		b.Field = FieldUserAgent
 		agent = key.seal(agent, &b, userAgent, buf)

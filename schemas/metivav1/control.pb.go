@@ -171,6 +171,9 @@ type SiteRecord struct {
 	Forms []*FormPolicy `protobuf:"bytes,15,rep,name=forms,proto3" json:"forms,omitempty"`
 	// Properties custom events may carry. Others are left out.
 	CustomProperties []string `protobuf:"bytes,16,rep,name=custom_properties,json=customProperties,proto3" json:"custom_properties,omitempty"`
+	// Whether an address in a known business network of /25 to /29 may be sealed as
+	// that network instead of its /24. It also takes a collector that knows them.
+	NetworkPrecision bool `protobuf:"varint,17,opt,name=network_precision,json=networkPrecision,proto3" json:"network_precision,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -315,6 +318,13 @@ func (x *SiteRecord) GetCustomProperties() []string {
 		return x.CustomProperties
 	}
 	return nil
+}
+
+func (x *SiteRecord) GetNetworkPrecision() bool {
+	if x != nil {
+		return x.NetworkPrecision
+	}
+	return false
 }
 
 // ConsentText is a text visitors agree to. The text itself stays with core.
@@ -924,7 +934,7 @@ var File_metiva_v1_control_proto protoreflect.FileDescriptor
 
 const file_metiva_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x17metiva/v1/control.proto\x12\tmetiva.v1\"\x9e\x04\n" +
+	"\x17metiva/v1/control.proto\x12\tmetiva.v1\"\xcb\x04\n" +
 	"\n" +
 	"SiteRecord\x12\x1d\n" +
 	"\n" +
@@ -947,7 +957,8 @@ const file_metiva_v1_control_proto_rawDesc = "" +
 	"grant_days\x18\r \x01(\rR\tgrantDays\x12,\n" +
 	"\x05texts\x18\x0e \x03(\v2\x16.metiva.v1.ConsentTextR\x05texts\x12+\n" +
 	"\x05forms\x18\x0f \x03(\v2\x15.metiva.v1.FormPolicyR\x05forms\x12+\n" +
-	"\x11custom_properties\x18\x10 \x03(\tR\x10customProperties\"[\n" +
+	"\x11custom_properties\x18\x10 \x03(\tR\x10customProperties\x12+\n" +
+	"\x11network_precision\x18\x11 \x01(\bR\x10networkPrecision\"[\n" +
 	"\vConsentText\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
 	"\blanguage\x18\x02 \x01(\tR\blanguage\x12\x16\n" +

@@ -109,6 +109,9 @@ type Site struct {
 	GrantDays int
 	// CustomProperties are those custom events may carry.
 	CustomProperties []string
+	// NetworkPrecision: an address in a known business network of /25 to /29 may be
+	// sealed as that network instead of its /24.
+	NetworkPrecision bool
 	// Texts without their bodies, oldest first.
 	Texts     []ConsentText
 	Forms     []FormPolicy // by form id

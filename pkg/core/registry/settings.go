@@ -25,6 +25,10 @@ type SiteChange struct {
 	GrantDays      *int
 	// CustomProperties replace the present ones; an empty list takes none.
 	CustomProperties []string
+	// NetworkPrecision lets an address in a business network be sealed as that
+	// network, /25 to /29. Whoever turns it on accepts the assessment anew, with
+	// InterestAcceptedBy: what was accepted before was about a /24.
+	NetworkPrecision *bool
 	// InterestAcceptedBy names who accepts the legitimate-interest assessment now.
 	InterestAcceptedBy *string
 }
@@ -38,7 +42,7 @@ func (c SiteChange) normalise() (SiteChange, error) {
 		}
 	}
 	if c.Mode == nil && c.HonourDNT == nil && c.RetentionDays == nil && c.AllowedOrigins == nil && c.TCFVendor == nil &&
-		c.CMP == nil && c.GrantDays == nil && c.CustomProperties == nil && c.InterestAcceptedBy == nil {
+		c.CMP == nil && c.GrantDays == nil && c.CustomProperties == nil && c.NetworkPrecision == nil && c.InterestAcceptedBy == nil {
 		faults = append(faults, errors.New("there is nothing to change"))
 	}
 	if c.Mode != nil {
@@ -62,6 +66,9 @@ func (c SiteChange) normalise() (SiteChange, error) {
 		fault(*c.GrantDays < 0 || *c.GrantDays > GrantDaysMax, "a grant lasts 1 to %d days, or 0 for the default", GrantDaysMax)
 	}
 	faults = append(faults, checkProperties(c.CustomProperties))
+	if c.NetworkPrecision != nil {
+		fault(*c.NetworkPrecision && c.InterestAcceptedBy == nil, "a finer precision of addresses needs the legitimate-interest assessment accepted anew: say who accepts it")
+	}
 	if c.InterestAcceptedBy != nil {
 		name, err := cleanName("name of who accepted the assessment", *c.InterestAcceptedBy)
 		c.InterestAcceptedBy, faults = &name, append(faults, err)
@@ -88,7 +95,7 @@ func (s *Store) SetSite(ctx context.Context, claim tenant.Claim, siteID string, 
 	}
 	return s.changeSite(ctx, claim, siteID, "setting a site", func(ctx context.Context, tx tenant.Tx) (int64, error) {
 		tag, err := tx.Exec(ctx, querySetSite, siteID, mode, c.HonourDNT, c.RetentionDays, c.AllowedOrigins,
-			c.TCFVendor, (*string)(c.CMP), c.GrantDays, c.CustomProperties, c.InterestAcceptedBy)
+			c.TCFVendor, (*string)(c.CMP), c.GrantDays, c.CustomProperties, c.InterestAcceptedBy, c.NetworkPrecision)
 		if err != nil || tag.RowsAffected() == 0 || c.AllowedOrigins == nil {
 			return tag.RowsAffected(), err
 		}

@@ -13,6 +13,7 @@ import (
 	stage "github.com/metiva-io/metiva/collector"
 	"github.com/metiva-io/metiva/collector/snippet"
 	"github.com/metiva-io/metiva/consent"
+	"github.com/metiva-io/metiva/pkg/businessnet"
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/pkg/lifecycle"
 	"github.com/metiva-io/metiva/pkg/seal"
@@ -30,12 +31,14 @@ type Config struct {
 	Compression string
 	Edge        stage.Config
 	Spool       Spool
+	Precision   Precision
 }
 
 // Bind adds every setting of the process.
 func (c *Config) Bind(s *config.Set) {
 	d := stage.DefaultConfig()
 	c.Spool.bind(s)
+	c.Precision.bind(s)
 	c.Process.Bind(s)
 	c.Kafka.Bind(s)
 	c.Keys.Bind(s)
@@ -80,7 +83,7 @@ func (c *Config) Validate() error {
 	}
 	// The rest of the time is the producer's, to send what it still holds.
 	c.Edge.DrainTimeout = c.Process.DrainTimeout / 4 * 3
-	faults = append(faults, c.Spool.validate(c.Edge.Name, c.Process.DrainTimeout))
+	faults = append(faults, c.Spool.validate(c.Edge.Name, c.Process.DrainTimeout), c.Precision.validate())
 	return errors.Join(append(faults, c.Edge.Validate())...)
 }
 
@@ -135,6 +138,10 @@ func Run(ctx context.Context, sys app.System) error {
 	if err != nil {
 		return err
 	}
+	networks, err := cfg.Precision.open(w)
+	if err != nil {
+		return err
+	}
 	var unsent stage.Unsent
 	durable, err := openDurable(w, &cfg, producer, &unsent)
 	if err != nil {
@@ -142,14 +149,24 @@ func Run(ctx context.Context, sys app.System) error {
 	}
 	return w.Run(ctx,
 		lifecycle.Stage{Name: "edge", Run: func(ctx context.Context) error {
-			return serve(ctx, w, &cfg, held, client, durable, &unsent)
+			return serve(ctx, w, &cfg, stageDeps{held, client, durable, &unsent, networks})
 		}},
 		lifecycle.Stage{Name: "producer and spool", Run: durable.Run})
 }
 
+// stageDeps is what the edge is made with.
+type stageDeps struct {
+	keys
+	client   *kafka.Client
+	durable  *stage.Durable
+	unsent   *stage.Unsent
+	networks *businessnet.Watch // nil: addresses are truncated
+}
+
 // serve waits for Kafka, whose topic says how many partitions there are, and
 // then takes events until ctx ends.
-func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *kafka.Client, durable *stage.Durable, unsent *stage.Unsent) error {
+func serve(ctx context.Context, w *app.Watched, cfg *Config, d stageDeps) error {
+	client, durable := d.client, d.durable
 	if err := w.Until(ctx, stage.ReadyKafka, func(ctx context.Context) (err error) {
 		if cfg.Edge.Partitions, err = client.Partitions(ctx, schemas.TopicEventsCollected); err != nil {
 			return err
@@ -164,13 +181,14 @@ func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *
 		return err
 	}
 	edge, err := stage.New(cfg.Edge, stage.Deps{
-		Producer: durable, Ping: durable.Ping(client.Ping), ResolverKey: held.resolver, EdgeKey: held.edge, Tokens: held.tokens,
-		Snippet: snippet.Script(), Released: released, Readiness: w.Ready, Log: w.Log, Registry: w.Registry, Now: time.Now,
+		Producer: durable, Ping: durable.Ping(client.Ping), ResolverKey: d.resolver, EdgeKey: d.edge, Tokens: d.tokens,
+		BusinessNetworks: currentOf(d.networks),
+		Snippet:          snippet.Script(), Released: released, Readiness: w.Ready, Log: w.Log, Registry: w.Registry, Now: time.Now,
 	})
 	if err != nil {
 		return err
 	}
-	edge.ApplyUnsent(unsent)
+	edge.ApplyUnsent(d.unsent)
 	ln, err := app.Listen(ctx, "events", cfg.Listen)
 	if err != nil {
 		return err
@@ -181,6 +199,9 @@ func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *
 		schemas.TopicControlWithdrawals: client.NewTable(schemas.TopicControlWithdrawals, edge.ApplyWithdrawal),
 	}
 	stages := []lifecycle.Stage{{Name: "listener", Run: func(ctx context.Context) error { return edge.Run(ctx, ln) }}}
+	if d.networks != nil {
+		stages = append(stages, lifecycle.Stage{Name: "company database", Run: d.networks.Run})
+	}
 	for topic, table := range tables {
 		stages = append(stages, lifecycle.Stage{Name: topic, Run: table.Run})
 	}

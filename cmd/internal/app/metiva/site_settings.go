@@ -59,6 +59,7 @@ type siteSet struct {
 	GrantDays     *int     `name:"grant-days" help:"How long a grant lasts; 0 is the default, a year."`
 	Property      []string `xor:"properties" help:"Property custom events may carry; repeatable, replaces all."`
 	NoProperties  bool     `name:"no-properties" xor:"properties" help:"Take no properties of custom events."`
+	Precision     *string  `enum:"truncated,network" help:"How addresses are cut: truncated is /24 or /48; network is the business network of /25 to /29 where a collector knows one, and needs --accepted-by."`
 	AcceptedBy    *string  `name:"accepted-by" help:"Who accepts the tenant's legitimate-interest assessment for company-level visits."`
 }
 
@@ -79,6 +80,10 @@ func (c *siteSet) Run(ctx context.Context, t terminal) error {
 		}
 		change.CMP = &cmp
 	}
+	if c.Precision != nil {
+		network := *c.Precision == precisionNetwork
+		change.NetworkPrecision = &network
+	}
 	if len(c.Origin) > 0 {
 		change.AllowedOrigins = c.Origin
 	}
@@ -91,6 +96,12 @@ func (c *siteSet) Run(ctx context.Context, t terminal) error {
 		return s.SetSite(ctx, claim, c.Site, change)
 	})
 }
+
+// The precisions of addresses.
+const (
+	precisionTruncated = "truncated"
+	precisionNetwork   = "network"
+)
 
 type siteRotateKey struct {
 	siteFlags
@@ -157,6 +168,7 @@ func printSite(t terminal, s registry.Site) {
 		row("mode", schemas.Label(s.Mode))
 		row("honours DNT", s.HonourDNT)
 		row("keeps events", fmt.Sprintf("%d days", s.RetentionDays))
+		row("precision of addresses", precisionOf(s))
 		row("assessment accepted by", or(s.InterestAcceptedBy, "nobody"))
 		row("TCF vendor", or(fmt.Sprint(s.TCFVendor), "none"))
 		row("consent platform", or(string(s.CMP), "none"))
@@ -176,6 +188,13 @@ func printSite(t terminal, s registry.Site) {
 		policy, _ := json.MarshalIndent(f, "", "  ") // strings and booleans only
 		t.printf("form %s\n", policy)
 	}
+}
+
+func precisionOf(s registry.Site) string {
+	if s.NetworkPrecision {
+		return precisionNetwork
+	}
+	return precisionTruncated
 }
 
 type siteTextCommand struct {

@@ -1,0 +1,82 @@
+package edgefile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/metiva-io/metiva/enrich/company"
+	"github.com/metiva-io/metiva/enrich/geo"
+	"github.com/metiva-io/metiva/pkg/businessnet"
+	"github.com/metiva-io/metiva/schemas/metivav1"
+)
+
+// FileName is the name of the file next to the databases it was made from.
+const FileName = "business.networks"
+
+// Build asks the chain about every network of the length a collector may cut
+// to, as enrich would be asked about an address that was.
+func Build(ctx context.Context, view geo.View, chain *company.Chain) (*businessnet.Set, error) {
+	var networks []netip.Prefix
+	err := view.IPv4Networks(ctx, businessnet.BitsMin, businessnet.BitsMax, func(n netip.Prefix) error {
+		named, err := isCompany(view, chain, n)
+		if named {
+			networks = append(networks, n)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the business networks: %w", err)
+	}
+	set, err := businessnet.New(networks, view.BuildTime())
+	if err != nil {
+		return nil, fmt.Errorf("making the set of business networks: %w", err)
+	}
+	return set, nil
+}
+
+// isCompany reports whether the chain names a company for the network, by a
+// record of exactly that network.
+func isCompany(view geo.View, chain *company.Chain, n netip.Prefix) (bool, error) {
+	answer, err := view.Lookup(n)
+	if err != nil || answer.Outcome != geo.OutcomeFound || answer.Bits != n.Bits() {
+		return false, err
+	}
+	var verdict metivav1.Resolution
+	chain.Resolve(&verdict, company.Query{
+		Network: n, Found: true, ASN: answer.ASN, Organization: answer.Organization, MatchedBits: answer.Bits,
+		DatabaseBuildMs: answer.Build.UnixMilli(),
+	})
+	return verdict.GetVerdict() == metivav1.Verdict_VERDICT_COMPANY, nil
+}
+
+// Write writes the set to a file that appears under its name when it is whole: a
+// collector that looks at it meanwhile finds the old one.
+func Write(path string, set *businessnet.Set) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("creating the folder: %w", err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("creating a temporary file: %w", err)
+	}
+	_, err = f.Write(set.Append(nil))
+	if err == nil {
+		// CreateTemp makes it readable by the owner alone; the collector may run
+		// under another user.
+		err = f.Chmod(0o644)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("writing the business networks: %w", err), os.Remove(f.Name()))
+	}
+	return nil
+}
