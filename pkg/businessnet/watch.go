@@ -21,7 +21,7 @@ type Config struct {
 
 // CheckIntervalDefault is how soon a replaced file is in use: a look costs one
 // call to the system, and a database is replaced once a day at most.
-const CheckIntervalDefault = 10 * time.Second
+const CheckIntervalDefault = 2 * time.Second
 
 // Validate reports every fault of the configuration.
 func (c Config) Validate() error {

@@ -99,6 +99,10 @@ func TestProductionRefusesToStart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	damaged := filepath.Join(t.TempDir(), "damaged.networks")
+	if err := os.WriteFile(damaged, []byte("MTVBNET1 and no more than that, but longer than a head and a checksum"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	cases := map[string]struct {
 		set   map[string]string
 		needs string // the process must use this variable
@@ -116,6 +120,11 @@ func TestProductionRefusesToStart(t *testing.T) {
 		"clickhouse no port":    {map[string]string{"METIVA_CLICKHOUSE_URL": "https://u:canary-password@db/metiva"}, "sink", "METIVA_CLICKHOUSE_URL: the clickhouse URL names no host and port"},
 		"clickhouse unverified": {map[string]string{"METIVA_CLICKHOUSE_URL": "https://u:canary-password@db:8443/metiva?skip_verify=true"}, "sink", "METIVA_CLICKHOUSE_URL: the clickhouse URL has parameters"},
 		"postgres bad option":   {map[string]string{"METIVA_POSTGRES_URL": "postgres://u:canary-password@db/m?sslmode=verify-full&sslrootcert=/none"}, "core", "METIVA_POSTGRES_URL: the Postgres URL cannot be read"},
+		"unknown precision":     {map[string]string{"METIVA_COLLECTOR_PRECISION": "address"}, "collector", "METIVA_COLLECTOR_PRECISION must be truncated or network"},
+		"precision alone":       {map[string]string{"METIVA_COLLECTOR_PRECISION": "network"}, "collector", "METIVA_COLLECTOR_COMPANY_DB is missing"},
+		"company db alone":      {map[string]string{"METIVA_COLLECTOR_COMPANY_DB": damaged}, "collector", "METIVA_COLLECTOR_PRECISION is truncated"},
+		"company db missing":    {map[string]string{"METIVA_COLLECTOR_PRECISION": "network", "METIVA_COLLECTOR_COMPANY_DB": damaged + "x"}, "collector", "METIVA_COLLECTOR_COMPANY_DB: opening the company database damaged.networksx"},
+		"company db damaged":    {map[string]string{"METIVA_COLLECTOR_PRECISION": "network", "METIVA_COLLECTOR_COMPANY_DB": damaged}, "collector", "METIVA_COLLECTOR_COMPANY_DB: reading the company database damaged.networks"},
 		"plaintext postgres":    {map[string]string{"METIVA_POSTGRES_URL": "postgres://u:canary-password@db/m"}, "core", "sslmode=verify-full"},
 	}
 	for what, c := range cases {

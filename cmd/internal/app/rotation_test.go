@@ -35,6 +35,7 @@ type pair struct {
 	t             *testing.T
 	store         *registry.Store
 	public, admin string // addresses of the collector
+	broker, keys  string // address of the broker, and the directory of the keys
 	stopCollector context.CancelFunc
 	collectorEnd  chan error
 }
@@ -54,7 +55,7 @@ func startPair(t *testing.T, settings map[string]string) *pair {
 	if err := seal.GenerateDevelopmentKeys(keys); err != nil {
 		t.Fatal(err)
 	}
-	p := &pair{t: t, public: freeAddr(t), admin: freeAddr(t), collectorEnd: make(chan error, 1)}
+	p := &pair{t: t, public: freeAddr(t), admin: freeAddr(t), broker: broker.Addrs()[0], keys: keys, collectorEnd: make(chan error, 1)}
 	shared := map[string]string{
 		"METIVA_ENV": "development", "METIVA_REGION": "nl", "METIVA_KAFKA_BROKERS": broker.Addrs()[0], "METIVA_KEYS_DIR": keys, "METIVA_LOG_LEVEL": "error",
 	}

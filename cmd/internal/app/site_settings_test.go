@@ -63,6 +63,13 @@ func TestTheOperatorSetsASiteUp(t *testing.T) {
 	}
 
 	must(with("site set", "--tcf-vendor", "755", "--cmp", "cookiebot", "--grant-days", "180", "--property", "plan", "--property", "basket", "--no-honour-dnt")...)
+	if out, err := run(with("site set", "--precision", "network")...); err == nil || !strings.Contains(err.Error(), "accepted anew") {
+		t.Errorf("a finer precision that nobody accepts: %s, %v", out, err)
+	}
+	if shown := must(with("site show")...); !strings.Contains(shown, "truncated") {
+		t.Errorf("the precision of a new site:\n%s", shown)
+	}
+	must(with("site set", "--precision", "network", "--accepted-by", "Jo de Vries")...)
 	text := file("text.txt", "Ja, neem contact op.\r\n")
 	must(with("site text add", "--version", "contact-1", "--language", "nl", "--file", text)...)
 	if out, err := run(with("site text add", "--version", "contact-1", "--language", "nl", "--file", file("other.txt", "Iets anders"))...); err == nil || !strings.Contains(err.Error(), "choose a new version") {
@@ -84,7 +91,7 @@ func TestTheOperatorSetsASiteUp(t *testing.T) {
 		}
 	}
 	shown := must(with("site show")...)
-	for _, want := range []string{"755", "cookiebot", "180 days", "plan basket", "contact-1", `"form_id": "contact"`, "https://www.example.nl/bedankt"} {
+	for _, want := range []string{"755", "cookiebot", "180 days", "network", "Jo de Vries", "plan basket", "contact-1", `"form_id": "contact"`, "https://www.example.nl/bedankt"} {
 		if !strings.Contains(shown, want) {
 			t.Errorf("site show lacks %q:\n%s", want, shown)
 		}
@@ -92,12 +99,12 @@ func TestTheOperatorSetsASiteUp(t *testing.T) {
 	if out := must(with("site rotate-key", "--overlap", "1h")...); strings.Count(out, "pk_") != 2 {
 		t.Errorf("rotation: %s", out)
 	}
-	must(with("site set", "--cmp", "none", "--no-properties")...)
+	must(with("site set", "--cmp", "none", "--no-properties", "--precision", "truncated")...)
 	must(with("site form remove", "--form", "contact")...)
 	if out := must("site", "list", "--company", company); !strings.Contains(out, site) || strings.Count(out, "pk_") != 2 {
 		t.Errorf("list: %s", out)
 	}
-	if shown = must(with("site show")...); strings.Contains(shown, "cookiebot") || strings.Contains(shown, "basket") || strings.Contains(shown, "form_id") {
+	if shown = must(with("site show")...); strings.Contains(shown, "cookiebot") || strings.Contains(shown, "basket") || strings.Contains(shown, "form_id") || !strings.Contains(shown, "truncated") {
 		t.Errorf("not taken back:\n%s", shown)
 	}
 }

@@ -250,6 +250,7 @@ func TestInvalidSettings(t *testing.T) {
 		"property mail": {CustomProperties: []string{"eMail"}},
 		"properties":    {CustomProperties: make([]string, schemas.CustomPropertyNamesMax+1)},
 		"accepted by":   {InterestAcceptedBy: ptr(" ")},
+		"precision":     {NetworkPrecision: ptr(true)},
 	} {
 		if _, err := w.store.SetSite(t.Context(), claim, site.ID, c); !errors.Is(err, registry.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
