@@ -378,7 +378,8 @@ type CollectedEvent struct {
 	Path         string    `protobuf:"bytes,15,opt,name=path,proto3" json:"path,omitempty"`
 	ReferrerHost string    `protobuf:"bytes,16,opt,name=referrer_host,json=referrerHost,proto3" json:"referrer_host,omitempty"`
 	Campaign     *Campaign `protobuf:"bytes,17,opt,name=campaign,proto3" json:"campaign,omitempty"`
-	// Truncated address, sealed (pkg/seal, field "ip").
+	// Truncated address, sealed (pkg/seal, field "ip"): /24 or /48, or a business
+	// network of /25 to /29 (SiteRecord.network_precision).
 	SealedAddress []byte `protobuf:"bytes,18,opt,name=sealed_address,json=sealedAddress,proto3" json:"sealed_address,omitempty"`
 	// User agent, sealed (pkg/seal, field "ua"); empty when there was none.
 	SealedUserAgent []byte `protobuf:"bytes,19,opt,name=sealed_user_agent,json=sealedUserAgent,proto3" json:"sealed_user_agent,omitempty"`
