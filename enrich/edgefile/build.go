@@ -2,11 +2,9 @@ package edgefile
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"net/netip"
-	"os"
-	"path/filepath"
 
 	"github.com/metiva-io/metiva/enrich/company"
 	"github.com/metiva-io/metiva/enrich/geo"
@@ -56,27 +54,12 @@ func isCompany(view geo.View, chain *company.Chain, n netip.Prefix) (bool, error
 // Write writes the set to a file that appears under its name when it is whole: a
 // collector that looks at it meanwhile finds the old one.
 func Write(path string, set *businessnet.Set) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("creating the folder: %w", err)
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	err := geo.ReplaceFile(path, func(w io.Writer) error {
+		_, err := w.Write(set.Append(nil))
+		return err
+	}, nil)
 	if err != nil {
-		return fmt.Errorf("creating a temporary file: %w", err)
-	}
-	_, err = f.Write(set.Append(nil))
-	if err == nil {
-		// CreateTemp makes it readable by the owner alone; the collector may run
-		// under another user.
-		err = f.Chmod(0o644)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("writing the business networks: %w", err), os.Remove(f.Name()))
+		return fmt.Errorf("writing the business networks: %w", err)
 	}
 	return nil
 }

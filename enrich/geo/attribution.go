@@ -25,7 +25,7 @@ func Attribution() string {
 func AttributionFile(database string) string { return database + ".LICENSE.txt" }
 
 func writeAttribution(database string, r BuildReport) error {
-	err := replaceFile(AttributionFile(database), func(w io.Writer) error {
+	err := ReplaceFile(AttributionFile(database), func(w io.Writer) error {
 		_, err := fmt.Fprintf(w, `%s
 
 Changes: converted to the MaxMind DB format; ranges split into networks; the

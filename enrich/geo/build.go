@@ -248,7 +248,7 @@ func (b *builder) write(ctx context.Context, path string) error {
 	}
 	b.progress(Progress{Phase: "writing"})
 	sum := sha256.New()
-	err := replaceFile(path, func(w io.Writer) error {
+	err := ReplaceFile(path, func(w io.Writer) error {
 		n, err := b.tree.WriteTo(io.MultiWriter(w, sum))
 		b.report.Bytes = n
 		return err

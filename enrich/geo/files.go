@@ -8,9 +8,10 @@ import (
 	"path/filepath"
 )
 
-// replaceFile writes path through a temporary file in its folder: write fills
-// it, check (optional) sees it complete, then it takes the name.
-func replaceFile(path string, write func(io.Writer) error, check func(temporary string) error) error {
+// ReplaceFile writes path through a temporary file in its folder: write fills
+// it, check (optional) sees it complete, then it takes the name. The folder is
+// created. Whoever reads path meanwhile finds the file before.
+func ReplaceFile(path string, write func(io.Writer) error, check func(temporary string) error) error {
 	folder := filepath.Dir(path)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return fmt.Errorf("creating the folder: %w", err)
@@ -71,7 +72,7 @@ func installCountry(cfg BuildConfig) (string, error) {
 		return "", fmt.Errorf("opening the country database: %w", err)
 	}
 	defer func() { _ = source.Close() }() // opened for reading
-	err = replaceFile(cfg.CountryOutFile, func(w io.Writer) error {
+	err = ReplaceFile(cfg.CountryOutFile, func(w io.Writer) error {
 		_, err := io.Copy(w, source)
 		return err
 	}, nil)

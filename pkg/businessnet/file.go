@@ -30,7 +30,7 @@ func (s *Set) Append(dst []byte) []byte {
 	begin := len(dst)
 	dst = append(dst, magic...)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(max(0, s.built.Unix())))
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(s.keys))) //nolint:gosec // at most NetworksMax
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(s.keys)))
 	for _, k := range s.keys {
 		dst = binary.BigEndian.AppendUint32(dst, uint32(k))
 	}

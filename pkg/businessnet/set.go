@@ -86,7 +86,7 @@ func newSet(keys []key, built time.Time) (*Set, error) {
 		for place < len(keys) && int(keys[place].address()>>(32-firstBits)) < upper {
 			place++
 		}
-		s.first[upper] = uint32(place) //nolint:gosec // at most NetworksMax
+		s.first[upper] = uint32(place)
 	}
 	return s, nil
 }

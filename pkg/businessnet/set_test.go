@@ -183,10 +183,10 @@ func TestParseRefuses(t *testing.T) {
 		"built far ahead": sealedFile(magic, 1<<63, 1, at|4),
 		"a /30":           sealedFile(magic, 1, 1, at|5),
 		"a /32":           sealedFile(magic, 1, 1, at|7),
-		"host bits":       sealedFile(magic, 1, 1, at+8|0),
+		"host bits":       sealedFile(magic, 1, 1, at+8),
 		"out of order":    sealedFile(magic, 1, 2, at+8|4, at|4),
 		"twice":           sealedFile(magic, 1, 2, at|4, at|4),
-		"overlap":         sealedFile(magic, 1, 2, at|0, at+8|4),
+		"overlap":         sealedFile(magic, 1, 2, at, at+8|4),
 		"overlap at end":  sealedFile(magic, 1, 2, 0xffffff80, 0xfffffff8|4),
 	} {
 		if _, err := Parse(raw); !errors.Is(err, ErrFormat) {

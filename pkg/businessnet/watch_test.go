@@ -13,8 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/metiva-io/metiva/pkg/waittest"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/metiva-io/metiva/pkg/waittest"
 )
 
 // value is a metric's, of the result if one is given.
