@@ -16,9 +16,10 @@ func (v View) IPv4Networks(ctx context.Context, bitsMin, bitsMax int, each func(
 	walked := 0
 	all := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 	for result := range v.g.asn.db.NetworksWithin(all) {
-		if walked++; walked%contextEvery == 0 && ctx.Err() != nil {
+		if walked%contextEvery == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
+		walked++
 		if err := result.Err(); err != nil {
 			return fmt.Errorf("walking the address database: %w", err)
 		}
