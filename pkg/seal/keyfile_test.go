@@ -183,7 +183,7 @@ func TestExposedKeyFiles(t *testing.T) {
 	}
 	owner := info.Sys().(*syscall.Stat_t).Uid
 	for euid, want := range map[int]bool{0: true, 12345: owner != 0} {
-		if got := exposure(info, PurposeEdgePrivate, euid) != ""; got != want {
+		if got := exposure(info, true, euid) != ""; got != want {
 			t.Errorf("file of %d read by %d: exposed is %v", owner, euid, got)
 		}
 	}
