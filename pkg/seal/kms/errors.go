@@ -43,7 +43,7 @@ func classify(err error) error {
 		return fmt.Errorf("%w: it says %d %s", kindOf(answered), answered.StatusCode, words(answered.Errors))
 	case errors.As(err, &untrusted):
 		return fmt.Errorf("%w: %w", ErrUntrusted, untrusted.Err)
-	case errors.As(err, &plaintext):
+	case errors.As(err, &plaintext), errors.Is(err, http.ErrSchemeMismatch):
 		return fmt.Errorf("%w: it does not speak TLS", ErrUntrusted)
 	case errors.As(err, &network):
 		return fmt.Errorf("%w: %w", ErrUnavailable, network.Err)

@@ -105,10 +105,15 @@ func (e keyEncryption) DecryptWithContext(ctx context.Context, sealed, _ []byte)
 // try asks the KMS until it answers or the time is over.
 func (k *KMS) try(ctx context.Context, ask func(tink.AEAD) ([]byte, error)) ([]byte, error) {
 	wait := k.cfg.RetryWait
+	var last error
 	for tries := 1; ; tries++ {
 		out, err := k.once(ctx, ask)
 		if err == nil || !errors.Is(err, ErrUnavailable) {
 			return out, err
+		}
+		// A try that the end of the time cut short says less than the one before.
+		if last == nil || ctx.Err() == nil {
+			last = err
 		}
 		k.log.Warn("the KMS does not answer, trying again", slog.String("kms", k.Host()), slog.Any("error", err))
 		timer := time.NewTimer(wait)
@@ -118,7 +123,7 @@ func (k *KMS) try(ctx context.Context, ask func(tink.AEAD) ([]byte, error)) ([]b
 			if errors.Is(ctx.Err(), context.Canceled) {
 				return nil, fmt.Errorf("%w: %w", ErrUnavailable, context.Canceled)
 			}
-			return nil, fmt.Errorf("after %d tries in %v: %w", tries, k.cfg.Timeout, err)
+			return nil, fmt.Errorf("after %d tries in %v: %w", tries, k.cfg.Timeout, last)
 		case <-timer.C:
 		}
 		wait = min(2*wait, 16*k.cfg.RetryWait)
