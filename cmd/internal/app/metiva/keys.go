@@ -94,11 +94,13 @@ func (c *keysWrap) Run(ctx context.Context, t terminal) error {
 	if len(files) == 0 {
 		return fmt.Errorf("there are no secret keys in %s", c.Dir)
 	}
+	lay := false // on the disk as it is
 	for _, f := range files {
 		m, err := seal.ReadKeyFile(f.path, f.purpose)
 		if err != nil {
 			return err
 		}
+		lay = lay || !m.Enveloped()
 		if m.Enveloped() && !c.Again {
 			t.printf("%s is an envelope already\n", filepath.Base(f.path))
 			continue
@@ -114,7 +116,9 @@ func (c *keysWrap) Run(ctx context.Context, t terminal) error {
 		}
 		t.printf("%s is in an envelope\n", filepath.Base(f.path))
 	}
-	t.printf("what a disk, a backup or a snapshot still has of the former files can be read: see docs/operations/keys.md\n")
+	if lay {
+		t.printf("what a disk, a backup or a snapshot still has of the former files can be read: see docs/operations/keys.md\n")
+	}
 	return nil
 }
 
