@@ -30,6 +30,10 @@
 // An Opener (enrich, core) holds the private keys, the current one and former
 // ones, and reads the wrapped keys from control.keys.
 //
+// A key file holds a key itself, or an envelope: the key encrypted by a KeyKeeper
+// (pkg/seal/kms), bound to its purpose, grade and id. A KeyMaterial read from one
+// gives no key until Open.
+//
 // # Destruction
 //
 // A Shredder writes tombstones for every key of a subject or a tenant. An Opener

@@ -2,15 +2,12 @@ package seal
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -37,17 +34,20 @@ const (
 	gradeDevelopment = "development"
 	gradeProduction  = "production"
 	keyFileBytesMax  = 16 << 10
+	envelopeBytesMax = 8 << 10
 )
 
 // KeyFileName is the file of a purpose inside a key directory.
 func KeyFileName(purpose string) string { return purpose + ".key" }
 
-// KeyMaterial is one key as read from its file. It prints as ***.
+// KeyMaterial is one key as read from its file: the key itself, or its envelope
+// until Open. It prints as ***.
 type KeyMaterial struct {
 	Purpose string
 	// Development marks keys a production process must refuse.
 	Development bool
 	raw         veiled[[]byte]
+	envelope    *envelope // raw is empty while this is set
 	exposed     string
 }
 
@@ -57,6 +57,15 @@ func (m KeyMaterial) bytes() []byte {
 	}
 	return nil
 }
+
+func (m KeyMaterial) grade() string {
+	if m.Development {
+		return gradeDevelopment
+	}
+	return gradeProduction
+}
+
+func isGrade(s string) bool { return s == gradeDevelopment || s == gradeProduction }
 
 // Format prints the purpose and *** for every verb.
 func (m KeyMaterial) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, m.Purpose+" "+hidden) }
@@ -70,6 +79,9 @@ func (m KeyMaterial) MarshalText() ([]byte, error) { return []byte(m.Purpose + "
 // PublicKey is the key of a "-public" purpose, or the public half of a
 // "-private" one.
 func (m KeyMaterial) PublicKey() (PublicKey, error) {
+	if m.Enveloped() {
+		return PublicKey{}, ErrEnveloped
+	}
 	switch m.Purpose {
 	case PurposeResolverPublic, PurposeEdgePublic:
 		return parsePublicKey(m.bytes())
@@ -85,12 +97,16 @@ func (m KeyMaterial) PrivateKey() (PrivateKey, error) {
 	if m.Purpose != PurposeResolverPrivate && m.Purpose != PurposeEdgePrivate {
 		return PrivateKey{}, fmt.Errorf("a %s key is not a private key", m.Purpose)
 	}
+	if m.Enveloped() {
+		return PrivateKey{}, ErrEnveloped
+	}
 	return parsePrivateKey(m.bytes())
 }
 
-// Secret is the symmetric key of PurposeConsentToken, 32 bytes; nil otherwise.
+// Secret is the symmetric key of PurposeConsentToken, 32 bytes; nil otherwise, and
+// while it is in its envelope.
 func (m KeyMaterial) Secret() []byte {
-	if m.Purpose != PurposeConsentToken {
+	if m.Purpose != PurposeConsentToken || m.Enveloped() {
 		return nil
 	}
 	return bytes.Clone(m.bytes())
@@ -116,8 +132,9 @@ func (m KeyMaterial) check() error {
 
 // ReadKeyFile reads one key. The file's first line is
 // "metiva-key v1 <purpose> <development|production>", its second the key in
-// base64. A file of another purpose is an error. Whether others can read it is
-// for the caller to ask (Exposed).
+// base64; an envelope begins with "metiva-envelope v1" and ends with a key id
+// (envelope.go) and is returned closed. A file of another purpose is an error.
+// Whether others can read it is for the caller to ask (Exposed).
 func ReadKeyFile(path, purpose string) (KeyMaterial, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -139,7 +156,7 @@ func ReadKeyFile(path, purpose string) (KeyMaterial, error) {
 	if err != nil {
 		return KeyMaterial{}, fmt.Errorf("reading the permissions of the %s key: %w", purpose, err)
 	}
-	m.exposed = exposure(info, purpose, os.Geteuid())
+	m.exposed = exposure(info, m.IsSecret() && !m.Enveloped(), os.Geteuid())
 	return m, nil
 }
 
@@ -149,9 +166,13 @@ func parseKeyFile(content []byte) (KeyMaterial, error) {
 		return KeyMaterial{}, fmt.Errorf("it is larger than %d bytes", keyFileBytesMax)
 	}
 	head, body, _ := strings.Cut(string(content), "\n")
-	rest, ok := strings.CutPrefix(strings.TrimRight(head, "\r"), keyFileMagic+" ")
+	head = strings.TrimRight(head, "\r")
+	if strings.HasPrefix(head, envelopeMagic+" ") {
+		return parseEnvelope(head, body)
+	}
+	rest, ok := strings.CutPrefix(head, keyFileMagic+" ")
 	purpose, grade, _ := strings.Cut(rest, " ")
-	if !ok || !slices.Contains(Purposes(), purpose) || grade != gradeDevelopment && grade != gradeProduction {
+	if !ok || !slices.Contains(Purposes(), purpose) || !isGrade(grade) {
 		return KeyMaterial{}, fmt.Errorf("the first line must be %q, a purpose, and development or production", keyFileMagic)
 	}
 	raw, err := base64.StdEncoding.Strict().DecodeString(strings.TrimSpace(body))
@@ -163,100 +184,4 @@ func parseKeyFile(content []byte) (KeyMaterial, error) {
 		return KeyMaterial{}, err
 	}
 	return m, nil
-}
-
-// GenerateDevelopmentKeys puts a key of every purpose into dir, marked
-// development. It keeps what is there, and several starters may call it at once.
-func GenerateDevelopmentKeys(dir string) error { return generateKeys(dir, true) }
-
-// GenerateProductionKeys is GenerateDevelopmentKeys for keys a production
-// process accepts; an operator moves each to the processes that need it.
-func GenerateProductionKeys(dir string) error { return generateKeys(dir, false) }
-
-func generateKeys(dir string, development bool) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("creating key directory: %w", err)
-	}
-	for _, pair := range [][2]string{
-		{PurposeResolverPrivate, PurposeResolverPublic},
-		{PurposeEdgePrivate, PurposeEdgePublic},
-	} {
-		if err := generatePair(dir, pair[0], pair[1], development); err != nil {
-			return err
-		}
-	}
-	_, err := ensureKey(dir, PurposeConsentToken, func() (KeyMaterial, error) {
-		raw := make([]byte, keyBytes)
-		_, _ = rand.Read(raw) // crypto/rand never returns an error
-		return KeyMaterial{Purpose: PurposeConsentToken, Development: development, raw: veilOf(raw)}, nil
-	})
-	return err
-}
-
-// generatePair makes the public file from the private one that won, so that
-// two starters agree.
-func generatePair(dir, private, public string, development bool) error {
-	priv, err := ensureKey(dir, private, func() (KeyMaterial, error) {
-		key, err := kem().GenerateKey()
-		if err != nil {
-			return KeyMaterial{}, fmt.Errorf("generating %s key: %w", private, err)
-		}
-		raw, err := key.Bytes()
-		if err != nil {
-			return KeyMaterial{}, fmt.Errorf("generating %s key: %w", private, err)
-		}
-		return KeyMaterial{Purpose: private, Development: development, raw: veilOf(raw)}, nil
-	})
-	if err != nil {
-		return err
-	}
-	want, err := priv.PublicKey()
-	if err != nil {
-		return err
-	}
-	pub, err := ensureKey(dir, public, func() (KeyMaterial, error) {
-		return KeyMaterial{Purpose: public, Development: priv.Development, raw: veilOf(want.key.Bytes())}, nil
-	})
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(pub.bytes(), want.key.Bytes()) {
-		return fmt.Errorf("the keys %s and %s in %s are not a pair", private, public, dir)
-	}
-	return nil
-}
-
-// ensureKey reads the key of a purpose, or writes what fresh returns.
-func ensureKey(dir, purpose string, fresh func() (KeyMaterial, error)) (KeyMaterial, error) {
-	path := filepath.Join(dir, KeyFileName(purpose))
-	if _, err := os.Stat(path); err == nil {
-		return ReadKeyFile(path, purpose)
-	}
-	m, err := fresh()
-	if err != nil {
-		return KeyMaterial{}, err
-	}
-	if err := createKeyFile(path, m); err != nil && !errors.Is(err, fs.ErrExist) {
-		return KeyMaterial{}, fmt.Errorf("writing %s key: %w", purpose, err)
-	}
-	return ReadKeyFile(path, purpose)
-}
-
-// createKeyFile writes the whole file beside its place and links it there: it
-// appears complete or not at all, and never replaces a key.
-func createKeyFile(path string, m KeyMaterial) error {
-	file, err := os.CreateTemp(filepath.Dir(path), ".key-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(file.Name()) }()
-	grade := gradeProduction
-	if m.Development {
-		grade = gradeDevelopment
-	}
-	_, err = fmt.Fprintf(file, "%s %s %s\n%s\n", keyFileMagic, m.Purpose, grade, base64.StdEncoding.EncodeToString(m.bytes()))
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	return os.Link(file.Name(), path)
 }

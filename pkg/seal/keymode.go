@@ -10,6 +10,11 @@ import (
 	"syscall"
 )
 
+// SecretPurposes lists the purposes whose keys may be in an envelope.
+func SecretPurposes() []string {
+	return slices.DeleteFunc(Purposes(), func(p string) bool { return !isSecret(p) })
+}
+
 // FormerKeyFiles lists the files of former keys of a purpose in a key directory,
 // "<purpose>.<any name>.key", sorted; none is not an error.
 func FormerKeyFiles(dir, purpose string) ([]string, error) {
@@ -34,13 +39,13 @@ func isSecret(purpose string) bool {
 }
 
 // exposure says in what way a file's permissions leave its key to others: a
-// secret key that others can read, or any key that others can replace. Empty
-// means that they do not.
+// secret that others can read, or any key that others can replace. Empty means
+// that they do not. An envelope is no secret: it says nothing without the KMS.
 //
 // The group may read a file that belongs to root where the process is not root:
 // orchestrators hand out secrets like that, and PostgreSQL has the same rule for
 // its key.
-func exposure(info fs.FileInfo, purpose string, euid int) string {
+func exposure(info fs.FileInfo, secret bool, euid int) string {
 	mode := info.Mode().Perm()
 	if mode&0o022 != 0 {
 		return fmt.Sprintf("it can be changed by users other than its owner (mode %04o)", mode)
@@ -49,7 +54,7 @@ func exposure(info fs.FileInfo, purpose string, euid int) string {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid == 0 && euid != 0 {
 		forbidden = 0o004
 	}
-	if isSecret(purpose) && mode&forbidden != 0 {
+	if secret && mode&forbidden != 0 {
 		return fmt.Sprintf("it can be read by users other than its owner (mode %04o)", mode)
 	}
 	return ""

@@ -234,7 +234,7 @@ func TestFormerResolverKeys(t *testing.T) {
 			}
 			out, err := check(t, processes()["enrich"], env, "--check")
 			if c.want == "" {
-				keys, keysErr := app.CheckResolvers(&config.Keys{Dir: env["METIVA_KEYS_DIR"]}, &config.Process{Env: config.Production})
+				keys, keysErr := app.CheckResolvers(&config.Keys{Dir: env["METIVA_KEYS_DIR"]}, &config.Process{Env: config.Production}, &config.KMS{})
 				if errors.Is(err, app.ErrConfiguration) || keysErr != nil || len(keys) != 2 {
 					t.Errorf("%d keys, %v: %s", len(keys), keysErr, out)
 				}
@@ -263,7 +263,7 @@ func TestDevelopmentWarnsOfExposedKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	process := &config.Process{Env: config.Development}
-	keys, err := app.CheckResolvers(&config.Keys{Dir: dir}, process)
+	keys, err := app.CheckResolvers(&config.Keys{Dir: dir}, process, &config.KMS{})
 	if err != nil {
 		t.Fatal(err)
 	}

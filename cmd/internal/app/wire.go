@@ -17,9 +17,17 @@ import (
 )
 
 // CheckKey reads a key file and says what is wrong with it: missing, not
-// readable, of another purpose, or, in production, a development key or one that
-// other users of the machine can read.
+// readable, of another purpose, in an envelope, or, in production, a development
+// key or one that other users of the machine can read.
 func CheckKey(keys *config.Keys, process *config.Process, purpose string) (seal.KeyMaterial, error) {
+	m, err := readKey(keys, process, purpose)
+	if err == nil && m.Enveloped() {
+		return seal.KeyMaterial{}, fmt.Errorf("%s in METIVA_KEYS_DIR is an envelope, and this process asks no KMS: put the key itself into a file system in memory with metiva keys open", seal.KeyFileName(purpose))
+	}
+	return m, err
+}
+
+func readKey(keys *config.Keys, process *config.Process, purpose string) (seal.KeyMaterial, error) {
 	if keys.Dir == "" {
 		return seal.KeyMaterial{}, fmt.Errorf("METIVA_KEYS_DIR is missing: set the directory with %s", seal.KeyFileName(purpose))
 	}
@@ -41,6 +49,19 @@ func checkKeyFile(process *config.Process, path, purpose string) (seal.KeyMateri
 	return m, nil
 }
 
+// checkForm says whether a secret key's file has the form the configuration asks
+// for. With a KMS, production takes no key that lies on a disk as it is: a file
+// that was restored or forgotten would undo what the KMS is there for.
+func checkForm(m seal.KeyMaterial, name string, process *config.Process, kms *config.KMS) error {
+	switch {
+	case m.Enveloped() && !kms.IsSet():
+		return fmt.Errorf("%s in METIVA_KEYS_DIR is an envelope: set %s and %s to what opens it", name, config.KMSURI, config.KMSTokenFile)
+	case !m.Enveloped() && kms.IsSet() && process.InProduction():
+		return fmt.Errorf("%s in METIVA_KEYS_DIR holds the key itself although %s is set: run metiva keys wrap on the directory", name, config.KMSURI)
+	}
+	return nil
+}
+
 // CheckKeys reports every fault of the given key files.
 func CheckKeys(keys *config.Keys, process *config.Process, purposes ...string) error {
 	var faults []error
@@ -52,16 +73,20 @@ func CheckKeys(keys *config.Keys, process *config.Process, purposes ...string) e
 }
 
 // CheckResolvers reads the resolver's private key and its former ones, which lie
-// beside it as resolver-private.<name>.key, the current one first.
-func CheckResolvers(keys *config.Keys, process *config.Process) ([]seal.KeyMaterial, error) {
-	current, err := CheckKey(keys, process, seal.PurposeResolverPrivate)
+// beside it as resolver-private.<name>.key, the current one first. With a KMS they
+// are envelopes, which keeper.Open opens.
+func CheckResolvers(keys *config.Keys, process *config.Process, kms *config.KMS) ([]seal.KeyMaterial, error) {
+	current, err := readKey(keys, process, seal.PurposeResolverPrivate)
 	if err != nil {
 		return nil, err
 	}
 	paths, err := seal.FormerKeyFiles(keys.Dir, seal.PurposeResolverPrivate)
-	out, faults := []seal.KeyMaterial{current}, []error{err}
+	out, faults := []seal.KeyMaterial{current}, []error{err, checkForm(current, seal.KeyFileName(seal.PurposeResolverPrivate), process, kms)}
 	for _, path := range paths {
 		m, err := checkKeyFile(process, path, seal.PurposeResolverPrivate)
+		if err == nil {
+			err = checkForm(m, filepath.Base(path), process, kms)
+		}
 		out, faults = append(out, m), append(faults, err)
 	}
 	if err := errors.Join(faults...); err != nil {
@@ -70,7 +95,7 @@ func CheckResolvers(keys *config.Keys, process *config.Process) ([]seal.KeyMater
 	return out, nil
 }
 
-// NewOpener makes the opener of what CheckResolvers read.
+// NewOpener makes the opener of what CheckResolvers read, with envelopes opened.
 func NewOpener(resolvers []seal.KeyMaterial) (*seal.Opener, error) {
 	var private []seal.PrivateKey
 	for _, m := range resolvers {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/metiva-io/metiva/cmd/internal/app"
+	"github.com/metiva-io/metiva/cmd/internal/app/keeper"
 	"github.com/metiva-io/metiva/cmd/internal/config"
 	stage "github.com/metiva-io/metiva/enrich"
 	"github.com/metiva-io/metiva/enrich/company"
@@ -22,6 +23,7 @@ type Config struct {
 	Process config.Process
 	Kafka   config.Kafka
 	Keys    config.Keys
+	KMS     config.KMS
 	GeoDir  string
 	Enrich  stage.Config
 }
@@ -31,6 +33,7 @@ func (c *Config) Bind(s *config.Set) {
 	c.Process.Bind(s)
 	c.Kafka.Bind(s)
 	c.Keys.Bind(s)
+	c.KMS.Bind(s)
 	s.String(&c.GeoDir, config.Option{Flag: "geo-dir", Env: "METIVA_GEO_DIR", Help: "Directory with asn.mmdb and, for countries, country.mmdb (metiva geo build makes both)."})
 	s.Int(&c.Enrich.BatchRecordsMax, config.Option{Flag: "batch-records-max", Env: "METIVA_ENRICH_BATCH_RECORDS_MAX", Default: "1000", Help: "Records of one batch."})
 	s.Duration(&c.Enrich.BatchWaitMax, config.Option{Flag: "batch-wait-max", Env: "METIVA_ENRICH_BATCH_WAIT_MAX", Default: "20ms", Help: "How long a batch waits for more records after its first."})
@@ -52,8 +55,8 @@ func fileExists(path string) bool {
 
 // Validate joins every fault.
 func (c *Config) Validate() error {
-	_, keyFault := app.CheckResolvers(&c.Keys, &c.Process)
-	faults := []error{c.Process.Validate(), c.Kafka.Validate(&c.Process), keyFault, c.Enrich.Validate()}
+	_, keyFault := app.CheckResolvers(&c.Keys, &c.Process, &c.KMS)
+	faults := []error{c.Process.Validate(), c.Kafka.Validate(&c.Process), keyFault, keeper.Validate(&c.KMS), c.Enrich.Validate()}
 	switch {
 	case c.GeoDir == "":
 		faults = append(faults, errors.New("METIVA_GEO_DIR is missing: set the directory with "+geo.FileASN))
@@ -71,8 +74,12 @@ func Run(ctx context.Context, sys app.System) error {
 	if err := app.Configure(sys, set, &cfg.Process, cfg.Validate); err != nil {
 		return err
 	}
-	resolvers, err := app.CheckResolvers(&cfg.Keys, &cfg.Process)
+	w := app.Watch(sys, &cfg.Process, "enrich", "kafka", "control_tables")
+	resolvers, err := app.CheckResolvers(&cfg.Keys, &cfg.Process, &cfg.KMS)
 	if err != nil {
+		return err
+	}
+	if resolvers, err = keeper.Open(ctx, &cfg.KMS, w.Log, resolvers); err != nil {
 		return err
 	}
 	opener, err := app.NewOpener(resolvers)
@@ -88,7 +95,6 @@ func Run(ctx context.Context, sys app.System) error {
 		return err
 	}
 	defer func() { _ = databases.Close() }()
-	w := app.Watch(sys, &cfg.Process, "enrich", "kafka", "control_tables")
 	w.WarnOfExposed(resolvers...)
 	client, err := kafka.NewClient(cfg.Kafka.Client("enrich"), w.Log, w.Registry)
 	if err != nil {

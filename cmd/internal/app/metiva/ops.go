@@ -13,7 +13,6 @@ import (
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/pkg/obs"
 	"github.com/metiva-io/metiva/pkg/postgres"
-	"github.com/metiva-io/metiva/pkg/seal"
 	clickhouseschema "github.com/metiva-io/metiva/schemas/clickhouse"
 )
 
@@ -132,22 +131,5 @@ func (c *migrateStatus) Run(ctx context.Context, t terminal) error {
 	if pending > 0 {
 		return fmt.Errorf("%d migrations are pending: run metiva migrate up", pending)
 	}
-	return nil
-}
-
-type keysCommand struct {
-	Create keysCreate `cmd:"" help:"Make a set of production keys; existing files are kept."`
-}
-
-type keysCreate struct {
-	Dir string `required:"" help:"Directory for the key files; created when missing."`
-}
-
-// Run makes the keys.
-func (c *keysCreate) Run(t terminal) error {
-	if err := seal.GenerateProductionKeys(c.Dir); err != nil {
-		return err
-	}
-	t.printf("keys are in %s; docs/operations/keys.md says which process gets which\n", c.Dir)
 	return nil
 }
