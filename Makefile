@@ -48,6 +48,12 @@ kafka-conformance: ## Run the Kafka conformance suite against real Apache Kafka
 bench-collector: engines build ## Compare the collector with a bare handler, in one run
 	@$(BIN)/metiva bench collector
 
+.PHONY: bench-collector-profile
+bench-collector-profile: engines build ## Take the profile the compiler builds the collector by anew (on a quiet machine)
+	$(GO) build -trimpath -pgo=off -o $(BIN)/ ./cmd/collector
+	@$(BIN)/metiva bench collector --rounds 1 --profile-dir $(BIN)/profiles
+	cp $(BIN)/profiles/collector-cpu.pprof cmd/collector/default.pgo
+
 .PHONY: bench-outage
 bench-outage: engines build ## Take Kafka away and restart collectors under load; fail when anything is lost
 	@$(BIN)/metiva bench outage

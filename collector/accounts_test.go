@@ -75,7 +75,7 @@ func TestWaitsAreRoundedUp(t *testing.T) {
 		0: "1", time.Millisecond: "1", time.Second: "1", time.Second + 1: "2", 29*time.Second + 500*time.Millisecond: "30", time.Minute: "60",
 	} {
 		var ctx fasthttp.RequestCtx
-		setRetryAfter(&ctx, wait)
+		setRetryAfter(&ctx.Response, wait)
 		if got := string(ctx.Response.Header.Peek("Retry-After")); got != want {
 			t.Errorf("%s is told as %q", wait, got)
 		}

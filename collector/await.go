@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
@@ -61,6 +63,132 @@ func (r *request) awaitAcks() (all bool) {
 			}
 		}
 		if !done || res.ack.Err() != nil {
+			res.reason, all = metivav1.Reason_REASON_UNACKNOWLEDGED, false
+		}
+		res.ack = nil
+	}
+	return all
+}
+
+// teller is an Ack that tells those who wait. It may do so from any goroutine, and
+// keeps none waiting.
+type teller interface {
+	// tell lets finishAll be called with w, once; false when the ack is done.
+	tell(w *waiter) bool
+}
+
+// waiter is one of those that wait for an Ack; they make a list.
+type waiter struct {
+	next *waiter
+	r    *request
+}
+
+// hold leaves the request to whoever learns that its records are durable: true,
+// and r is not the caller's any more. It returns false when there is nothing to
+// wait for, or no way but to wait here.
+func (r *request) hold(status int) bool {
+	if r.conn == nil || len(r.results) > heldResultsMax {
+		return false
+	}
+	waits := false
+	for i := range r.results {
+		if ack := r.results[i].ack; ack != nil {
+			if _, ok := ack.(teller); !ok {
+				return false
+			}
+			waits = true
+		}
+	}
+	if !waits {
+		return false
+	}
+	r.status = status
+	conn := r.conn
+	conn.hold(r)
+	r.left.Store(1) // for this function
+	for i := range r.results {
+		res := &r.results[i]
+		if res.ack == nil {
+			continue
+		}
+		res.waiter = waiter{r: r}
+		r.left.Add(1)
+		if !res.ack.(teller).tell(&res.waiter) {
+			r.left.Add(-1)
+		}
+	}
+	if r.left.Add(-1) > 0 {
+		return true
+	}
+	if !conn.held.claim(r) { // it has waited for too long already
+		return true
+	}
+	conn.letGo()
+	return false
+}
+
+// heldResultsMax: a longer answer may come in more than one piece.
+const heldResultsMax = 16
+
+// finishAll tells those on a list that the record they wait for is durable, or
+// failed.
+func finishAll(first *waiter) {
+	var now time.Time
+	for w := first; w != nil; {
+		next, r := w.next, w.r // w is its request's, which may end here
+		if r.left.Add(-1) == 0 && r.conn.held.claim(r) {
+			if now.IsZero() {
+				now = r.c.now()
+			}
+			r.finish(now, true)
+		}
+		w = next
+	}
+}
+
+// finish settles a request that was left waiting: counts it, and sends its answer.
+// With done it is of no use to anybody afterwards, and is used again.
+func (r *request) finish(now time.Time, done bool) {
+	c, conn := r.c, r.conn
+	var retell func(*fasthttp.Response)
+	if !r.collect() {
+		retell = r.retell()
+	}
+	r.leaveFlight()
+	r.settle()
+	c.metrics.requestSeconds.Observe(now.Sub(r.received).Seconds())
+	c.metrics.request(routeEvents, r.status)
+	if done {
+		r.end()
+		c.requests.Put(r)
+	}
+	conn.settle(retell)
+}
+
+// retell is what is answered in place of "accepted".
+func (r *request) retell() func(*fasthttp.Response) {
+	var told fasthttp.Response
+	r.c.answerResults(&told, r, false)
+	r.status = told.StatusCode()
+	return func(res *fasthttp.Response) {
+		res.SetStatusCode(told.StatusCode())
+		res.SetBodyRaw(told.Body())
+		for name, value := range told.Header.All() {
+			res.Header.SetBytesKV(name, value)
+		}
+	}
+}
+
+// collect takes the outcomes of the records: those that are not durable are to be
+// sent again. It reports whether all are.
+func (r *request) collect() (all bool) {
+	all = true
+	for i := range r.results {
+		res := &r.results[i]
+		if res.ack == nil {
+			continue
+		}
+		if !isDone(res.ack) || res.ack.Err() != nil {
 			res.reason, all = metivav1.Reason_REASON_UNACKNOWLEDGED, false
 		}
 		res.ack = nil

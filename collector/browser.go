@@ -39,8 +39,19 @@ func familyOf(userAgent []byte) browserFamily {
 	if len(userAgent) == 0 {
 		return familyNone
 	}
+	// Nearly all marks stand behind the last comment, where there is little to look
+	// through; Edg must be looked for first, and stands behind the others.
+	if end := bytes.LastIndexByte(userAgent, ')'); end >= 0 {
+		if family := markedFamily(userAgent[end:]); family != familyOther {
+			return family
+		}
+	}
+	return markedFamily(userAgent)
+}
+
+func markedFamily(text []byte) browserFamily {
 	for i := range familyMarks {
-		if bytes.Contains(userAgent, []byte(familyMarks[i].mark)) {
+		if bytes.Contains(text, []byte(familyMarks[i].mark)) {
 			return familyMarks[i].family
 		}
 	}

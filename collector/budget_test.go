@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"net/netip"
 	"strconv"
@@ -111,7 +112,19 @@ func (d discarded) ProduceSync(context.Context, string, int, []byte, []byte) err
 // reading and writing.
 func wholeRequest(t testing.TB) func() {
 	t.Helper()
-	e := newEdge(t, discarded{&memoryAck{done: closedChan()}}, noLimits)
+	e, ctx := parsedRequest(t, discarded{&memoryAck{done: closedChan()}})
+	return func() {
+		ctx.Response.Reset()
+		if e.handle(ctx); ctx.Response.StatusCode() != fasthttp.StatusOK || !bytes.Contains(ctx.Response.Body(), []byte(`"accepted"`)) {
+			t.Fatalf("answered %s", ctx.Response.Body())
+		}
+	}
+}
+
+// parsedRequest is a collector, and a request as fasthttp has read it.
+func parsedRequest(t testing.TB, producer Producer) (*edge, *fasthttp.RequestCtx) {
+	t.Helper()
+	e := newEdge(t, producer, noLimits)
 	e.applySite(siteRecord())
 	e.applySalt(testCompany, "2026-11-22")
 	e.CaughtUp()
@@ -131,12 +144,7 @@ func wholeRequest(t testing.TB) func() {
 	if err := ctx.Request.Read(bufio.NewReader(strings.NewReader(raw.String() + "\r\n" + string(body)))); err != nil {
 		t.Fatal(err)
 	}
-	return func() {
-		ctx.Response.Reset()
-		if e.handle(ctx); ctx.Response.StatusCode() != fasthttp.StatusOK || !bytes.Contains(ctx.Response.Body(), []byte(`"accepted"`)) {
-			t.Fatalf("answered %s", ctx.Response.Body())
-		}
-	}
+	return e, ctx
 }
 
 func TestARequestDoesNotAllocate(t *testing.T) {
@@ -155,5 +163,50 @@ func BenchmarkRequest(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		run()
+	}
+}
+
+// toldLater is a Producer whose one ack keeps who waits for it.
+type toldLater struct{ waiting *waiter }
+
+func (l *toldLater) tell(w *waiter) bool                              { l.waiting = w; return true }
+func (l *toldLater) Done() <-chan struct{}                            { return alwaysDone }
+func (l *toldLater) Err() error                                       { return nil }
+func (l *toldLater) Produce(string, int, []byte, []byte) (Ack, error) { return l, nil }
+
+func (l *toldLater) ProduceSync(context.Context, string, int, []byte, []byte) error { return nil }
+
+// alwaysDone is never changed.
+var alwaysDone = closedChan()
+
+// TestAHeldAnswerDoesNotAllocate: from the request to the answer in the socket.
+func TestAHeldAnswerDoesNotAllocate(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes pools allocate")
+	}
+	producer := &toldLater{}
+	e, ctx := parsedRequest(t, producer)
+	c, far := pair(t, timeouts{})
+	answer := []byte("HTTP/1.1 204 No Content\r\n\r\n")
+	received := make([]byte, len(answer))
+	ctx.Init2(c, nil, false)
+	run := func() {
+		ctx.Response.Reset()
+		e.handle(ctx)
+		if producer.waiting == nil || !c.holding {
+			t.Fatal("the answer is not held")
+		}
+		if _, err := c.Write(answer); err != nil {
+			t.Fatal(err)
+		}
+		finishAll(producer.waiting)
+		producer.waiting = nil
+		if _, err := io.ReadFull(far, received); err != nil || !bytes.Equal(received, answer) {
+			t.Fatalf("%q, %v", received, err)
+		}
+	}
+	run()
+	if allocs := testing.AllocsPerRun(500, run); allocs != 0 {
+		t.Errorf("%v allocations per request", allocs)
 	}
 }

@@ -20,10 +20,10 @@ func (p *capture) answer(ctx *fasthttp.RequestCtx, status int, reason metivav1.R
 	switch {
 	case reason == metivav1.Reason_REASON_RATE_LIMITED:
 		status = fasthttp.StatusTooManyRequests
-		setRetryAfter(ctx, p.r.retryAfter)
+		setRetryAfter(&ctx.Response, p.r.retryAfter)
 	case out == outcomeRetry:
 		status = fasthttp.StatusServiceUnavailable
-		setRetryAfter(ctx, p.r.c.cfg.RetryAfter)
+		setRetryAfter(&ctx.Response, p.r.c.cfg.RetryAfter)
 	case reason == metivav1.Reason_REASON_UNSUPPORTED_TYPE:
 		ctx.Response.Header.Set("Accept-Encoding", acceptedEncodings)
 	}
@@ -33,7 +33,7 @@ func (p *capture) answer(ctx *fasthttp.RequestCtx, status int, reason metivav1.R
 		return
 	}
 	ctx.SetStatusCode(status)
-	setJSON(ctx)
+	setJSON(&ctx.Response)
 	switch {
 	case reason == metivav1.Reason_REASON_UNSUPPORTED_TYPE:
 		ctx.SetBodyString(`{"error":"` + captureTypes + `","outcome":"dropped","reason":"` + schemas.Label(reason) + `"}`)

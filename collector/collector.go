@@ -223,6 +223,7 @@ func (c *Collector) run(ctx context.Context, ln *listener) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { c.watchKafka(background) })
 	wg.Go(func() { c.housekeep(background) })
+	wg.Go(func() { ln.keepTime(background.Done()) })
 	c.deps.Readiness.Set(ReadyListener, nil)
 
 	var begun time.Time // of the stop

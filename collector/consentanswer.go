@@ -96,7 +96,7 @@ func (c *Collector) answerChoice(ctx *fasthttp.RequestCtx, a consentAnswer) {
 		case a.refused == metivav1.Reason_REASON_UNSUPPORTED_TYPE:
 			ctx.Response.Header.Set("Accept-Encoding", acceptedEncodings)
 		case a.retryAfter > 0:
-			setRetryAfter(ctx, a.retryAfter)
+			setRetryAfter(&ctx.Response, a.retryAfter)
 		}
 		refuseRequest(ctx, a.status, a.refused)
 		return
@@ -107,7 +107,7 @@ func (c *Collector) answerChoice(ctx *fasthttp.RequestCtx, a consentAnswer) {
 	}
 	c.choices.WithLabelValues(string(a.outcome), reason).Inc()
 	ctx.SetStatusCode(a.status)
-	setJSON(ctx)
+	setJSON(&ctx.Response)
 	ctx.SetBody(a.appendJSON(nil))
 }
 

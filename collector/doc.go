@@ -65,6 +65,10 @@
 // What may arrive twice that way says so (CollectedEvent.replayed). With Kafka away
 // and the spool full an event is answered "retry" with the reason overloaded.
 //
+// A request that waits for Kafka has left its handler: its connection holds the
+// answer, and sends it, or another one, when the records are durable, have failed, or
+// AckTimeout is over (ADR 0023).
+//
 // A stop finishes requests that have arrived, gives those being sent DrainGrace,
 // and publishes the counts, all within DrainTimeout. The counts of the last
 // second before a kill are not published; a clean stop publishes all.

@@ -49,10 +49,35 @@ type group struct {
 	durable bool
 }
 
-// groupAck is what requests wait for.
+// groupAck is what requests wait for, by its channel or as waiters.
 type groupAck struct {
-	done chan struct{}
-	err  error
+	done    chan struct{}
+	err     error
+	waiters atomic.Pointer[waiter] // the last to come first; &told at the end
+	told    waiter                 // marks that nobody is told any more
+}
+
+// tell enters a waiter.
+func (a *groupAck) tell(w *waiter) bool {
+	for {
+		first := a.waiters.Load()
+		if first == &a.told {
+			return false
+		}
+		w.next = first
+		if a.waiters.CompareAndSwap(first, w) {
+			return true
+		}
+	}
+}
+
+// end says that the group is durable, or what it failed of.
+func (a *groupAck) end(err error) {
+	a.err = err
+	close(a.done)
+	if first := a.waiters.Swap(&a.told); first != nil {
+		go finishAll(first)
+	}
 }
 
 func (a *groupAck) Done() <-chan struct{} { return a.done }
@@ -295,8 +320,7 @@ func (l *durableLane) fsynced() {
 // tell ends the wait for a group, and gives its bytes back. Under mu.
 func (l *durableLane) tell(g *group, err error) {
 	g.durable = true
-	g.ack.err = err
-	close(g.ack.done)
+	g.ack.end(err)
 	g.batch.Reset(groupBytesMax)
 	l.d.undurable.Add(-1)
 }

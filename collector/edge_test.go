@@ -146,7 +146,7 @@ func newEdgeWith(t testing.TB, producer Producer, keys map[string]seal.KeyMateri
 		ready: &readiness{states: map[string]error{}}, reg: prometheus.NewRegistry(), keys: keys, ended: make(chan error, 1),
 	}
 	if producer == nil {
-		e.log = &memoryLog{}
+		e.log = &memoryLog{over: t.Context().Done()}
 		producer = e.log
 	}
 	resolver, err := e.keys[seal.PurposeResolverPrivate].PrivateKey()

@@ -10,8 +10,9 @@ import (
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
-// serveEvents is POST /v1/events.
-func (c *Collector) serveEvents(ctx *fasthttp.RequestCtx, r *request) {
+// serveEvents is POST /v1/events. When it returns true the answer is held until the
+// records are durable, and r is no longer the caller's.
+func (c *Collector) serveEvents(ctx *fasthttp.RequestCtx, r *request) (held bool) {
 	c.allowOrigin(ctx, r)
 	if status, reason := r.read(ctx); reason != metivav1.Reason_REASON_UNSPECIFIED {
 		status, reason = r.limitRefusal(ctx, status, reason)
@@ -22,29 +23,33 @@ func (c *Collector) serveEvents(ctx *fasthttp.RequestCtx, r *request) {
 		case metivav1.Reason_REASON_UNSUPPORTED_TYPE:
 			ctx.Response.Header.Set("Accept-Encoding", acceptedEncodings)
 		case metivav1.Reason_REASON_NOT_READY:
-			setRetryAfter(ctx, c.cfg.RetryAfter)
+			setRetryAfter(&ctx.Response, c.cfg.RetryAfter)
 		case metivav1.Reason_REASON_RATE_LIMITED:
-			setRetryAfter(ctx, r.retryAfter)
+			setRetryAfter(&ctx.Response, r.retryAfter)
 		default:
 		}
 		refuseRequest(ctx, status, reason)
-		return
+		return false
 	}
 	r.readVisitor(ctx)
 	whole := r.decide(r.batch.Consent)
-	defer r.leaveFlight()
 	r.handleAll(whole)
 	// Written while the memory for it is in the processor's cache, as it is when
 	// every record becomes durable: after the wait it is not any more.
-	c.answerResults(ctx, r)
+	c.answerResults(&ctx.Response, r, wantsNoResults(ctx))
 	r.leaveWork()
+	if r.hold(ctx.Response.StatusCode()) {
+		return true
+	}
 	if !r.awaitAcks() {
 		ctx.SetStatusCode(fasthttp.StatusOK)
 		ctx.Response.ResetBody()
-		c.answerResults(ctx, r)
+		c.answerResults(&ctx.Response, r, false)
 	}
+	r.leaveFlight()
 	r.settle()
 	c.metrics.requestSeconds.Observe(c.now().Sub(r.received).Seconds())
+	return false
 }
 
 // read parses the body and finds the site. A reason refuses the whole request.

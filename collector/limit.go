@@ -45,7 +45,7 @@ func newLimits(cfg Config, m *metrics) *limits {
 	return &limits{
 		networks:  newBuckets(cfg.NetworkEventsPerSecond, cfg.LimitedNetworksMax),
 		sites:     newBuckets(cfg.SiteEventsPerSecond, cfg.LimitedSitesMax),
-		tenants:   &quotas{perMinute: cfg.TenantEventsPerMinute, used: map[string]quota{}},
+		tenants:   &quotas{perMinute: cfg.TenantEventsPerMinute, used: map[string]*quota{}},
 		siteSeed:  maphash.MakeSeed(),
 		byNetwork: m.limited.WithLabelValues("network"), bySite: m.limited.WithLabelValues("site"), byTenant: m.limited.WithLabelValues("tenant"),
 	}
@@ -223,7 +223,7 @@ type quotas struct {
 	perMinute int
 
 	mu   sync.Mutex
-	used map[string]quota // tenants of registered sites only
+	used map[string]*quota // tenants of registered sites only
 }
 
 type quota struct {
@@ -237,14 +237,17 @@ func (q *quotas) take(companyID string, now time.Time, n int) (taken int, wait t
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	used := q.used[companyID]
+	if used == nil {
+		used = &quota{}
+		q.used[companyID] = used
+	}
 	if used.minute != minute {
-		used = quota{minute: minute}
+		*used = quota{minute: minute}
 	}
 	taken = min(n, q.perMinute-used.events)
 	if used.events += taken; taken < n {
 		wait = time.Unix((minute+1)*60, 0).Sub(now)
 	}
-	q.used[companyID] = used
 	return taken, wait
 }
 

@@ -91,7 +91,7 @@ func TestBucketsAreBounded(t *testing.T) {
 
 func TestQuotasStartAnewEveryMinute(t *testing.T) {
 	t.Parallel()
-	q := &quotas{perMinute: 10, used: map[string]quota{}}
+	q := &quotas{perMinute: 10, used: map[string]*quota{}}
 	at := time.Unix(1_800_000_000-1_800_000_000%60, 0).Add(20 * time.Second)
 	if taken, wait := q.take("a", at, 7); taken != 7 || wait != 0 {
 		t.Errorf("%d %v", taken, wait)
@@ -113,7 +113,7 @@ func TestQuotasStartAnewEveryMinute(t *testing.T) {
 
 func TestQuotasUnderConcurrency(t *testing.T) {
 	t.Parallel()
-	q, b := &quotas{perMinute: 1000, used: map[string]quota{}}, newBuckets(100, 8)
+	q, b := &quotas{perMinute: 1000, used: map[string]*quota{}}, newBuckets(100, 8)
 	at := time.Unix(1_800_000_000, 0)
 	var wg sync.WaitGroup
 	var fromQuota, fromBucket atomic.Int64

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"context"
 	"errors"
 	"hash/maphash"
 	"io"
@@ -19,7 +20,10 @@ import (
 // serving. It refuses connections over their limits.
 type listener struct {
 	net.Listener
-	limits connectionLimits
+	limits   connectionLimits
+	timeouts timeouts
+	// clock is the time of the last sweep, in Unix nanoseconds.
+	clock atomic.Int64
 	// readBy is when reading ends, in Unix nanoseconds; 0 while serving.
 	readBy atomic.Int64
 	// closing is set while what the kernel has accepted already is taken in.
@@ -57,13 +61,16 @@ const (
 const acceptPause = 50 * time.Millisecond
 
 func (c *Collector) newListener(ln net.Listener) *listener {
-	return &listener{
+	l := &listener{
+		timeouts: timeouts{read: c.cfg.ReadTimeout, idle: c.cfg.IdleTimeout, write: c.cfg.WriteTimeout, ack: c.cfg.AckTimeout},
 		Listener: ln, open: map[*conn]struct{}{}, byAddress: map[uint64]int{}, another: true, ended: make(chan struct{}),
 		limits: connectionLimits{
 			all: c.cfg.ConnectionsMax, perAddress: c.cfg.ConnectionsPerAddressMax, trusted: c.cfg.TrustedNetworks,
 			seed: maphash.MakeSeed(), refused: c.metrics.refusedConnection, opened: c.metrics.connections,
 		},
 	}
+	l.clock.Store(time.Now().UnixNano())
+	return l
 }
 
 // Accept waits for the next connection within the limits.
@@ -120,7 +127,7 @@ func (l *listener) rest() {
 // take enters a connection, or refuses it with a reset: no answer could be read
 // by a page, and a flood must not leave connections waiting for their end.
 func (l *listener) take(inner net.Conn) *conn {
-	c := &conn{Conn: inner, listener: l, accepted: time.Now(), peer: peerAddr(inner.RemoteAddr())}
+	c := l.newConn(inner)
 	c.key, c.limited = l.limits.keyOf(c.peer)
 	reason := ""
 	l.mu.Lock()
@@ -248,33 +255,26 @@ func (l *listener) closeAll() {
 	}
 	l.mu.Unlock()
 	for _, c := range open {
-		_ = c.Close() // nobody is left to tell
+		_ = c.abort() // nobody is left to tell
 	}
 }
 
-// conn is one connection of a listener.
-type conn struct {
-	// What each request uses comes first, and so shares cache lines.
-	net.Conn
-	listener         *listener
-	peer             netip.Addr
-	reading, writing deadline
-	spoke            atomic.Bool // has sent a byte
-
-	limited  bool       // its address has a limit
-	stopping sync.Mutex // no later deadline replaces that of a stop
-	accepted time.Time
-	key      uint64 // of its address
-}
-
-func (c *conn) Close() error {
-	c.listener.leave(c)
-	return c.Conn.Close()
-}
-
-// isSilent reports whether a connection never sent a byte: browsers open some in
-// advance, and no event was lost with one.
-func isSilent(nc net.Conn) bool {
-	c, ok := nc.(*conn)
-	return ok && !c.spoke.Load()
+// awaitEmpty waits until every connection has ended, those included whose answer
+// the server has handed over and that hold it.
+func (l *listener) awaitEmpty(ctx context.Context) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		l.mu.Lock()
+		open := len(l.open)
+		l.mu.Unlock()
+		if open == 0 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }

@@ -33,15 +33,31 @@ type memoryLog struct {
 	ackErr  error                          // of the acknowledgement
 	onEvent func(*metivav1.CollectedEvent) // called within Produce
 	arrived chan struct{}                  // one token per event
+	over    <-chan struct{}                // closed when the test is
 }
 
 type memoryAck struct {
 	done chan struct{}
+	over <-chan struct{}
 	err  error
 }
 
 func (a *memoryAck) Done() <-chan struct{} { return a.done }
 func (a *memoryAck) Err() error            { return a.err }
+
+func (a *memoryAck) tell(w *waiter) bool {
+	if isDone(a) {
+		return false
+	}
+	go func() {
+		select {
+		case <-a.done:
+			finishAll(w)
+		case <-a.over:
+		}
+	}()
+	return true
+}
 
 func closedChan() chan struct{} {
 	ch := make(chan struct{})
@@ -72,7 +88,7 @@ func (l *memoryLog) Produce(topic string, partition int, key, value []byte) (Ack
 		l.arrived <- struct{}{}
 	}
 	if l.hold != nil {
-		return &memoryAck{done: l.hold, err: l.ackErr}, nil
+		return &memoryAck{done: l.hold, over: l.over, err: l.ackErr}, nil
 	}
 	return &memoryAck{done: closedChan(), err: l.ackErr}, nil
 }

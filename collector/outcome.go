@@ -41,12 +41,13 @@ type result struct {
 	hasID  bool              // what was sent is an id
 	reason metivav1.Reason
 	ack    Ack // nil when nothing was produced
+	waiter waiter
 }
 
 // answerResults writes the answer to a request whose events were looked at: 429
 // when all of them are over a limit, 503 when all are to be sent again, else 200
 // with a result each; 204 when all were accepted and the client asked for none.
-func (c *Collector) answerResults(ctx *fasthttp.RequestCtx, r *request) {
+func (c *Collector) answerResults(res *fasthttp.Response, r *request, quiet bool) {
 	accepted, retry, limited := 0, 0, 0
 	var text [answerEventBytes]byte
 	for i := range r.results {
@@ -63,18 +64,18 @@ func (c *Collector) answerResults(ctx *fasthttp.RequestCtx, r *request) {
 	}
 	switch len(r.results) {
 	case accepted:
-		if wantsNoResults(ctx) {
-			ctx.SetStatusCode(fasthttp.StatusNoContent)
+		if quiet {
+			res.SetStatusCode(fasthttp.StatusNoContent)
 			return
 		}
 	case limited:
-		ctx.SetStatusCode(fasthttp.StatusTooManyRequests)
-		setRetryAfter(ctx, r.retryAfter)
+		res.SetStatusCode(fasthttp.StatusTooManyRequests)
+		setRetryAfter(res, r.retryAfter)
 	case retry:
-		ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
-		setRetryAfter(ctx, max(c.cfg.RetryAfter, r.retryAfter))
+		res.SetStatusCode(fasthttp.StatusServiceUnavailable)
+		setRetryAfter(res, max(c.cfg.RetryAfter, r.retryAfter))
 	}
-	setJSON(ctx)
+	setJSON(res)
 	for i := range r.results {
 		b := append(text[:0], ',')
 		if i == 0 {
@@ -84,10 +85,10 @@ func (c *Collector) answerResults(ctx *fasthttp.RequestCtx, r *request) {
 		if i == len(r.results)-1 {
 			b = append(b, resultsEnd...)
 		}
-		ctx.Response.AppendBody(b)
+		res.AppendBody(b)
 	}
 	if len(r.results) == 0 {
-		ctx.Response.AppendBodyString(resultsBegin + resultsEnd)
+		res.AppendBodyString(resultsBegin + resultsEnd)
 	}
 }
 
@@ -116,25 +117,30 @@ func appendResult(b []byte, res *result) []byte {
 	return append(b, '}')
 }
 
+// noResults is the query of who asks for no results, as the snippet does: 204 means
+// that all was accepted, and anything else says what was not.
+const noResults = "r=0"
+
 // wantsNoResults reports whether the client asked for no results: r=0 in the
 // query. The header for it, Prefer (RFC 7240), cannot be set on a beacon and
 // would cost everybody else a preflight.
 func wantsNoResults(ctx *fasthttp.RequestCtx) bool {
-	return len(ctx.URI().QueryString()) > 0 && string(ctx.QueryArgs().Peek("r")) == "0"
+	query := ctx.URI().QueryString()
+	return string(query) == noResults || len(query) > 0 && string(ctx.QueryArgs().Peek("r")) == "0"
 }
 
 // setRetryAfter names the wait in whole seconds, rounded up.
-func setRetryAfter(ctx *fasthttp.RequestCtx, wait time.Duration) {
+func setRetryAfter(res *fasthttp.Response, wait time.Duration) {
 	seconds := max(1, int((wait+time.Second-1)/time.Second))
-	ctx.Response.Header.Set("Retry-After", strconv.Itoa(seconds))
-	ctx.Response.Header.Set("Access-Control-Expose-Headers", "Retry-After")
+	res.Header.Set("Retry-After", strconv.Itoa(seconds))
+	res.Header.Set("Access-Control-Expose-Headers", "Retry-After")
 }
 
 // setJSON marks an answer as JSON, and as nothing a browser may take for
 // something else.
-func setJSON(ctx *fasthttp.RequestCtx) {
-	ctx.SetContentType("application/json")
-	ctx.Response.Header.SetCanonical([]byte("X-Content-Type-Options"), []byte("nosniff"))
+func setJSON(res *fasthttp.Response) {
+	res.Header.SetContentType("application/json")
+	res.Header.SetCanonical([]byte("X-Content-Type-Options"), []byte("nosniff"))
 }
 
 // errorTexts say what to change, for people who read the network panel.
@@ -158,6 +164,6 @@ func errorText(reason metivav1.Reason) string {
 // refuseRequest answers a request as a whole.
 func refuseRequest(ctx *fasthttp.RequestCtx, status int, reason metivav1.Reason) {
 	ctx.SetStatusCode(status)
-	setJSON(ctx)
+	setJSON(&ctx.Response)
 	ctx.SetBodyString(`{"error":"` + errorText(reason) + `","reason":"` + schemas.Label(reason) + `"}`)
 }

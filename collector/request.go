@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -30,6 +31,11 @@ type request struct {
 	results  []result
 	// retryAfter is when the limit that refused events has room again.
 	retryAfter time.Duration
+	// conn is the connection where it may hold the answer, or nil; left are the
+	// records that are waited for.
+	conn   *conn
+	left   atomic.Int32
+	status int // of the answer that is held
 
 	// work is nil once the records are handed over: see work.
 	*work
@@ -44,11 +50,13 @@ type work struct {
 	headers   headers
 	origin    []byte // normalised
 	hasOrigin bool
-	foreign   bool // an Origin or Referer that is no web origin
-	userAgent []byte
-	prefetch  bool
-	signals   consent.Signals
-	address   seal.Address
+	// knownOrigin: some site allows it; false is not known yet.
+	knownOrigin bool
+	foreign     bool // an Origin or Referer that is no web origin
+	userAgent   []byte
+	prefetch    bool
+	signals     consent.Signals
+	address     seal.Address
 	// networkLimited: the address is a visitor's, not of a private network.
 	networkLimited bool
 
@@ -94,7 +102,9 @@ func (r *request) leaveWork() {
 func (r *request) end() {
 	r.leaveWork()
 	clear(r.results)
-	*r = request{c: r.c, results: r.results[:0]}
+	r.site, r.total, r.counted, r.entered, r.results = nil, 0, false, 0, r.results[:0]
+	r.chunked, r.retryAfter, r.conn, r.status = false, 0, nil, 0
+	r.left.Store(0)
 }
 
 // forget drops everything that belongs to the visitor or to the request's memory.
@@ -104,7 +114,7 @@ func (w *work) forget() {
 	w.networkHash.Reset()
 	w.event.forget()
 	w.batch.Release()
-	w.origin, w.hasOrigin, w.foreign = w.origin[:0], false, false
+	w.origin, w.hasOrigin, w.knownOrigin, w.foreign = w.origin[:0], false, false, false
 	w.userAgent, w.prefetch, w.signals = nil, false, consent.Signals{}
 	w.address, w.networkLimited = seal.Address{}, false
 	w.decision, w.visitKey, w.salted = consent.Decision{}, visitKey{}, false
@@ -153,7 +163,7 @@ func (r *request) readHeaders(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	if r.c.sites.known(raw) { // as the sites write it: nothing to normalise
-		r.origin, r.hasOrigin = append(r.origin[:0], raw...), true
+		r.origin, r.hasOrigin, r.knownOrigin = append(r.origin[:0], raw...), true, true
 		return
 	}
 	r.origin, r.hasOrigin = mask.AppendOrigin(r.origin[:0], raw)

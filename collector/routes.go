@@ -11,19 +11,23 @@ const (
 	PathPixel    = "/v1/pixel.gif"
 )
 
-// route answers one request and returns the route's name for the metrics.
-func (c *Collector) route(ctx *fasthttp.RequestCtx, r *request) string {
+// routeEvents is the name of POST /v1/events in metrics.
+const routeEvents = "events"
+
+// route answers one request and returns the route's name for the metrics. An answer
+// that is held is given when its records are durable: r is not the caller's then.
+func (c *Collector) route(ctx *fasthttp.RequestCtx, r *request) (name string, held bool) {
 	switch string(ctx.Path()) {
 	case PathEvents:
 		switch {
 		case ctx.IsPost():
-			c.serveEvents(ctx, r)
+			held = c.serveEvents(ctx, r)
 		case ctx.IsOptions():
 			c.servePreflight(ctx, r)
 		default:
 			methodNotAllowed(ctx, "POST, OPTIONS")
 		}
-		return "events"
+		return routeEvents, held
 	case PathConsent:
 		switch {
 		case ctx.IsPost(), ctx.IsDelete():
@@ -36,7 +40,7 @@ func (c *Collector) route(ctx *fasthttp.RequestCtx, r *request) string {
 		default:
 			methodNotAllowed(ctx, "POST, DELETE, OPTIONS")
 		}
-		return "consent"
+		return "consent", false
 	case PathCaptures:
 		switch {
 		case ctx.IsPost():
@@ -46,21 +50,21 @@ func (c *Collector) route(ctx *fasthttp.RequestCtx, r *request) string {
 		default:
 			methodNotAllowed(ctx, "POST, OPTIONS")
 		}
-		return "captures"
+		return "captures", false
 	case PathPixel:
 		if !ctx.IsGet() {
 			methodNotAllowed(ctx, "GET")
 		} else {
 			c.servePixel(ctx, r)
 		}
-		return "pixel"
+		return "pixel", false
 	case PathScript:
 		if !ctx.IsGet() && !ctx.IsHead() {
 			methodNotAllowed(ctx, "GET, HEAD")
 		} else {
 			c.scripts.current.serve(ctx, currentCacheControl)
 		}
-		return "script"
+		return "script", false
 	}
 	if version, ok := versionOf(ctx.Path()); ok {
 		if !ctx.IsGet() && !ctx.IsHead() {
@@ -68,10 +72,10 @@ func (c *Collector) route(ctx *fasthttp.RequestCtx, r *request) string {
 		} else {
 			c.scripts.serveVersion(ctx, version)
 		}
-		return "script"
+		return "script", false
 	}
 	ctx.SetStatusCode(fasthttp.StatusNotFound)
-	return "none"
+	return "none", false
 }
 
 func methodNotAllowed(ctx *fasthttp.RequestCtx, allow string) {
@@ -101,7 +105,7 @@ func (c *Collector) servePreflight(ctx *fasthttp.RequestCtx, r *request) {
 func (c *Collector) allowOrigin(ctx *fasthttp.RequestCtx, r *request) bool {
 	h := &ctx.Response.Header
 	h.SetCanonical([]byte("Vary"), []byte("Origin"))
-	if !r.hasOrigin || !c.sites.known(r.origin) {
+	if !r.hasOrigin || !r.knownOrigin && !c.sites.known(r.origin) {
 		return false
 	}
 	h.SetCanonical([]byte("Access-Control-Allow-Origin"), r.origin)

@@ -25,9 +25,6 @@ func (c *Collector) newServer() *fasthttp.Server {
 		Concurrency:                  c.cfg.ConnectionsMax + workersSpare,
 		ReadBufferSize:               c.cfg.HeaderBytesMax,
 		MaxRequestBodySize:           c.cfg.BodyBytesMax,
-		ReadTimeout:                  c.cfg.ReadTimeout,
-		WriteTimeout:                 c.cfg.WriteTimeout,
-		IdleTimeout:                  c.cfg.IdleTimeout,
 		CloseOnShutdown:              true,
 		DisablePreParseMultipartForm: true,
 		NoDefaultServerHeader:        true,
@@ -64,6 +61,9 @@ func (c *Collector) drain(server *fasthttp.Server, ln *listener, by time.Time) e
 	now := time.Now()
 	ln.drain(now, min(c.cfg.DrainGrace, by.Sub(now)))
 	err := server.ShutdownWithContext(ctx)
+	if err == nil {
+		err = ln.awaitEmpty(ctx)
+	}
 	// Serve may not have taken the listener yet.
 	if closeErr := ln.Close(); closeErr != nil && !errors.Is(closeErr, net.ErrClosed) && err == nil {
 		c.log.Debug("listener was closed already", "error", closeErr)
@@ -78,11 +78,18 @@ func (c *Collector) drain(server *fasthttp.Server, ln *listener, by time.Time) e
 // handle serves one request. A panic ends that request only.
 func (c *Collector) handle(ctx *fasthttp.RequestCtx) {
 	r := c.begin()
+	if conn, ok := ctx.Conn().(*conn); ok && conn.begin() {
+		r.conn = conn
+	}
 	r.received = c.now()
-	r.chunked = hasTransferEncoding(&ctx.Request.Header)
-	route := c.serve(ctx, r)
-	if r.chunked || c.stopping.Load() {
+	chunked := hasTransferEncoding(&ctx.Request.Header)
+	r.chunked = chunked
+	route, held := c.serve(ctx, r)
+	if chunked || c.stopping.Load() {
 		ctx.SetConnectionClose()
+	}
+	if held { // it ends when its records are durable, and may have ended
+		return
 	}
 	c.metrics.request(route, ctx.Response.StatusCode())
 	r.end()
@@ -98,10 +105,10 @@ func hasTransferEncoding(h *fasthttp.RequestHeader) bool {
 }
 
 // serve routes a request and survives its panic.
-func (c *Collector) serve(ctx *fasthttp.RequestCtx, r *request) (route string) {
+func (c *Collector) serve(ctx *fasthttp.RequestCtx, r *request) (route string, held bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			route = "panic"
+			route, held = "panic", false
 			c.panicked(p)
 			// Events that were not counted yet are counted as failed.
 			r.refuse(metivav1.Reason_REASON_INTERNAL)
@@ -148,6 +155,9 @@ func (c *Collector) handleUnread(ctx *fasthttp.RequestCtx, err error) {
 		status, reason = fasthttp.StatusRequestHeaderFieldsTooLarge, metivav1.Reason_REASON_TOO_LARGE
 	case errors.As(err, &netErr) && netErr.Timeout():
 		status = fasthttp.StatusRequestTimeout
+	}
+	if conn, ok := ctx.Conn().(*conn); ok {
+		conn.begin()
 	}
 	if !isSilent(ctx.Conn()) {
 		c.count("", "", c.now(), reason, 1)

@@ -36,10 +36,10 @@ func Names() NameRules {
 		Places: map[string]string{
 			// A visitor's.
 			"collector/peer.go":                 "finds the address behind the proxies",
-			"collector/listener.go#take":        "notes the peer of a connection",
+			"collector/conn.go#newConn":         "notes the peer of a connection",
 			"collector/listener.go#keyOf":       "makes a keyed hash of the address, to count its connections",
 			"collector/listener.go#isPublic":    "asks what kind of address it is",
-			"collector/listener.go#conn":        "notes the peer of a connection",
+			"collector/conn.go#conn":            "notes the peer of a connection",
 			"collector/headers.go#read":         "finds the hops of the proxies",
 			"collector/request.go#readAddress":  "hands the address to seal.AddressIn and asks whether it is public",
 			"pkg/seal/address.go#AddressOf":     "hands it on to AddressIn",

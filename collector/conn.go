@@ -1,0 +1,213 @@
+package collector
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// conn is one connection of a listener. The server's goroutine reads and writes
+// it. An answer that waits for Kafka is held in it, and written by whoever learns
+// that the records are durable: the server's goroutine waits for the next request
+// meanwhile, and is not woken twice for each.
+type conn struct {
+	// What each request uses comes first, and so shares cache lines.
+	net.Conn
+	listener *listener
+	peer     netip.Addr
+	raw      syscall.RawConn // nil where there is no socket: nothing is held then
+	// due is when reading ends, in Unix nanoseconds: of the request that is being
+	// sent, or of the wait for the next one. 0 while one is handled.
+	due   atomic.Int64
+	spoke atomic.Bool // has sent a byte
+
+	// The server's goroutine alone uses these.
+	arriving  bool // some of a request has come
+	unwritten bool // a request was handled, and its answer not written yet
+	holding   bool // the next answer to be written is held
+	broken    bool // an answer was lost: nothing may be written after it
+
+	held held
+	out  outgoing
+
+	limited  bool       // its address has a limit
+	stopping sync.Mutex // no later deadline replaces that of a stop
+	accepted time.Time
+	key      uint64 // of its address
+}
+
+// outgoing is what push writes. One goroutine at a time writes to a connection:
+// who holds the answer, or else the server's.
+type outgoing struct {
+	push    func(fd uintptr) (done bool)
+	rest    []byte
+	written int
+	err     error
+}
+
+func (l *listener) newConn(inner net.Conn) *conn {
+	now := time.Now()
+	c := &conn{Conn: inner, listener: l, accepted: now, peer: peerAddr(inner.RemoteAddr()), arriving: true}
+	c.due.Store(now.Add(l.timeouts.read).UnixNano())
+	if socket, ok := inner.(syscall.Conn); ok {
+		if raw, err := socket.SyscallConn(); err == nil {
+			c.raw = raw
+		}
+	}
+	c.held.changed = make(chan struct{}, 1)
+	c.out.push = func(fd uintptr) bool {
+		c.out.written, c.out.err = syscall.Write(int(fd), c.out.rest)
+		return true
+	}
+	return c
+}
+
+// begin is called before a request is handled: what was answered before it goes
+// first. It reports whether the answer to this one may be held.
+func (c *conn) begin() (mayHold bool) {
+	c.arriving = false
+	c.due.Store(0)
+	pipelined := c.unwritten
+	c.unwritten = true
+	c.held.settleBefore(c, pipelined)
+	return !pipelined && c.raw != nil
+}
+
+func (c *conn) Read(b []byte) (int, error) {
+	for {
+		if !c.arriving {
+			c.due.Store(c.listener.clock.Load() + int64(c.listener.timeouts.idle))
+		}
+		n, err := c.Conn.Read(b)
+		if n > 0 {
+			if !c.arriving {
+				c.arriving = true
+				c.due.Store(c.listener.clock.Load() + int64(c.listener.timeouts.read))
+			}
+			if !c.spoke.Load() {
+				c.spoke.Store(true)
+			}
+			return n, err
+		}
+		if err == nil || !isTimeout(err) || c.listener.readBy.Load() != 0 || c.isDue(c.listener.clock.Load()) {
+			return n, err
+		}
+		c.readOn() // its end was of an earlier request
+	}
+}
+
+// isDue reports whether reading should have ended.
+func (c *conn) isDue(nowUnixNano int64) bool {
+	due := c.due.Load()
+	return due != 0 && nowUnixNano >= due
+}
+
+// endReading ends reading because it is due.
+func (c *conn) endReading() {
+	c.stopping.Lock()
+	defer c.stopping.Unlock()
+	if c.listener.readBy.Load() == 0 {
+		_ = c.SetReadDeadline(longAgo) // of a connection that is closed already
+	}
+}
+
+// longAgo is a deadline that has passed, whatever the clock says.
+var longAgo = time.Unix(1, 0)
+
+// readOn takes back what endReading did.
+func (c *conn) readOn() {
+	c.stopping.Lock()
+	defer c.stopping.Unlock()
+	if c.listener.readBy.Load() == 0 {
+		_ = c.SetReadDeadline(time.Time{}) // of a connection that is closed already
+	}
+}
+
+// stopReading ends reading at a moment, also one that is under way.
+func (c *conn) stopReading(at time.Time) {
+	c.stopping.Lock()
+	defer c.stopping.Unlock()
+	_ = c.SetReadDeadline(at) // of a connection that is closed already
+}
+
+var errAnswerLost = errors.New("the answer to an earlier request was lost")
+
+// Write writes an answer, or keeps it where it is to be held.
+func (c *conn) Write(b []byte) (int, error) {
+	c.unwritten = false
+	if c.holding {
+		c.holding = false
+		out, kept := c.held.keep(b)
+		if kept {
+			return len(b), nil
+		}
+		return len(b), c.send(out)
+	}
+	c.held.await(false)
+	if c.broken {
+		return 0, errAnswerLost
+	}
+	return len(b), c.send(b)
+}
+
+// send writes all of b, within the timeout for writing.
+func (c *conn) send(b []byte) error {
+	n, err := c.trySend(b)
+	if err != nil || n == len(b) {
+		return err
+	}
+	if err := c.SetWriteDeadline(time.Now().Add(c.listener.timeouts.write)); err != nil {
+		return err
+	}
+	if _, err := c.Conn.Write(b[n:]); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(time.Time{})
+}
+
+// trySend writes what the socket takes at once.
+func (c *conn) trySend(b []byte) (written int, err error) {
+	if c.raw == nil {
+		return 0, nil
+	}
+	c.out.rest = b
+	err = c.raw.Write(c.out.push)
+	c.out.rest = nil
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case c.out.err == nil:
+		return c.out.written, nil
+	case errors.Is(c.out.err, syscall.EAGAIN), errors.Is(c.out.err, syscall.EINTR):
+		return 0, nil
+	default:
+		return 0, os.NewSyscallError("write", c.out.err)
+	}
+}
+
+// Close ends the connection, after the answer it holds.
+func (c *conn) Close() error {
+	if c.held.closeAfter() {
+		return nil
+	}
+	return c.abort()
+}
+
+// abort ends the connection at once.
+func (c *conn) abort() error {
+	c.listener.leave(c)
+	return c.Conn.Close()
+}
+
+// isSilent reports whether a connection never sent a byte: browsers open some in
+// advance, and no event was lost with one.
+func isSilent(nc net.Conn) bool {
+	c, ok := nc.(*conn)
+	return ok && !c.spoke.Load()
+}

@@ -1,0 +1,251 @@
+package collector
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// held is the answer a connection holds until its request's records are durable.
+// Two things must happen, in any order: the server writes the answer (keep), and
+// the request is settled (settle). The later of the two sends it. The answer says
+// that all is well; for a request that turns out otherwise it is told anew.
+type held struct {
+	mu      sync.Mutex
+	busy    bool // an answer is held, or about to be
+	here    bool // it was written
+	settled bool // its records are durable, or failed
+	closing bool // the connection ends after it
+	answer  []byte
+	retell  func(*fasthttp.Response) // of a settled request that failed
+	request *request                 // whose records are waited for; nil once it is settled
+	since   int64                    // when it began to wait, Unix nanoseconds
+	// changed gets a token when the state has changed and somebody waits.
+	waiting bool
+	changed chan struct{}
+}
+
+// hold begins to hold the next answer. The server's goroutine calls it.
+func (c *conn) hold(r *request) {
+	c.holding = true
+	h := &c.held
+	h.mu.Lock()
+	h.busy, h.here, h.settled, h.closing, h.retell = true, false, false, false, nil
+	h.request, h.since = r, c.listener.clock.Load()
+	h.mu.Unlock()
+}
+
+// letGo ends the holding before anything is held.
+func (c *conn) letGo() {
+	c.holding = false
+	c.held.mu.Lock()
+	c.held.busy = false
+	c.held.mu.Unlock()
+}
+
+// keep takes the answer. It returns false, and what is to be sent, when the
+// request is settled already.
+func (h *held) keep(b []byte) (out []byte, kept bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.settled {
+		h.busy = false
+		return retold(b, h.retell), false
+	}
+	h.answer, h.here = append(h.answer[:0], b...), true
+	return nil, true
+}
+
+// settle says that the request's records are durable, or, with retell, what to
+// answer instead. It sends the answer if it is there.
+func (c *conn) settle(retell func(*fasthttp.Response)) {
+	h := &c.held
+	h.mu.Lock()
+	if !h.here {
+		h.settled, h.retell = true, retell
+		h.tell()
+		h.mu.Unlock()
+		return
+	}
+	out := retold(h.answer, retell)
+	n, err := c.trySend(out)
+	if err == nil && n < len(out) {
+		h.mu.Unlock()
+		go c.sendRest(out[n:]) // somebody reads slowly, and must not keep the others waiting
+		return
+	}
+	h.sent(c, err)
+}
+
+// sendRest sends what the socket did not take at once.
+func (c *conn) sendRest(rest []byte) {
+	err := c.send(rest)
+	c.held.mu.Lock()
+	c.held.sent(c, err)
+}
+
+// sent ends the holding. Under mu, which it gives back.
+func (h *held) sent(c *conn, err error) {
+	h.busy = false
+	closing := h.closing || err != nil
+	h.tell()
+	h.mu.Unlock()
+	if closing {
+		_ = c.abort() // nobody is left to tell
+	}
+}
+
+// tell wakes the server's goroutine if it waits. Under mu.
+func (h *held) tell() {
+	if h.waiting {
+		select {
+		case h.changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// await waits until no answer is held, or, with settled, until the request of the
+// one that is held is settled.
+func (h *held) await(settled bool) {
+	h.mu.Lock()
+	for h.busy && (!settled || !h.settled) {
+		h.waiting = true
+		h.mu.Unlock()
+		<-h.changed
+		h.mu.Lock()
+	}
+	h.waiting = false
+	h.mu.Unlock()
+}
+
+// settleBefore sees to an answer that is held when the next request has come
+// already: a client that does not wait for answers gets them in order. One that
+// the server has not written yet, because the next request came with its own, is
+// only in the server's memory: it cannot be told anew, so the connection ends.
+func (h *held) settleBefore(c *conn, pipelined bool) {
+	if !pipelined || !c.holding {
+		h.await(false)
+		return
+	}
+	c.holding = false
+	h.await(true)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.busy = false
+	c.broken = c.broken || h.retell != nil
+}
+
+// closeAfter lets the connection end after the answer that is held; false when
+// there is none.
+func (h *held) closeAfter() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.busy && h.here {
+		h.closing = true
+		return true
+	}
+	return false
+}
+
+// claim takes the request, to settle it; false when somebody else has: its records
+// became durable, or it waited for too long.
+func (h *held) claim(r *request) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.request != r {
+		return false
+	}
+	h.request = nil
+	return true
+}
+
+// claimOverdue takes the request if it waits since before a moment.
+func (h *held) claimOverdue(before int64) *request {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.since >= before {
+		return nil
+	}
+	r := h.request
+	h.request = nil
+	return r
+}
+
+// retold is the answer with what it says replaced.
+func retold(answer []byte, retell func(*fasthttp.Response)) []byte {
+	if retell == nil {
+		return answer
+	}
+	var res fasthttp.Response
+	res.Header.SetNoDefaultContentType(true)
+	if err := res.Read(bufio.NewReader(bytes.NewReader(answer))); err != nil {
+		return []byte(fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+			fasthttp.StatusServiceUnavailable, fasthttp.StatusMessage(fasthttp.StatusServiceUnavailable)))
+	}
+	res.ResetBody()
+	retell(&res)
+	var out bytes.Buffer
+	w := bufio.NewWriter(&out)
+	_ = res.Write(w) // into memory
+	_ = w.Flush()
+	return out.Bytes()
+}
+
+// timeouts of a connection. Looking at the clock and moving timers with each
+// request costs more than reading it; so the ends are compared with the clock by
+// sweep, ten times in the shortest of them or every sweepMax.
+type timeouts struct{ read, idle, write, ack time.Duration }
+
+const (
+	sweepMax     = 100 * time.Millisecond
+	sweepMin     = 5 * time.Millisecond
+	sweepsInTime = 10
+)
+
+func (t timeouts) sweepEvery() time.Duration {
+	return max(sweepMin, min(sweepMax, t.read/sweepsInTime, t.idle/sweepsInTime, t.ack/sweepsInTime))
+}
+
+// keepTime sweeps until stop.
+func (l *listener) keepTime(stop <-chan struct{}) {
+	ticker := time.NewTicker(l.timeouts.sweepEvery())
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			l.sweep(now)
+		case <-stop:
+			return
+		}
+	}
+}
+
+// sweep ends what is due: the reading of a request or the wait for one, and the
+// wait for its records.
+func (l *listener) sweep(now time.Time) {
+	at := now.UnixNano()
+	l.clock.Store(at)
+	var silent []*conn
+	var late []*request
+	l.mu.Lock()
+	for c := range l.open {
+		if c.isDue(at) {
+			silent = append(silent, c)
+		}
+		if r := c.held.claimOverdue(at - int64(l.timeouts.ack)); r != nil {
+			late = append(late, r)
+		}
+	}
+	l.mu.Unlock()
+	for _, c := range silent {
+		c.endReading()
+	}
+	for _, r := range late {
+		r.finish(now, false)
+	}
+}
