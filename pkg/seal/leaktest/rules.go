@@ -37,6 +37,7 @@ func Names() NameRules {
 			// A visitor's.
 			"collector/peer.go":                 "finds the address behind the proxies",
 			"collector/conn.go#newConn":         "notes the peer of a connection",
+			"collector/listener.go#take":        "counts connections by the peer",
 			"collector/listener.go#keyOf":       "makes a keyed hash of the address, to count its connections",
 			"collector/listener.go#isPublic":    "asks what kind of address it is",
 			"collector/conn.go#conn":            "notes the peer of a connection",
