@@ -208,7 +208,7 @@ func (o *outage) startCollector(ctx context.Context, w *watched, listen string) 
 func (o *outage) run(ctx context.Context) ([]shot, error) {
 	o.load = &steady{
 		address: o.balancer.address(), connections: o.cfg.Connections, rate: o.cfg.Rate, began: time.Now(),
-		visitors: visitors{host: o.balancer.address(), siteKey: siteKey, tokens: o.rig.tokens},
+		visitors: visitors{host: o.balancer.address(), siteKey: siteKey, tokens: o.rig.tokens, results: true},
 	}
 	o.enter(phaseWarm)
 	watching, stopWatching := context.WithCancel(ctx)

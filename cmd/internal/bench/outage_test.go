@@ -142,7 +142,7 @@ func TestBalancerSendsOnce(t *testing.T) {
 	if err := o.untilUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	load := steady{address: b.address(), connections: 1, rate: 100, began: time.Now(), visitors: visitors{host: b.address(), siteKey: siteKey}}
+	load := steady{address: b.address(), connections: 1, rate: 100, began: time.Now(), visitors: visitors{host: b.address(), siteKey: siteKey, results: true}}
 	stop, done := make(chan struct{}), make(chan []shot)
 	go func() { done <- load.run(t.Context(), stop) }()
 	<-asked

@@ -21,6 +21,8 @@ const requestsPerConnection = 16
 type visitors struct {
 	host, siteKey string
 	tokens        []string // consent tokens; every second visitor sends one
+	// results: they ask for the result of each event, as the snippet does not.
+	results bool
 }
 
 // request is the bytes of one request and where what changes with each sending
@@ -77,7 +79,11 @@ func (v visitors) of(n, events int) *request {
 	body.WriteString(`]}`)
 
 	var head bytes.Buffer
-	fmt.Fprintf(&head, "POST /v1/events?r=0 HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n%s", v.host, body.Len(), browser.hints)
+	query := "?r=0"
+	if v.results {
+		query = ""
+	}
+	fmt.Fprintf(&head, "POST /v1/events%s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n%s", query, v.host, body.Len(), browser.hints)
 	fmt.Fprintf(&head, "User-Agent: %s\r\nContent-Type: text/plain;charset=UTF-8\r\nAccept: */*\r\nOrigin: %s\r\n", browser.agent, origin)
 	fmt.Fprintf(&head, "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\nReferer: %s/\r\n", origin)
 	fmt.Fprintf(&head, "Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: %s\r\nX-Forwarded-For: %s\r\n\r\n", browser.languages, network(n))
