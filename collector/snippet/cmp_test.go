@@ -2,6 +2,8 @@ package snippet_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,11 +13,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 
+	"github.com/metiva-io/metiva/collector/choice"
 	"github.com/metiva-io/metiva/collector/snippet"
 	"github.com/metiva-io/metiva/collector/snippet/internal/bundle"
+	"github.com/metiva-io/metiva/consent"
 )
 
 // platformPage is a page with consent platforms and cmp.js, and with a recorder in
@@ -30,7 +37,7 @@ type platformPage struct {
 
 const recorder = `window.calls = []
 	window.visitor = (...call) => { calls.push(JSON.stringify(call)) }
-	window.settle = async () => { window.settled = false; for (let i = 0; i < 5; i++) await new Promise((done) => setTimeout(done)); window.settled = true }`
+	window.settle = async () => { window.settled = false; await window.clicked; for (let i = 0; i < 5; i++) await new Promise((done) => setTimeout(done)); window.settled = true }`
 
 // servePlatforms serves pages by their path.
 func servePlatforms(t *testing.T, pages map[string]platformPage) string {
@@ -58,7 +65,7 @@ func servePlatforms(t *testing.T, pages map[string]platformPage) string {
 			return
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = fmt.Fprintf(w, `<!doctype html><title>%s</title><script>%s</script><script type="text/plain" data-site="pk_test" %s></script>`, r.URL.Path, recorder, p.tag)
+		_, _ = fmt.Fprintf(w, `<!doctype html><title>%s</title><script>%s</script><script type="text/plain" data-site="pk_test" %s></script><body>`, r.URL.Path, recorder, p.tag)
 		for _, name := range p.before {
 			_, _ = io.WriteString(w, script(name))
 		}
@@ -123,6 +130,52 @@ func play(t *testing.T, tab context.Context, acts []act) {
 			t.Fatalf("act %d, %s:\ngot  %s\nwant %s", i, a.do, strings.Join(got, "\n     "), strings.Join(want, "\n     "))
 		}
 	}
+	for _, made := range want {
+		judge(t, made)
+	}
+}
+
+// judge checks a call with the collector's own parser and the consent package: it must
+// be a claim that can be read, and say there what it says here.
+func judge(t *testing.T, made string) {
+	t.Helper()
+	var words [3]json.RawMessage
+	var said struct {
+		Source, Raw string
+		Analytics   *bool
+	}
+	if err := errors.Join(json.Unmarshal([]byte(made), &words), json.Unmarshal(words[2], &said)); err != nil {
+		t.Fatal(err)
+	}
+	claim := map[string]any{"source": said.Source, "raw": said.Raw}
+	byString := said.Source == "tcf" || said.Source == "consent_mode"
+	if !byString {
+		claim = map[string]any{"source": "cmp", "cmp": said.Source, "raw": said.Raw, "text_version": "nl-1"}
+		if said.Analytics != nil {
+			claim["made"], claim["answer"] = true, map[bool]string{true: "granted", false: "refused"}[*said.Analytics]
+		}
+	}
+	body, err := json.Marshal(map[string]any{"site": "pk_test", "claim": claim})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := choice.Parse(body)
+	if err != nil {
+		t.Fatalf("the collector cannot read %s: %v", body, err)
+	}
+	want := consent.AnswerNone
+	switch {
+	case said.Source == "tcf": // the strings of the double are none
+		return
+	case said.Analytics == nil, *said.Analytics && byString:
+	case *said.Analytics:
+		want = consent.AnswerGranted
+	default:
+		want = consent.AnswerRefused
+	}
+	if got := parsed.Claim.Answer(consent.Policy{}, time.Now()); got != want {
+		t.Errorf("%s: answer %d, want %d", made, got, want)
+	}
 }
 
 // story is a page and what happens on it; the first act is the loading.
@@ -131,20 +184,29 @@ type story struct {
 	acts []act
 }
 
-// playAll plays stories one after the other in one tab.
-func playAll(t *testing.T, stories map[string]story) {
+// playAll plays stories one after the other in one tab, each for a new visitor.
+// back is one more visitor, who comes to the page of a story again and again.
+func playAll(t *testing.T, stories map[string]story) (back func(t *testing.T, name string, acts ...act)) {
 	t.Helper()
 	pages := map[string]platformPage{}
 	for name, s := range stories {
 		pages["/"+name] = s.page
 	}
 	url, tab := servePlatforms(t, pages), newTab(t)
+	back = func(t *testing.T, name string, acts ...act) {
+		t.Helper()
+		run(t, tab, chromedp.Navigate(url+"/"+strings.ReplaceAll(name, " ", "%20")))
+		play(t, tab, acts)
+	}
+	forget := call(network.ClearBrowserCookies, cdp.Empty{}, nil)
 	for name, s := range stories {
 		t.Run(name, func(t *testing.T) {
-			run(t, tab, chromedp.Navigate(url+"/"+strings.ReplaceAll(name, " ", "%20")))
-			play(t, tab, s.acts)
+			run(t, tab, forget)
+			back(t, name, s.acts...)
 		})
 	}
+	run(t, tab, forget)
+	return back
 }
 
 // lateScript loads a double after everything else on the page has loaded.

@@ -46,6 +46,8 @@ function start(): void {
   for (const { events = [] } of platforms) for (const name of events) addEventListener(name, soon, true)
 
   const look = (): void => {
+    // A page may load this file before the snippet; what is said is said to somebody.
+    if (typeof page.visitor !== 'function') return
     const news: (Statement & { source: string })[] = []
     for (const { source, read } of platforms) {
       quietly(() => {

@@ -1,13 +1,14 @@
 import { type Adapter, all, flags, matcher, statement } from './adapter'
 
 // vanilla-cookieconsent v3: https://cookieconsent.orestbida.com/reference/api-reference.html
-// Under mode "opt-out" categories are accepted before a choice, and a category that
-// is read-only or enabled beforehand is none: validConsent and the configuration
-// tell. Cookiebot has an old global of the same name. Loaded as a module it leaves no
-// global; the site then sets window.CookieConsent itself.
+// Under mode "opt-out" scripts run before a choice, and a category that is read-only
+// or enabled beforehand is none: validConsent and the configuration tell. After a
+// reset there is nothing to read until the dialogue is shown again. Cookiebot has an
+// old global of the same name. Loaded as a module it leaves no global; the site then
+// sets window.CookieConsent itself.
 export const vanilla: Adapter = (page, { category }) => ({
   source: 'vanilla_cookieconsent',
-  events: ['cc:onFirstConsent', 'cc:onConsent', 'cc:onChange'],
+  events: ['cc:onConsent', 'cc:onChange', 'cc:onModalShow'],
   read() {
     const cc = page.CookieConsent
     const categories: Record<string, { enabled?: boolean; readOnly?: boolean }> | undefined = cc?.getConfig?.('categories')
