@@ -124,7 +124,7 @@ func TestVanillaCookieConsent(t *testing.T) {
 		"no such category": {platformPage{tag: `data-cmp-category="x"`, before: page("", "").before}, []act{
 			{"", nil}, {click(accept), nil},
 		}},
-		"opt-out": {page("enabled: true", "mode: 'opt-out',"), []act{
+		"opt-out": {page("", "mode: 'opt-out',"), []act{
 			{"", []string{none}}, {click(accept), nil}, {`CookieConsent.acceptCategory([])`, []string{no}},
 		}},
 		"ticked beforehand": {page("enabled: true", ""), []act{{"", []string{none}}, {click(accept), nil}}},
@@ -224,10 +224,12 @@ func TestPlatformsThatFail(t *testing.T) {
 	})
 }
 
-// TestTheWaitIsBounded: the looks for a platform that is not there end.
+// TestTheWaitIsBounded: the looks for a platform that is not there end, and one that
+// announces itself is heard even then.
 func TestTheWaitIsBounded(t *testing.T) {
 	t.Parallel()
-	url := servePlatforms(t, map[string]platformPage{"/": {}})
+	needPackages(t)
+	url := servePlatforms(t, map[string]platformPage{"/": {before: []string{vanillaScript, vanillaConfig("", "")}}})
 	tab := newTab(t)
 	// Our time runs as fast as it can; every wait is written down.
 	run(t, tab, beforeLoad(`{ const later = window.setTimeout; window.waits = []
@@ -242,4 +244,5 @@ func TestTheWaitIsBounded(t *testing.T) {
 	if want := []int{50, 100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600}; !slices.Equal(waits, want) {
 		t.Errorf("waits %v, want %v", waits, want)
 	}
+	play(t, tab, []act{{"", nil}, {`void startPlatform()`, []string{said("vanilla_cookieconsent", "null", "analytics=0")}}})
 }

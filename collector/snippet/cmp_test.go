@@ -392,6 +392,9 @@ func TestTrapsOfPlatforms(t *testing.T) {
 		"didomi: not ready": {before: []string{options(`didomi: {notReady: true, stored: 'accept'}`), "didomi"}, acts: []act{
 			{"", nil}, {`visit.didomi.start()`, []string{said("didomi", "true", "cookies=true,measure_content_performance=true,market_research=true")}},
 		}},
+		"didomi: to be asked again": {before: []string{options(`didomi: {expired: true, stored: 'accept'}`), "didomi"}, acts: []act{
+			{"", []string{said("didomi", "null", "cookies=true,measure_content_performance=true,market_research=true")}},
+		}},
 		"didomi: purposes without storage": {before: []string{"didomi"}, acts: []act{
 			{"", []string{said("didomi", "null", "cookies=null,measure_content_performance=null,market_research=null")}},
 			{`visit.didomi.only('measure_content_performance', 'market_research')`, []string{said("didomi", "false", "cookies=false,measure_content_performance=true,market_research=true")}},

@@ -25,7 +25,7 @@ export const usercentrics: Adapter = (page, { category }, changed) => {
         details = d
         changed()
       },
-      () => (asked = false),
+      () => undefined, // it will say when it has started
     )
   }
   const latest = (event: Event): void => {

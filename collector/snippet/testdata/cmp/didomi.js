@@ -2,7 +2,8 @@
 // https://developers.didomi.io/cmp/web-sdk/reference/api and …/reference/events:
 // window.Didomi with on, getUserStatus, getCurrentUserStatus and
 // shouldUserStatusBeCollected, didomiOnReady, and the event consent.changed.
-// Traps: Didomi is there before it is ready, and its calls fail then;
+// Traps: Didomi is there before it is ready, and its calls fail or know nothing then;
+// a choice of long ago that is to be collected again;
 // getCurrentUserStatus counts a purpose under legitimate interest, and an essential
 // one, as enabled before any choice; consent.changed only when something changed;
 // under another regulation than the GDPR everything is enabled.
@@ -13,34 +14,39 @@
   const listeners = []
   let ready = false
   let consent = { enabled: [], disabled: [] }
-  const whenReady = (value) => {
-    if (!ready) throw new Error('Didomi is not ready')
-    return value()
+  const whenReady = (value, before) => {
+    if (ready) return value()
+    if (before) return before
+    throw new Error('Didomi is not ready')
   }
   window.Didomi = {
     on: (event, listener) => whenReady(() => event === 'consent.changed' && listeners.push(listener)),
-    getUserStatus: () =>
-      whenReady(() => ({
-        regulation,
-        purposes: {
-          consent: { enabled: [...consent.enabled], disabled: [...consent.disabled] },
-          legitimate_interest: { enabled: ['market_research'], disabled: [] },
-          global: { enabled: ['market_research', ...consent.enabled], disabled: [...consent.disabled] },
-        },
-        vendors: { consent: { enabled: [], disabled: [] }, legitimate_interest: { enabled: [], disabled: [] } },
-      })),
+    getUserStatus: () => whenReady(() => userStatus(consent), userStatus({ enabled: [], disabled: all })),
     getCurrentUserStatus: () =>
-      whenReady(() => ({
-        regulation,
-        created: '2026-11-22T10:00:00.000Z',
-        purposes: Object.fromEntries(all.map((id) => [id, { id, enabled: id === 'market_research' || consent.enabled.includes(id) }])),
-        vendors: {},
-      })),
-    shouldUserStatusBeCollected: () => whenReady(() => regulation !== 'none' && consent.enabled.length + consent.disabled.length < all.length),
+      whenReady(
+        () => ({
+          regulation,
+          created: '2026-11-22T10:00:00.000Z',
+          purposes: Object.fromEntries(all.map((id) => [id, { id, enabled: id === 'market_research' || consent.enabled.includes(id) }])),
+          vendors: {},
+        }),
+        { regulation: 'gdpr', purposes: {}, vendors: {} },
+      ),
+    shouldUserStatusBeCollected: () =>
+      options.expired === true || (ready && regulation !== 'none' && consent.enabled.length + consent.disabled.length < all.length),
     reset() {
       consent = { enabled: [], disabled: [] }
     },
   }
+  const userStatus = ({ enabled, disabled }) => ({
+    regulation,
+    purposes: {
+      consent: { enabled: [...enabled], disabled: [...disabled] },
+      legitimate_interest: { enabled: ['market_research'], disabled: [] },
+      global: { enabled: ['market_research', ...enabled], disabled: [...disabled] },
+    },
+    vendors: { consent: { enabled: [], disabled: [] }, legitimate_interest: { enabled: [], disabled: [] } },
+  })
   const choose = (enabled) => {
     const disabled = all.filter((id) => !enabled.includes(id))
     if (String(enabled) === String(consent.enabled) && String(disabled) === String(consent.disabled)) return
