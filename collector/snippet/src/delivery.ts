@@ -110,10 +110,11 @@ export function retry(): void {
   void go()
 }
 
-// add sends, as soon as what is under way has its answer.
+// add sends in a task of its own, so that what happens together goes together and
+// the page's own task stays short; and after what is under way has its answer.
 export function add(...items: Item[]): void {
   waiting.push(...items)
-  void go()
+  timer = timer || setTimeout(retry)
 }
 
 // send takes one thing to be sent to a path, if the visitor allows it.

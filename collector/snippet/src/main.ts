@@ -1,7 +1,7 @@
 import { watchClicks } from './clicks'
 import { deny, grant, object, resume, withdraw } from './consent'
 import { handOver, retry } from './delivery'
-import { leave, look, measure } from './engagement'
+import { leave, look, measure, seen } from './engagement'
 import { emit } from './events'
 import { capture, watchForms } from './forms'
 import { on, quietly } from './quiet'
@@ -73,7 +73,7 @@ function start(): void {
   on('online', retry)
   on('storage', refresh)
   on('pagehide', goodbye)
-  on('visibilitychange', () => (document.hidden ? goodbye() : look()))
+  on('visibilitychange', () => (document.hidden ? goodbye() : seen()))
   on('scroll', look)
   // A page prerendered for a visitor who never comes is not a view.
   if (document.prerendering) on('prerenderingchange', watch, document)
