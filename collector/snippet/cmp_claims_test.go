@@ -7,7 +7,7 @@ import (
 // coreDouble has the core's commands, and writes down what they are called with.
 const coreDouble = ` {
 	const note = (name) => (...given) => { calls.push([name, ...given.map((g) => JSON.stringify(g))].join(' ')) }
-	const commands = {consent: (action, value) => commands[action](value), grant: note('grant'), deny: note('deny'), withdraw: note('withdraw')}
+	const commands = {consent: (action, value) => commands[action](value), grant: note('grant'), deny: note('deny'), withdraw: note('withdraw'), token: note('token')}
 	window.visitor = Object.assign((name, ...given) => commands[name](...given), {ready: commands})
 }`
 
@@ -20,6 +20,7 @@ func TestClaims(t *testing.T) {
 		tcfGranted  = `grant {"claim":{"source":"tcf","raw":"CQacceptAAAAA.YAAA"},"text_version":"tcf"}`
 		tcfDenied   = `deny {"claim":{"source":"tcf","raw":"CQrefuseAAAAA.YAAA"},"text_version":"tcf"}`
 		withdrawn   = `withdraw`
+		unused      = `token`
 		accept      = `visit.cookiebot.accept()`
 		refuse      = `visit.cookiebot.refuse()`
 		mine        = `visitor('consent', 'cmp', {source: 'klaro', analytics: `
@@ -62,11 +63,15 @@ func TestClaims(t *testing.T) {
 		"auto is no name": {page(`data-cmp="auto"`, `cookiebot: {stored: 'accept'}, tcf: {stored: 'accept'}`, "cookiebot", "tcf"), []act{{"", []string{granted}}}},
 		"consent mode lowers": {page("", `cookiebot: {stored: 'accept'}`, "cookiebot", "consentmode"), []act{
 			{"", []string{granted}},
-			{`visit.consentmode.refuse()`, []string{withdrawn}},
+			{`visit.consentmode.refuse()`, []string{unused}},
 			{`visit.consentmode.accept()`, []string{granted}},
+			{`visit.consentmode.refuse()`, []string{unused}},
+			// Taken back is more than out of use.
+			{refuse, []string{denied}},
+			{`visit.consentmode.accept()`, nil},
 		}},
 		"consent mode never raises": {page("", `consentmode: {stored: 'accept'}`, "consentmode"), []act{
-			{"", nil}, {`visit.consentmode.refuse()`, []string{withdrawn}}, {`visit.consentmode.accept()`, nil},
+			{"", nil}, {`visit.consentmode.refuse()`, []string{unused}}, {`visit.consentmode.accept()`, nil},
 		}},
 		"a platform the site adapts itself": {page(`data-cmp="klaro"`, "", "cookieyes"), []act{
 			{"", nil},

@@ -139,9 +139,11 @@ func TestPlatformsReachTheCollector(t *testing.T) {
 			site: func(s *metivav1.SiteRecord) { s.Cmp = "cookiebot" }, tag: `data-cmp="cookiebot" data-text-version="cb-7"`, scripts: []string{"cookiebot", "consentmode", "cookieyes"},
 			acts: []recordedAct{
 				{`visit.cookiebot.accept()`, []recorded{{given, "cmp:cookiebot", bot(1), "cb-7"}}},
-				{`visit.consentmode.refuse()`, []recorded{{withdrawn, "", "", "cb-7"}}},
+				{`visit.consentmode.refuse()`, nil},
+				{`visit.consentmode.accept()`, nil},
 				{`visit.cookieyes.accept()`, nil},
-				{`visit.consentmode.accept()`, []recorded{{given, "cmp:cookiebot", bot(1), "cb-7"}}},
+				{`visit.cookieyes.refuse()`, []recorded{{withdrawn, "cmp:cookieyes", "necessary=1,functional=0,analytics=0,performance=0,advertisement=0,law=gdpr", "cb-7"}}},
+				{`visit.cookiebot.refuse()`, nil},
 			},
 		},
 		"a site that named none": {

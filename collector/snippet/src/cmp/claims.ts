@@ -5,6 +5,8 @@ export interface Commands {
   grant(terms: Terms): void
   deny(terms: Terms): void
   withdraw(): void
+  // Without a token: takes the one in use out of use, and keeps it.
+  token(): void
   cmp?: unknown
 }
 
@@ -38,16 +40,20 @@ export function claims(core: Commands, named?: string): (said: Said) => void {
     const { source, analytics } = said
     const before = heard[source]
     if (before?.analytics === analytics) return
-    const refused = !!saying(false)[0]
+    const refused = saying(false).some((s) => s.source !== 'consent_mode')
     heard[source] = said
     if (analytics === false) {
-      if (refused) return
+      // A hint takes a grant out of use, and neither makes one nor takes it back.
+      if (source === 'consent_mode') core.token()
+      else if (refused) return
       // A refusal is recorded when the visitor has just made it: a source that begins
       // with a no repeats one of an earlier page. Whether a TC string refuses is the
       // collector's to read, so what may be held is taken back without it.
-      const isString = source === 'tcf'
-      if (!before || isString || source === 'consent_mode') core.withdraw()
-      if (before && source !== 'consent_mode' && !(isString && granted)) core.deny(terms(said))
+      else {
+        const isString = source === 'tcf'
+        if (!before || isString) core.withdraw()
+        if (before && !(isString && granted)) core.deny(terms(said))
+      }
       granted = undefined
     } else if (!saying(false)[0]) {
       const agreed = saying(true).filter((s) => s.source !== 'consent_mode' && (!named || s.source === named))
