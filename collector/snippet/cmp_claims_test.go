@@ -39,7 +39,9 @@ func TestClaims(t *testing.T) {
 		"an earlier yes": {page("", `cookiebot: {stored: 'accept'}`, "cookiebot"), []act{{"", []string{granted}}, {refuse, []string{denied}}}},
 		"an earlier no":  {page("", `cookiebot: {stored: 'refuse'}`, "cookiebot"), []act{{"", []string{withdrawn}}, {accept, []string{granted}}}},
 		"a refused string": {page("", "", "tcf"), []act{
-			{"", nil}, {`visit.tcf.refuse()`, []string{withdrawn, tcfDenied}}, {`visit.tcf.accept()`, []string{tcfGranted}},
+			{"", nil},
+			{`visit.tcf.refuse()`, []string{withdrawn, tcfDenied}},
+			{`visit.tcf.accept()`, []string{tcfGranted}},
 			{`visit.tcf.refuse()`, []string{withdrawn}},
 		}},
 		"both must agree": {page("", "", "cookiebot", "tcf"), []act{
