@@ -32,9 +32,9 @@ func demoForm(origin string) registry.FormPolicy {
 	}
 }
 
-// ensureConsent makes sure the site has the demo's texts and form; one that has
-// them is not changed.
-func ensureConsent(ctx context.Context, store *registry.Store, site registry.Site, origin string) (registry.Site, error) {
+// EnsureConsent makes sure the site has the demo's texts and form; one that has
+// them is not changed. origin is where its pages are.
+func EnsureConsent(ctx context.Context, store *registry.Store, site registry.Site, origin string) (registry.Site, error) {
 	claim, err := tenant.OperatorClaim(site.CompanyID, demoActor)
 	if err != nil {
 		return registry.Site{}, err
