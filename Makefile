@@ -111,9 +111,13 @@ generate: ## Generate Go from the contract and bundle the snippet
 	cd schemas && $(BUF) generate
 	$(GO) generate ./...
 
+.PHONY: snippet
+snippet: ## Build the snippet and print its size, the last line as JSON
+	@cd collector/snippet && $(GO) run ./internal/build
+
 .PHONY: snippet-release
-snippet-release: ## Keep the present script among the released ones, for pages that pin it
-	cd collector/snippet && $(GO) run ./internal/build -out s.js -release released
+snippet-release: ## Keep the present scripts among the released ones, for pages that pin them
+	cd collector/snippet && $(GO) run ./internal/build -release released
 
 .PHONY: engines
 engines: ## Install the embedded engines and the company data into the cache

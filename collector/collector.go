@@ -44,6 +44,10 @@ type Deps struct {
 	Snippet []byte
 	// Released are scripts of earlier releases, served under their versions.
 	Released [][]byte
+	// Adapters is the script served at /v1/cmp.js; ReleasedAdapters are those of
+	// earlier releases.
+	Adapters         []byte
+	ReleasedAdapters [][]byte
 	// Readiness takes reports under ReadinessNames.
 	Readiness interface{ Set(name string, err error) }
 	Log       *slog.Logger
@@ -55,7 +59,7 @@ func (d Deps) validate() error {
 	var faults []error
 	for what, missing := range map[string]bool{
 		"producer": d.Producer == nil, "ping": d.Ping == nil, "resolver key": d.ResolverKey.IsZero(), "edge key": d.EdgeKey.IsZero(),
-		"consent tokens": d.Tokens == nil, "snippet": len(d.Snippet) == 0, "readiness": d.Readiness == nil,
+		"consent tokens": d.Tokens == nil, "snippet": len(d.Snippet) == 0, "adapters": len(d.Adapters) == 0, "readiness": d.Readiness == nil,
 		"log": d.Log == nil, "registry": d.Registry == nil, "clock": d.Now == nil,
 	} {
 		if missing {
@@ -86,6 +90,7 @@ type Collector struct {
 	inflater    *inflater
 	metrics     *metrics
 	scripts     scripts
+	adapters    scripts
 	pages       pages
 
 	caughtUp atomic.Bool
@@ -133,6 +138,9 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		return nil, err
 	}
 	if c.scripts, err = newScripts(deps.Snippet, deps.Released); err != nil {
+		return nil, err
+	}
+	if c.adapters, err = newScripts(deps.Adapters, deps.ReleasedAdapters); err != nil {
 		return nil, err
 	}
 	c.limits = newLimits(cfg, c.metrics)

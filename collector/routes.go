@@ -55,19 +55,14 @@ func (c *Collector) route(ctx *fasthttp.RequestCtx, r *request) string {
 		}
 		return "pixel"
 	case PathScript:
-		if !ctx.IsGet() && !ctx.IsHead() {
-			methodNotAllowed(ctx, "GET, HEAD")
-		} else {
-			c.scripts.current.serve(ctx, currentCacheControl)
-		}
+		c.scripts.serveCurrent(ctx)
+		return "script"
+	case PathAdapters:
+		c.adapters.serveCurrent(ctx)
 		return "script"
 	}
-	if version, ok := versionOf(ctx.Path()); ok {
-		if !ctx.IsGet() && !ctx.IsHead() {
-			methodNotAllowed(ctx, "GET, HEAD")
-		} else {
-			c.scripts.serveVersion(ctx, version)
-		}
+	if of, version, ok := c.scriptsAt(ctx.Path()); ok {
+		of.serveVersion(ctx, version)
 		return "script"
 	}
 	ctx.SetStatusCode(fasthttp.StatusNotFound)

@@ -163,9 +163,14 @@ func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *
 	if err != nil {
 		return err
 	}
+	releasedAdapters, err := snippet.ReleasedAdapters()
+	if err != nil {
+		return err
+	}
 	edge, err := stage.New(cfg.Edge, stage.Deps{
 		Producer: durable, Ping: durable.Ping(client.Ping), ResolverKey: held.resolver, EdgeKey: held.edge, Tokens: held.tokens,
-		Snippet: snippet.Script(), Released: released, Readiness: w.Ready, Log: w.Log, Registry: w.Registry, Now: time.Now,
+		Snippet: snippet.Script(), Released: released, Adapters: snippet.Adapters(), ReleasedAdapters: releasedAdapters,
+		Readiness: w.Ready, Log: w.Log, Registry: w.Registry, Now: time.Now,
 	})
 	if err != nil {
 		return err

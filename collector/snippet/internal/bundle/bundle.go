@@ -11,18 +11,27 @@ import (
 )
 
 // BrotliBytesMax is what the snippet may weigh on the wire when all of it is
-// there, consent and form capture included.
+// there, consent, banner and form capture included.
 const BrotliBytesMax = 3000
 
-// Script bundles main.ts of the folder src and returns the minified file.
-func Script(src string) ([]byte, error) {
+// Entry is the file a bundle begins with, in the folder src.
+type Entry string
+
+// The files pages load.
+const (
+	Script   Entry = "main.ts"
+	Adapters Entry = "cmp/cmp.ts"
+)
+
+// Build bundles an entry of the folder src and returns the minified file.
+func Build(src string, entry Entry) ([]byte, error) {
 	abs, err := filepath.Abs(src)
 	if err != nil {
 		return nil, fmt.Errorf("locating the snippet's source: %w", err)
 	}
 	result := api.Build(api.BuildOptions{
 		AbsWorkingDir: abs,
-		EntryPoints:   []string{"main.ts"},
+		EntryPoints:   []string{string(entry)},
 		Bundle:        true,
 		Format:        api.FormatIIFE,
 		Target:        api.ES2020,

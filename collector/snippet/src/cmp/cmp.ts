@@ -1,0 +1,2 @@
+// The second file: adapters of consent platforms. Loaded where one is present.
+export {}
