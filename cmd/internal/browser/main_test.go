@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -30,8 +31,9 @@ const actor = "operator:test"
 
 // world is what all tests share.
 type world struct {
-	stack   *stack.Stack
-	browser context.Context
+	stack    *stack.Stack
+	chromium string // path of the browser
+	browser  context.Context
 
 	store  *registry.Store
 	claim  tenant.Claim
@@ -44,7 +46,15 @@ type world struct {
 // shared is set before the first test runs and not changed after.
 var shared *world
 
+// together is how many tests run at once: they wait for the pipeline, not for the
+// processor.
+const together = "8"
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", together); err != nil {
+		panic(err)
+	}
 	code, err := runAll(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -83,7 +93,7 @@ func runAll(m *testing.M) (code int, err error) {
 			}
 		})
 	})
-	if code != 0 || err != nil {
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s\n%s", progress.String(), tails(cfg.DataDir))
 	}
 	return code, err
@@ -122,7 +132,7 @@ const agent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like G
 // run opens the stores and the browser and closes them after do.
 func run(ctx context.Context, s *stack.Stack, chromiumPath string, do func(*world)) error {
 	a := s.Addresses()
-	w := &world{stack: s}
+	w := &world{stack: s, chromium: chromiumPath}
 	store, closeStore, err := stack.OpenRegistry(ctx, a.Postgres)
 	if err != nil {
 		return err

@@ -50,7 +50,7 @@ func newSite(t *testing.T, options ...option) *site {
 	t.Cleanup(web.Close)
 	s.Origin = web.URL
 	s.register(t, options)
-	cfg := demosite.Config{CollectorURL: s.edge.URL, SiteKey: s.Key}
+	cfg := demosite.Config{CollectorURL: s.edge.URL, SiteKey: s.Key, Origin: s.Origin}
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ import (
 )
 
 // settleMax bounds every wait for what is on its way to ClickHouse.
-const settleMax = 60 * time.Second
+const settleMax = 30 * time.Second
 
 // row is a row of the table events, as the tests compare it.
 type row struct {
@@ -231,7 +231,7 @@ type log struct {
 }
 
 func newLog(keysDir string) (*log, error) {
-	material, err := seal.ReadKeyFile(filepath.Join(keysDir, seal.KeyFileName(seal.PurposeResolverPrivate)), seal.PurposeResolver)
+	material, err := seal.ReadKeyFile(filepath.Join(keysDir, seal.KeyFileName(seal.PurposeResolverPrivate)), seal.PurposeResolverPrivate)
 	if err != nil {
 		return nil, err
 	}
