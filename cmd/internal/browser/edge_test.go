@@ -35,6 +35,7 @@ type edge struct {
 	flying   int
 	events   int  // that were handed to the collector
 	down     bool // connections are ended without an answer
+	mute     bool // requests are passed on, and their answers lost
 	refused  int  // while it was down
 	// answer, when set, may answer in the collector's place: 0 lets the request
 	// through.
@@ -82,7 +83,7 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	e.enter(p)
+	e.enter()
 	res, err := e.pass(r, body)
 	if err != nil {
 		e.leave(p, false)
@@ -92,6 +93,9 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	raw, err := io.ReadAll(res.Body)
 	p.Status, p.Answer = res.StatusCode, string(raw)
 	e.leave(p, err == nil)
+	if e.isMute() {
+		panic(http.ErrAbortHandler)
+	}
 	for name, values := range res.Header {
 		w.Header()[name] = values
 	}
@@ -110,7 +114,7 @@ func (e *edge) pass(r *http.Request, body []byte) (*http.Response, error) {
 	return e.client.Do(req)
 }
 
-func (e *edge) enter(passed) {
+func (e *edge) enter() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.flying++
@@ -194,17 +198,35 @@ func (e *edge) setDown(down bool) {
 	}
 }
 
-// untilRefused waits until a request has met the proxy while it was down.
-func (e *edge) untilRefused(t *testing.T) {
+// setMute loses the answers of the collector from now on, or no longer.
+func (e *edge) setMute(mute bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.mute = mute
+}
+
+func (e *edge) isMute() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.mute
+}
+
+// untilRefused waits until n requests have met the proxy while it was down.
+func (e *edge) untilRefused(t *testing.T, n int) {
 	t.Helper()
 	wait(t, waitMax, func() error {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if e.refused == 0 {
-			return fmt.Errorf("nothing was sent while the collector was away")
+		if got := e.refusals(); got < n {
+			return fmt.Errorf("%d requests while the collector was away, want %d", got, n)
 		}
 		return nil
 	})
+}
+
+// refusals is how many requests have met the proxy while it was down.
+func (e *edge) refusals() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.refused
 }
 
 // replace answers in the collector's place from now on; nil ends it.

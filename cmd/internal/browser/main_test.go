@@ -40,7 +40,7 @@ type world struct {
 	brand  string
 	tokens *consent.Tokens
 	rows   *rows
-	log    *log
+	log    *topics
 }
 
 // shared is set before the first test runs and not changed after.
@@ -161,14 +161,14 @@ func run(ctx context.Context, s *stack.Stack, chromiumPath string, do func(*worl
 		return err
 	}
 	defer func() { _ = client.Close() }()
-	if w.log, err = newLog(a.KeysDir); err != nil {
+	if w.log, err = newTopics(a.KeysDir); err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	var reading sync.WaitGroup
 	defer reading.Wait()
 	defer stop()
-	for topic, apply := range w.log.topics() {
+	for topic, apply := range w.log.readers() {
 		reading.Go(func() { _ = client.NewTable(topic, apply).Run(ctx) })
 	}
 	browser, stopBrowser, err := chromium.Start(context.Background(), chromiumPath, chromedp.UserAgent(agent))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,6 +23,9 @@ type site struct {
 	// unledgered: a collector was killed, whose last counts are lost with it.
 	unledgered bool
 
+	mu    sync.Mutex
+	loads map[string]int // requests by path
+
 	// pages answers before the demo website does, when it has the path.
 	pages *http.ServeMux
 }
@@ -29,18 +33,21 @@ type site struct {
 // option changes a site before its test begins.
 type option func(*registry.SiteChange)
 
-// network numbers the visitors: each test's is another /24 of one company.
-var network atomic.Int32
+// networks numbers the visitors: each test's is another /24 of one company.
+var networks atomic.Int32
 
 // company is who holds the networks of the tests' visitors.
 const company = "ING"
 
 func newSite(t *testing.T, options ...option) *site {
 	t.Helper()
-	s := &site{pages: http.NewServeMux()}
-	s.edge = newEdge(t, shared.stack.Addresses().CollectorURL, fmt.Sprintf("145.221.%d.10", network.Add(1)))
+	s := &site{pages: http.NewServeMux(), loads: make(map[string]int)}
+	s.edge = newEdge(t, shared.stack.Addresses().CollectorURL, fmt.Sprintf("145.221.%d.10", networks.Add(1)))
 	var demo http.Handler
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		s.loads[r.URL.Path]++
+		s.mu.Unlock()
 		if h, pattern := s.pages.Handler(r); pattern != "" {
 			h.ServeHTTP(w, r)
 			return
@@ -56,6 +63,13 @@ func newSite(t *testing.T, options ...option) *site {
 	}
 	demo = demosite.Handler(cfg)
 	return s
+}
+
+// loaded is how often a page was asked for.
+func (s *site) loaded(path string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loads[path]
 }
 
 // register makes the site as the demo's are made and waits until the collector

@@ -3,6 +3,7 @@ package browser
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -221,8 +222,8 @@ func (w *world) afterAll(ctx context.Context) (code int) {
 	return code
 }
 
-// log is what the topics hold that ClickHouse does not.
-type log struct {
+// topics is what the topics hold that ClickHouse does not.
+type topics struct {
 	opener *seal.Opener
 
 	mu       sync.Mutex
@@ -230,7 +231,7 @@ type log struct {
 	captures map[string][]*metivav1.CollectedEvent
 }
 
-func newLog(keysDir string) (*log, error) {
+func newTopics(keysDir string) (*topics, error) {
 	material, err := seal.ReadKeyFile(filepath.Join(keysDir, seal.KeyFileName(seal.PurposeResolverPrivate)), seal.PurposeResolverPrivate)
 	if err != nil {
 		return nil, err
@@ -239,14 +240,14 @@ func newLog(keysDir string) (*log, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &log{
+	return &topics{
 		opener:   seal.NewOpener(private),
 		consents: make(map[string][]*metivav1.ConsentRecord), captures: make(map[string][]*metivav1.CollectedEvent),
 	}, nil
 }
 
-// topics are those that are read, and by what.
-func (l *log) topics() map[string]func(key, value []byte) error {
+// readers are the topics that are read, and what reads them.
+func (l *topics) readers() map[string]func(key, value []byte) error {
 	return map[string]func(key, value []byte) error{
 		schemas.TopicControlKeys: func(key, value []byte) error {
 			return l.opener.ApplyKey(bytes.Clone(key), bytes.Clone(value))
@@ -288,7 +289,7 @@ func (s *site) consentsHold(t *testing.T, want ...string) []*metivav1.ConsentRec
 		got := make([]string, 0, len(recs))
 		for _, r := range recs {
 			text := schemas.Label(r.GetKind()) + " " + schemas.Label(r.GetState()) + " " + r.GetSource() + " " + r.GetTextVersion() + " " + r.GetRawSignal()
-			got = append(got, strings.TrimSpace(text))
+			got = append(got, strings.Join(strings.Fields(text), " "))
 		}
 		if !slices.Equal(got, want) {
 			return fmt.Errorf("the consent records are %q, want %q", got, want)
@@ -327,7 +328,7 @@ func (s *site) noCapture(t *testing.T) {
 	}
 }
 
-func (l *log) open(e *metivav1.CollectedEvent) (map[string]string, error) {
+func (l *topics) open(e *metivav1.CollectedEvent) (map[string]string, error) {
 	c := e.GetFormCapture()
 	if len(e.GetEventId()) != schemas.IDBytes || len(c.GetSubjectId()) != schemas.IDBytes {
 		return nil, errors.New("a capture without ids")
@@ -347,3 +348,5 @@ func (l *log) open(e *metivav1.CollectedEvent) (map[string]string, error) {
 	}
 	return out, nil
 }
+
+func hexID(id []byte) string { return strings.ToUpper(hex.EncodeToString(id)) }

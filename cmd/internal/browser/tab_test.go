@@ -99,16 +99,22 @@ func ask[T any](b *tab, script string) (out T) {
 	return out
 }
 
-// until waits until an expression in the page holds.
+// until waits until an expression in the page holds, over a navigation if need be.
 func (b *tab) until(condition string) {
 	b.t.Helper()
-	b.run(chromedp.Poll[chromedp.Void](condition, chromedp.WithPollingInterval(10*time.Millisecond)))
+	wait(b.t, waitMax, func() error {
+		holds, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](`!!(`+condition+`)`))
+		if err == nil && !holds {
+			err = fmt.Errorf("not so in the page: %s", condition)
+		}
+		return err
+	})
 }
 
 // started waits until the script runs in the page.
 func (b *tab) started() {
 	b.t.Helper()
-	b.until(`!!(window.visitor && visitor.ready)`)
+	b.until(`window.visitor && visitor.ready`)
 }
 
 // sent waits until the script has sent n events of this test, answered by the
@@ -142,4 +148,22 @@ func call[P, R any](b *tab, cmd cdp.Command[P, R], params P) (out R) {
 // quoted is a string of JavaScript.
 func quoted(text string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`).Replace(text) + "'"
+}
+
+// click clicks as a visitor does, once the element is there.
+func (b *tab) click(selector string) {
+	b.t.Helper()
+	b.run(chromedp.Click(chromedp.CSS(selector)))
+}
+
+// fill types into a field.
+func (b *tab) fill(selector, text string) {
+	b.t.Helper()
+	b.run(chromedp.SendKeys(chromedp.CSS(selector), text))
+}
+
+// pause lets a time pass in the page: for what is measured in time.
+func (b *tab) pause(d time.Duration) {
+	b.t.Helper()
+	b.js(fmt.Sprintf(`new Promise((done) => setTimeout(done, %d))`, d.Milliseconds()))
 }

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"slices"
 
 	"github.com/metiva-io/metiva/pkg/core/registry"
 	"github.com/metiva-io/metiva/pkg/tenant"
@@ -32,8 +33,11 @@ func demoForm(origin string) registry.FormPolicy {
 	}
 }
 
-// EnsureConsent makes sure the site has the demo's texts and form; one that has
-// them is not changed. origin is where its pages are.
+// demoProperties are those custom events of the demo's pages carry.
+func demoProperties() []string { return []string{"plan", "seats"} }
+
+// EnsureConsent makes sure the site has the demo's texts, form and properties; one
+// that has them is not changed. origin is where its pages are.
 func EnsureConsent(ctx context.Context, store *registry.Store, site registry.Site, origin string) (registry.Site, error) {
 	claim, err := tenant.OperatorClaim(site.CompanyID, demoActor)
 	if err != nil {
@@ -41,6 +45,11 @@ func EnsureConsent(ctx context.Context, store *registry.Store, site registry.Sit
 	}
 	for _, text := range demoTexts() {
 		if site, err = store.AddText(ctx, claim, site.ID, text); err != nil {
+			return registry.Site{}, err
+		}
+	}
+	if !slices.Equal(site.CustomProperties, demoProperties()) {
+		if site, err = store.SetSite(ctx, claim, site.ID, registry.SiteChange{CustomProperties: demoProperties()}); err != nil {
 			return registry.Site{}, err
 		}
 	}

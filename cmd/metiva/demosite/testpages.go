@@ -57,7 +57,7 @@ func testPages() []testPage {
 		{Path: "/test/form", Title: "Marked form", Template: "form.html", Tag: api, Text: "Captured only with the form's own box ticked, and only the marked fields. The form goes on to the site as ever."},
 		{Path: "/test/form/fetch", Title: "Form sent by script", Template: "formfetch.html", Tag: api, Text: "The page sends the form by itself and hands us what the visitor agreed to."},
 		{Path: "/test/form/plain", Title: "Form without script", Template: "formplain.html", Text: "Posted to the collector by the browser itself, which comes back to the home page."},
-		{Path: "/test/form/sent", Title: "Sent", Hidden: true, Text: "The site has the form."},
+		{Path: "/test/form/sent", Title: "Sent", Hidden: true, Tag: api, Text: "The site has the form."},
 	}
 }
 
