@@ -43,7 +43,7 @@ func Build(src string, entry Entry) ([]byte, error) {
 		MinifyIdentifiers: true,
 		MinifySyntax:      true,
 		// Configuration of the machine must not change the bytes.
-		TsconfigRaw: `{"compilerOptions":{"strict":true}}`,
+		TsconfigRaw: `{"compilerOptions":{"alwaysStrict":false}}`,
 		LogLevel:    api.LogLevelSilent,
 	})
 	var faults []error
