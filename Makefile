@@ -29,11 +29,11 @@ demo: engines build ## Drive a set of visits through a fresh stack, print the co
 ##@ Test
 
 .PHONY: test
-test: engines chromium ## Run all tests, on the embedded engines
+test: engines chromium consent-platforms ## Run all tests, on the embedded engines
 	$(GO) test -timeout 10m ./...
 
 .PHONY: race
-race: engines chromium ## Run the tests of the packages with goroutines under the race detector
+race: engines chromium consent-platforms ## Run the tests of the packages with goroutines under the race detector
 	$(GO) test -race -timeout 15m ./collector/... ./consent/... ./enrich/... ./sink/... ./pkg/...
 
 .PHONY: fuzz
@@ -126,6 +126,10 @@ engines: ## Install the embedded engines and the company data into the cache
 .PHONY: chromium
 chromium: ## Install a Chromium for the browser tests where there is none
 	@.ci/tools/chromium
+
+.PHONY: consent-platforms
+consent-platforms: ## Install the consent platforms the browser tests run for real
+	@.ci/tools/consent-platforms
 
 .PHONY: clean
 clean: ## Remove the binaries and the data directory

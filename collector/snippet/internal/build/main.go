@@ -47,11 +47,11 @@ func build(src, out string, entry bundle.Entry, release, folder string) (bundle.
 	if err := os.WriteFile(out, script, 0o644); err != nil {
 		return bundle.Sizes{}, fmt.Errorf("writing the bundle: %w", err)
 	}
-	limit := ""
-	if entry == bundle.Script {
-		limit = fmt.Sprintf(" (at most %d)", bundle.BrotliBytesMax)
+	limit := bundle.BrotliBytesMax
+	if entry == bundle.Adapters {
+		limit = bundle.AdaptersBrotliBytesMax
 	}
-	fmt.Printf("%s: %d bytes, %d with brotli%s\n", filepath.Base(out), sizes.Raw, sizes.Brotli, limit)
+	fmt.Printf("%s: %d bytes, %d with brotli (at most %d)\n", filepath.Base(out), sizes.Raw, sizes.Brotli, limit)
 	if release != "" {
 		version, err := bundle.Release(filepath.Join(release, folder), script)
 		if err != nil {

@@ -14,6 +14,10 @@ import (
 // there, consent, banner and form capture included.
 const BrotliBytesMax = 3000
 
+// AdaptersBrotliBytesMax is what the adapters of consent platforms may weigh. Only
+// pages with such a platform load them.
+const AdaptersBrotliBytesMax = 3000
+
 // Entry is the file a bundle begins with, in the folder src.
 type Entry string
 
