@@ -60,6 +60,9 @@ func (c *Collector) route(ctx *fasthttp.RequestCtx, r *request) string {
 	case PathAdapters:
 		c.adapters.serveCurrent(ctx)
 		return "script"
+	case PathBanner:
+		c.banner.serveCurrent(ctx)
+		return "script"
 	}
 	if of, version, ok := c.scriptsAt(ctx.Path()); ok {
 		of.serveVersion(ctx, version)

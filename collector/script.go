@@ -16,10 +16,11 @@ import (
 
 // Addresses of the script and of the adapters of consent platforms: the current
 // ones, and each version under its own name for pages that pin it with an
-// integrity hash.
+// integrity hash. The banner is only loaded by the script, so nobody can pin it.
 const (
 	PathScript            = "/v1/s.js"
 	PathAdapters          = "/v1/cmp.js"
+	PathBanner            = "/v1/banner.js"
 	scriptVersionPrefix   = "/v1/s."
 	adaptersVersionPrefix = "/v1/cmp."
 	scriptVersionSuffix   = ".js"
@@ -127,7 +128,7 @@ func versionOf(path []byte, prefix string) (version []byte, ok bool) {
 	return version, ok && len(version) > 0
 }
 
-// serveCurrent is GET /v1/s.js and GET /v1/cmp.js.
+// serveCurrent is GET /v1/s.js, /v1/cmp.js and /v1/banner.js.
 func (s *scripts) serveCurrent(ctx *fasthttp.RequestCtx) {
 	if !ctx.IsGet() && !ctx.IsHead() {
 		methodNotAllowed(ctx, "GET, HEAD")

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,7 +52,7 @@ func TestScriptInEachCoding(t *testing.T) {
 	etags := map[string]string{}
 	for path, want := range map[string]string{
 		PathScript: "snippet();", scriptAt(snippet.Version([]byte("snippet();"))): "snippet();", scriptAt(snippet.Version([]byte(olderScript))): olderScript,
-		PathAdapters: "adapters();", adaptersAt(snippet.Version([]byte("adapters();"))): "adapters();", adaptersAt(snippet.Version([]byte(olderAdapters))): olderAdapters,
+		PathBanner: "banner();", PathAdapters: "adapters();", adaptersAt(snippet.Version([]byte("adapters();"))): "adapters();", adaptersAt(snippet.Version([]byte(olderAdapters))): olderAdapters,
 	} {
 		for accept, coding := range map[string]string{"identity": "", "gzip": "gzip", "gzip, deflate, br, zstd": "br"} {
 			a := e.do(http.MethodGet, path, nil, map[string]string{"Accept-Encoding": accept, "Range": "bytes=0-3", "Origin": testOrigin})
@@ -59,7 +60,7 @@ func TestScriptInEachCoding(t *testing.T) {
 				t.Errorf("%s as %s: %d in %q: %q", path, accept, a.status, a.header.Get("Content-Encoding"), a.body)
 			}
 			cache := currentCacheControl
-			if path != PathScript && path != PathAdapters {
+			if !slices.Contains([]string{PathScript, PathAdapters, PathBanner}, path) {
 				cache = "public, max-age=31536000, immutable"
 			}
 			for name, value := range map[string]string{
@@ -96,7 +97,7 @@ func TestScriptInEachCoding(t *testing.T) {
 	if a := e.do(http.MethodGet, scriptAt("0123456789abcdef"), nil, nil); a.header.Get("Cache-Control") != "no-store" {
 		t.Errorf("an unknown version may be cached: %v", a.header)
 	}
-	for _, path := range []string{PathScript, PathAdapters, scriptAt("0123456789abcdef"), adaptersAt("0123456789abcdef")} {
+	for _, path := range []string{PathScript, PathAdapters, PathBanner, scriptAt("0123456789abcdef"), adaptersAt("0123456789abcdef")} {
 		if a := e.do(http.MethodPost, path, nil, nil); a.status != 405 || a.header.Get("Allow") != "GET, HEAD" {
 			t.Errorf("POST %s: %d %v", path, a.status, a.header)
 		}

@@ -217,7 +217,7 @@ func TestPlatformsThatFail(t *testing.T) {
 			{`visit.cookieyes.refuse()`, nil},
 			{`window.visitor = core`, []string{said("cookieyes", "false", "necessary=1,functional=0,analytics=0,performance=0,advertisement=0,law=gdpr")}},
 		}},
-		"a core that throws": {platformPage{before: []string{" window.visitor = (...call) => { calls.push(JSON.stringify(call)); throw new Error('no') }", "cookieyes"}}, []act{
+		"a core that throws": {platformPage{before: []string{" window.visitor = Object.assign((...call) => { calls.push(JSON.stringify(call)); throw new Error('no') }, {ready: true})", "cookieyes"}}, []act{
 			{"", []string{cookieYes}},
 			{`visit.cookieyes.refuse()`, []string{said("cookieyes", "false", "necessary=1,functional=0,analytics=0,performance=0,advertisement=0,law=gdpr")}},
 		}},

@@ -37,6 +37,7 @@ type platformPage struct {
 
 const recorder = `window.calls = []
 	window.visitor = (...call) => { calls.push(JSON.stringify(call)) }
+	visitor.ready = true
 	window.settle = async () => { window.settled = false; await window.clicked; for (let i = 0; i < 5; i++) await new Promise((done) => setTimeout(done)); window.settled = true }`
 
 // servePlatforms serves pages by their path.

@@ -78,10 +78,10 @@ func TestConsentTokenStaysInMemory(t *testing.T) {
 		t.Errorf("consent %q before any grant", b.Consent)
 	}
 	for i, step := range []struct{ call, want string }{
-		{`visitor('consent', 'token', 'v1.abc')`, "v1.abc"},
-		{`visitor('nonsense'); visitor(); visitor('consent', 'token', 'v1.def')`, "v1.def"},
+		{`visitor('consent', 'token', 'v1-abc')`, "v1-abc"},
+		{`visitor('nonsense'); visitor(); visitor('consent', 'token', 'v1-def')`, "v1-def"},
 		{`visitor('consent', 'token', {toString() { throw 1 }})`, ""},
-		{`visitor('consent', 'token', 'v1.ghi'); visitor('consent', 'withdraw')`, ""},
+		{`visitor('consent', 'token', 'v1-ghi'); visitor('consent', 'withdraw')`, ""},
 	} {
 		path := fmt.Sprintf("/k%d", i)
 		run(t, tab, js(step.call+`; history.pushState(null, '', '`+path+`')`))
@@ -102,7 +102,7 @@ func TestWithdrawalReachesWhatStillWaits(t *testing.T) {
 		window.fetch = (...a) => window.down ? Promise.reject(new TypeError('Failed to fetch')) : original(...a)`),
 		chromedp.Navigate(e.URL+"/w"))
 	e.nextView(t, "/w")
-	run(t, tab, js(`window.down = true; visitor('consent', 'token', 'v1.abc'); history.pushState(null, '', '/w1')`),
+	run(t, tab, js(`window.down = true; visitor('consent', 'token', 'v1-abc'); history.pushState(null, '', '/w1')`),
 		until(`window.waits === true`),
 		js(`visitor('consent', 'withdraw'); window.down = false; dispatchEvent(new Event('online'))`))
 	if b := e.nextView(t, "/w1"); b.Consent != "" {

@@ -95,10 +95,12 @@ func newEdge(t *testing.T) *edge {
 		pages: map[string]string{}, headers: http.Header{}, tag: tagWith(""),
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/s.js", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
-		_, _ = w.Write(snippet.Script())
-	})
+	for name, script := range map[string][]byte{"s.js": snippet.Script(), "cmp.js": snippet.Adapters(), "banner.js": snippet.Banner()} {
+		mux.HandleFunc("GET /v1/"+name, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+			_, _ = w.Write(script)
+		})
+	}
 	mux.HandleFunc("POST /v1/events", e.receive)
 	mux.HandleFunc("POST /v1/consent", e.receiveChoice)
 	mux.HandleFunc("POST /v1/captures", e.receiveCapture)

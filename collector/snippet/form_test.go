@@ -81,7 +81,7 @@ func startCollector(t *testing.T, origin string) (address string, produced *memo
 	must(t, err)
 	produced = &memoryProducer{topics: map[string]int{}}
 	c, err := collector.New(collector.Config{}, collector.Deps{
-		Producer: produced, Ping: func(context.Context) error { return nil }, ResolverKey: resolver, EdgeKey: edgeKey, Tokens: tokens, Snippet: snippet.Script(), Adapters: snippet.Adapters(),
+		Producer: produced, Ping: func(context.Context) error { return nil }, ResolverKey: resolver, EdgeKey: edgeKey, Tokens: tokens, Snippet: snippet.Script(), Adapters: snippet.Adapters(), Banner: snippet.Banner(),
 		Readiness: unwatched{}, Log: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(), Now: time.Now,
 	})
 	must(t, err)

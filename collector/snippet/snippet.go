@@ -18,6 +18,9 @@ var script string
 //go:embed cmp.js
 var adapters string
 
+//go:embed banner.js
+var banner string
+
 // ReleasesMax is how many released scripts are kept and served. A site with an
 // integrity hash runs the release it pinned until somebody changes its pages;
 // ten releases are years of that, at two or three kilobytes each.
@@ -37,6 +40,9 @@ func Script() []byte { return []byte(script) }
 // Adapters returns the second file, which reads consent platforms; otherwise as
 // Script.
 func Adapters() []byte { return []byte(adapters) }
+
+// Banner returns the file with the banner, a module; otherwise as Script.
+func Banner() []byte { return []byte(banner) }
 
 // Released returns the scripts of the last releases, oldest first: what pages
 // with an integrity hash go on asking for. The present one may be among them.

@@ -14,7 +14,7 @@ import (
 
 func TestScriptIsWhatTheSourceBuilds(t *testing.T) {
 	t.Parallel()
-	for entry, committed := range map[bundle.Entry][]byte{bundle.Script: snippet.Script(), bundle.Adapters: snippet.Adapters()} {
+	for entry, committed := range map[bundle.Entry][]byte{bundle.Script: snippet.Script(), bundle.Adapters: snippet.Adapters(), bundle.Banner: snippet.Banner()} {
 		built, err := bundle.Build("src", entry)
 		if err != nil {
 			t.Fatal(err)

@@ -7,7 +7,7 @@ import { on } from './quiet'
 const files = /\.(pdf|docx?|xlsx?|pptx?|csv|zip|exe|dmg|mp[34])$/i
 
 export function watchClicks(run: (command: string) => void): void {
-  on('click', (e) => {
+  const clicked = (e: MouseEvent): void => {
     const a = (e.target as Element).closest<HTMLAnchorElement>('a[href]')!
     const command = /^#visitor-(\w+)/.exec(a.hash)
     const file = a.hasAttribute('download') || files.test(a.pathname)
@@ -17,5 +17,8 @@ export function watchClicks(run: (command: string) => void): void {
     } else if (a.host && (file || a.host !== location.host)) {
       emit('click', { kind: file ? 'download' : 'outbound', target: a.origin + (file ? a.pathname : '') })
     }
-  })
+  }
+  on('click', clicked)
+  // The middle button opens a link too; the right one does not.
+  on<MouseEvent>('auxclick', (e) => e.button === 1 && clicked(e))
 }

@@ -13,6 +13,8 @@ export interface Terms {
   // Who says so, where it is not the site's own script: a consent platform and
   // its signal, or our banner.
   claim?: { source: string; cmp?: string; raw?: string }
+  // A refusal is remembered, so that nobody asks for it again.
+  remember?: boolean
 }
 
 // The text of the grant the visitor wants now, until the collector has answered.
@@ -46,11 +48,13 @@ function say(need: Level, answer: string, { text_version = options.textVersion, 
 export function grant(terms: Terms = {}): void {
   const { text_version = options.textVersion } = terms
   recall()
-  if ((choice.token && choice.text_version === text_version) || wish === text_version) return
+  if (choice.token && choice.text_version === text_version) return useToken(choice.token)
+  if (wish === text_version) return
   wish = text_version
   say(Level.company, 'granted', terms, (answer) => {
     // The visitor may have changed their mind since.
     if (wish !== text_version) return revoke(answer.token)
+    wish = undefined
     if (!answer.token) return
     keep({ ...answer, text_version })
     useToken(answer.token)
@@ -58,16 +62,18 @@ export function grant(terms: Terms = {}): void {
   })
 }
 
-// takeBack ends the grant that is held.
-function takeBack(): void {
+// takeBack ends the grant that is held, and remembers the text that is refused.
+function takeBack(text_version?: string | false): void {
   recall()
-  keep({ optout: choice.optout, withdraw: choice.token || token || choice.withdraw })
-  useToken(wish = undefined)
+  const withdraw = choice.token || token || choice.withdraw
+  if (withdraw || text_version) keep({ optout: choice.optout, withdraw, text_version: text_version || undefined })
+  useToken(undefined)
+  wish = undefined
 }
 
 // deny takes back what was granted, and says no.
 export function deny(terms: Terms = {}): void {
-  takeBack()
+  takeBack(terms.remember && options.textVersion)
   say(Level.choice, 'refused', terms, acknowledged)
 }
 

@@ -31,6 +31,7 @@ const enum Limit {
   // collector reads, is 64 KiB: room for one more event, of three bytes a
   // character. About twenty views.
   batchChars = 6000,
+  waitingItems = 100,
   // 1, 2, 4 … 32 s, about a minute in all; then the batch is given up.
   attempts = 7,
   firstWaitMs = 500,
@@ -47,7 +48,7 @@ function next(): Item[] {
   waiting = waiting.filter((w) => {
     if (!token) w.consent = token
     return w.need <= level()
-  })
+  }).slice(-Limit.waitingItems)
   const batch = waiting.splice(0, 1)
   const [first] = batch
   while (first?.body.type && waiting[0]?.body.type && waiting[0].consent === first.consent && JSON.stringify(batch).length < Limit.batchChars) {
@@ -126,6 +127,6 @@ export function send(path: string, need: Level, body: Item['body'], done?: Item[
 // events that failed before, and may again, are kept for the next page.
 export function handOver(): void {
   const events = waiting.filter((w) => w.consent && w.body.type)
-  if (attempts && choice.token && events[0]) keep({ ...choice, events })
+  if (choice.token && events[0] && (attempts || !navigator.onLine)) keep({ ...choice, events })
   for (let batch; (batch = next())[0]; ) navigator.sendBeacon(beside(batch[0].path), text(batch))
 }

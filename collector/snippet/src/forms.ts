@@ -45,9 +45,10 @@ export function capture(from: HTMLFormElement | Capture): void {
   send('captures', Level.company, { ...sent, sent_at: sent.at, form, consent: { given: true, text_version }, token, fields })
 }
 
-function act(action: string, { dataset, name, id }: HTMLFormElement): void {
-  const form = dataset.visitorForm || name || id
-  if (form) emit('form', { action, form })
+// Attributes, not properties: a form's field called "name" hides its name.
+function act(action: string, form: HTMLFormElement): void {
+  const name = form.dataset.visitorForm || form.getAttribute('name') || form.getAttribute('id')
+  if (name) emit('form', { action, form: name })
 }
 
 export function watchForms(): void {

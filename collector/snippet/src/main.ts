@@ -1,4 +1,3 @@
-import { showBanner } from './banner'
 import { watchClicks } from './clicks'
 import { deny, grant, object, resume, withdraw } from './consent'
 import { handOver, retry } from './delivery'
@@ -6,7 +5,7 @@ import { leave, look, measure } from './engagement'
 import { emit } from './events'
 import { capture, watchForms } from './forms'
 import { on, quietly } from './quiet'
-import { choice, level, useToken } from './record'
+import { choice, level, refresh, useToken } from './record'
 import { beside, options, readTag } from './tag'
 import { watchViews } from './views'
 
@@ -14,14 +13,20 @@ import { watchViews } from './views'
 // has loaded wait in visitor.q, when the page defines the usual stub:
 // window.visitor = window.visitor || function () { (visitor.q = visitor.q || []).push(arguments) }
 type Command = (...args: any[]) => void
-type Stub = Command & { q?: [][]; ready?: unknown }
+type Stub = Command & { q?: [][]; ready?: unknown; nodeType?: number }
+
+// load fetches a file of ours that few pages need. Under a policy that forbids it
+// nothing happens.
+function load(name: string, then?: (module: any) => void): void {
+  import(beside(name + '.js')).then(then).catch(() => {})
+}
 
 const commands: Record<string, Command> = {
   consent: (action: string, value: unknown) => commands[action]!(value),
   grant,
   deny,
   withdraw,
-  show: showBanner,
+  show: () => load('banner', (m) => m.default(options, commands)),
   // A token the site got by itself lives as long as the document.
   token(token: unknown) {
     useToken(typeof token === 'string' ? token : undefined)
@@ -47,8 +52,8 @@ function watch(): void {
   watchViews()
   watchClicks(visitor)
   watchForms()
-  if (options.banner != null && level() && choice.text_version !== options.textVersion) showBanner()
-  if (options.cmp) void import(beside('cmp.js')).catch(quietly)
+  if (options.banner != null && level() && choice.text_version !== options.textVersion) commands.show!()
+  if (options.cmp && options.cmp !== 'off') load('cmp')
 }
 
 function goodbye(): void {
@@ -61,11 +66,12 @@ function start(): void {
   if (!readTag() || before?.ready) return
   visitor.ready = commands
   // A page that has something else by this name keeps it.
-  if (!before || before.q) {
+  if (!before || before.q || before.nodeType) {
     window.visitor = visitor
     before?.q?.forEach((args) => visitor(...args))
   }
   on('online', retry)
+  on('storage', refresh)
   on('pagehide', goodbye)
   on('visibilitychange', () => (document.hidden ? goodbye() : look()))
   on('scroll', look)

@@ -32,13 +32,23 @@ export function useToken(next: string | undefined): void {
   token = next
 }
 
-// recall reads the choice of an earlier page.
+let read = false
+
+// recall reads the choice of an earlier page, or of another tab.
 export function recall(): void {
+  read = true
+  const before = choice.token
   quietly(() => {
     choice = { ...JSON.parse(localStorage.getItem(name)!) }
   })
   if (choice.expires_at! < Date.now()) keep({})
-  useToken(choice.token)
+  // A token the page gave us is not ours to change.
+  if (token === before) useToken(choice.token)
+}
+
+// refresh follows a change that was made in another tab.
+export function refresh(): void {
+  if (read) recall()
 }
 
 // keep changes the choice. The device holds nothing when nothing is left of it.

@@ -2,6 +2,7 @@ import { pageAddress, route } from './address'
 import { leave, measure } from './engagement'
 import { arriveAt, emit } from './events'
 import { on, quietly } from './quiet'
+import { refresh } from './record'
 
 // watchViews reports a page view when the page is shown first, when a script
 // changes its path, and when it comes back from the back/forward cache.
@@ -39,6 +40,8 @@ export function watchViews(): void {
   on<PageTransitionEvent>('pageshow', (e) => {
     // Shown again from memory. Where the visitor comes from now is unknown;
     // document.referrer still has what it was the first time.
-    if (e.persisted) view('')
+    if (!e.persisted) return
+    refresh()
+    view('')
   })
 }

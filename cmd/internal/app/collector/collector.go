@@ -169,7 +169,7 @@ func serve(ctx context.Context, w *app.Watched, cfg *Config, held keys, client *
 	}
 	edge, err := stage.New(cfg.Edge, stage.Deps{
 		Producer: durable, Ping: durable.Ping(client.Ping), ResolverKey: held.resolver, EdgeKey: held.edge, Tokens: held.tokens,
-		Snippet: snippet.Script(), Released: released, Adapters: snippet.Adapters(), ReleasedAdapters: releasedAdapters,
+		Snippet: snippet.Script(), Released: released, Adapters: snippet.Adapters(), Banner: snippet.Banner(), ReleasedAdapters: releasedAdapters,
 		Readiness: w.Ready, Log: w.Log, Registry: w.Registry, Now: time.Now,
 	})
 	if err != nil {

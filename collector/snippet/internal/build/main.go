@@ -26,6 +26,9 @@ func run(src, out, release string) error {
 	if _, err := build(src, filepath.Join(out, "cmp.js"), bundle.Adapters, release, "cmp"); err != nil {
 		return err
 	}
+	if _, err := build(src, filepath.Join(out, "banner.js"), bundle.Banner, "", ""); err != nil {
+		return err
+	}
 	sizes, err := build(src, filepath.Join(out, "s.js"), bundle.Script, release, "")
 	if err != nil {
 		return err

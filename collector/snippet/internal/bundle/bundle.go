@@ -25,6 +25,7 @@ type Entry string
 const (
 	Script   Entry = "main.ts"
 	Adapters Entry = "cmp/cmp.ts"
+	Banner   Entry = "banner/banner.ts"
 )
 
 // Build bundles an entry of the folder src and returns the minified file.
@@ -33,11 +34,16 @@ func Build(src string, entry Entry) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("locating the snippet's source: %w", err)
 	}
+	// The banner is loaded by import(), and says what it is by its export.
+	format := api.FormatIIFE
+	if entry == Banner {
+		format = api.FormatESModule
+	}
 	result := api.Build(api.BuildOptions{
 		AbsWorkingDir: abs,
 		EntryPoints:   []string{string(entry)},
 		Bundle:        true,
-		Format:        api.FormatIIFE,
+		Format:        format,
 		Target:        api.ES2020,
 		Platform:      api.PlatformBrowser,
 		Charset:       api.CharsetASCII,

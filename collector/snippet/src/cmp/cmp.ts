@@ -1,4 +1,5 @@
 import type { Adapter, Answer, Page, Platform, Statement } from './adapter'
+import { register } from './claims'
 import { complianz } from './complianz'
 import { consentMode } from './consentmode'
 import { cookiebot } from './cookiebot'
@@ -47,7 +48,8 @@ function start(): void {
 
   const look = (): void => {
     // A page may load this file before the snippet; what is said is said to somebody.
-    if (typeof page.visitor !== 'function') return
+    if (!page.visitor?.ready) return
+    register(page, tag?.cmp)
     const news: (Statement & { source: string })[] = []
     for (const { source, read } of platforms) {
       quietly(() => {
