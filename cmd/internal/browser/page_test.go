@@ -114,9 +114,13 @@ func TestShortTasks(t *testing.T) {
 	s.pages.HandleFunc("GET /measured", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		_, _ = fmt.Fprintf(w, `<!doctype html><html lang="nl"><title>measured</title><link rel="stylesheet" href="/assets/site.css">
-<script async src="%s/v1/s.js" data-site="%s" data-banner data-text-version="%s"></script><h1>Measured</h1><div class="tall"><p>One</p><p>Two</p></div>`, s.edge.URL, s.Key, text)
+<script async src="%s/v1/s.js" data-site="%s"></script><h1>Measured</h1><div class="tall"><p>One</p><p>Two</p></div>`, s.edge.URL, s.Key)
 	})
 	b := newTab(t, s)
+	// The inspector notes where each listener and request was made: not on a site.
+	for _, domain := range []cdp.Command[cdp.Empty, cdp.Empty]{runtime.Disable, network.Disable, css.Disable, dom.Disable, log.Disable} {
+		call(b, domain, cdp.Empty{})
+	}
 	for _, rate := range []float64{1, slowdown} {
 		call(b, emulation.SetCPUThrottlingRate, emulation.SetCPUThrottlingRateParams{Rate: rate})
 		best := map[string]time.Duration{}
@@ -170,10 +174,6 @@ func (b *tab) trace(do func()) map[string]time.Duration {
 		}
 	}); err != nil {
 		b.t.Fatal(err)
-	}
-	// The inspector notes where each listener and request was made: not on a site.
-	for _, domain := range []cdp.Command[cdp.Empty, cdp.Empty]{runtime.Disable, network.Disable, dom.Disable, css.Disable, log.Disable} {
-		call(b, domain, cdp.Empty{})
 	}
 	call(b, tracing.Start, tracing.StartParams{TraceConfig: &tracing.TraceConfig{IncludedCategories: []string{"devtools.timeline"}}})
 	do()

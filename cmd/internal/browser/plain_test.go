@@ -1,10 +1,8 @@
 package browser
 
 import (
-	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/metiva-io/metiva/collector/snippet/chromium"
 )
@@ -131,28 +129,4 @@ func TestStrictPolicy(t *testing.T) {
 			s.holds(t, "page_view "+path+" denied")
 		})
 	}
-}
-
-// TestPrerendering: a page the browser prepares is counted when it is shown, and
-// one that is never shown is not.
-func TestPrerendering(t *testing.T) {
-	s, b := visit(t)
-	b.beforeLoad(`window.preparedFor = document.prerendering; window.shown = false
-		document.addEventListener('prerenderingchange', () => { shown = true })`)
-	b.open("/test/prerender")
-	b.sent(1)
-	wait(t, waitMax, func() error {
-		if n := s.loaded("/test/prerendered"); n == 0 {
-			return fmt.Errorf("the browser has not prepared the page")
-		}
-		return nil
-	})
-	b.pause(500 * time.Millisecond)
-	b.sent(1)
-	b.click(`a[href="/test/prerendered"]`)
-	b.until(`location.pathname === '/test/prerendered'`)
-	t.Log(ask[string](b, `JSON.stringify([performance.getEntriesByType('navigation')[0].activationStart, window.preparedFor, window.shown])`))
-	b.sent(2)
-	b.leave()
-	s.holds(t, "page_view /test/prerender denied", "page_view /test/prerendered denied")
 }

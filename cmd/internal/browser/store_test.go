@@ -176,6 +176,18 @@ func (s *site) holds(t *testing.T, want ...string) []row {
 	return last.events
 }
 
+// stored waits until ClickHouse holds n events of the site.
+func (s *site) stored(t *testing.T, n int) {
+	t.Helper()
+	wait(t, settleMax, func() error {
+		h, err := shared.rows.look(t.Context(), s.ID)
+		if err == nil && len(h.events) < n {
+			err = fmt.Errorf("ClickHouse holds %d events, want %d", len(h.events), n)
+		}
+		return err
+	})
+}
+
 // edgeHolds waits until the collector has counted the events it refused, by reason.
 func (s *site) edgeHolds(t *testing.T, reason string, n uint64) {
 	t.Helper()
@@ -277,7 +289,7 @@ func (l *topics) readers() map[string]func(key, value []byte) error {
 }
 
 // consentsHold waits until the site's consent records are those wanted, in the
-// order they were given: "kind state source text raw".
+// order they were given: "kind state source text".
 func (s *site) consentsHold(t *testing.T, want ...string) []*metivav1.ConsentRecord {
 	t.Helper()
 	var recs []*metivav1.ConsentRecord
@@ -288,7 +300,7 @@ func (s *site) consentsHold(t *testing.T, want ...string) []*metivav1.ConsentRec
 		slices.SortStableFunc(recs, func(a, b *metivav1.ConsentRecord) int { return int(a.GetGivenAtMs() - b.GetGivenAtMs()) })
 		got := make([]string, 0, len(recs))
 		for _, r := range recs {
-			text := schemas.Label(r.GetKind()) + " " + schemas.Label(r.GetState()) + " " + r.GetSource() + " " + r.GetTextVersion() + " " + r.GetRawSignal()
+			text := schemas.Label(r.GetKind()) + " " + schemas.Label(r.GetState()) + " " + r.GetSource() + " " + r.GetTextVersion()
 			got = append(got, strings.Join(strings.Fields(text), " "))
 		}
 		if !slices.Equal(got, want) {

@@ -117,12 +117,16 @@ func (b *tab) started() {
 	b.until(`window.visitor && visitor.ready`)
 }
 
-// sent waits until the script has sent n events of this test, answered by the
-// collector.
+// sent waits until the collector has answered for n events of this test.
 func (b *tab) sent(n int) {
 	b.t.Helper()
-	wait(b.t, waitMax, func() error {
-		if got, _ := b.site.edge.counts(); got < n {
+	b.site.sent(b.t, n)
+}
+
+func (s *site) sent(t *testing.T, n int) {
+	t.Helper()
+	wait(t, waitMax, func() error {
+		if got, _ := s.edge.counts(); got < n {
 			return fmt.Errorf("%d events were sent, want %d", got, n)
 		}
 		return nil

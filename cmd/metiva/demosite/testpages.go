@@ -39,7 +39,7 @@ const testPolicy = "default-src 'none'; style-src 'self'; img-src 'self'; script
 
 // testPages lists them in the order of the index.
 func testPages() []testPage {
-	const api = `data-consent data-text-version="` + bannerText + `"`
+	const api = `data-consent data-text-version="demo-banner-1-nl"`
 	return []testPage{
 		{Path: "/test/plain", Title: "Plain", Text: "The one line, without attributes: a page view, nothing stored."},
 		{Path: "/test/spa", Title: "Single page", Template: "spa.html", Text: "The address changes by pushState and replaceState: a view for each new path, none for a new query."},
@@ -47,11 +47,11 @@ func testPages() []testPage {
 		{Path: "/test/back", Title: "Back and forward", Template: "back.html", Text: "Shown again from the back/forward cache is a view."},
 		{Path: "/test/prerender", Title: "Prerendering", Template: "prerender.html", Policy: testPolicy + "; script-src-elem 'self' COLLECTOR 'inline-speculation-rules'", Text: "The browser prepares the next page. It is counted when it is shown, and not before."},
 		{Path: "/test/prerendered", Title: "Prerendered", Hidden: true, Text: "This page may have been prepared before you came."},
-		{Path: "/test/csp", Title: "Strict policy", Policy: strictPolicy, Tag: api + ` data-banner="en"`, Text: "No script but ours, no inline style, trusted types: the script and its banner work."},
+		{Path: "/test/csp", Title: "Strict policy", Policy: strictPolicy, Tag: `data-banner="en" data-text-version="demo-banner-2-en"`, Text: "No script but ours, no inline style, trusted types: the script and its banner work."},
 		{Path: "/test/integrity", Title: "Pinned script", Policy: strictPolicy, Pinned: true, Text: "The script by version, with its integrity hash."},
 		{Path: "/test/consent", Title: "Consent by the page", Template: "consent.html", Tag: api + ` data-props="plan"`, Text: "The page asks by itself and tells the script what the visitor chose."},
-		{Path: "/test/banner", Title: "Banner, Dutch", Tag: `data-banner data-privacy="/privacy" data-text-version="` + bannerText + `"`, Template: "banner.html", Text: "The small banner in the page's language, which is Dutch here."},
-		{Path: "/test/banner/en", Title: "Banner, English", Tag: `data-banner="en" data-privacy="/privacy" data-text-version="demo-banner-1-en"`, Template: "banner.html", Text: "The same in English."},
+		{Path: "/test/banner", Title: "Banner, Dutch", Tag: `data-banner data-privacy="/privacy" data-text-version="demo-banner-2-nl"`, Template: "banner.html", Text: "The small banner in the page's language, which is Dutch here."},
+		{Path: "/test/banner/en", Title: "Banner, English", Tag: `data-banner="en" data-privacy="/privacy" data-text-version="demo-banner-2-en"`, Template: "banner.html", Text: "The same in English."},
 		{Path: "/test/links", Title: "Links and own events", Template: "links.html", Tag: api + ` data-props="plan seats"`, Text: "With consent: a link to elsewhere, a download, and events of the page's own script."},
 		{Path: "/test/long", Title: "Long page", Template: "long.html", Tag: api, Text: "With consent: how long the page was visible and how far it was scrolled, once, when it is left."},
 		{Path: "/test/form", Title: "Marked form", Template: "form.html", Tag: api, Text: "Captured only with the form's own box ticked, and only the marked fields. The form goes on to the site as ever."},
@@ -60,9 +60,6 @@ func testPages() []testPage {
 		{Path: "/test/form/sent", Title: "Sent", Hidden: true, Tag: api, Text: "The site has the form."},
 	}
 }
-
-// bannerText is the version of the text most test pages ask consent with.
-const bannerText = "demo-banner-1-nl"
 
 // testView is what a template of a test page sees.
 type testView struct {
