@@ -14,7 +14,7 @@ const collectorURL = "http://127.0.0.1:18080"
 
 func get(t *testing.T, path string) *httptest.ResponseRecorder {
 	t.Helper()
-	h := demosite.Handler(demosite.Config{CollectorURL: collectorURL + "/", SiteKey: "pk_abc"})
+	h := demosite.Handler(demosite.Config{CollectorURL: collectorURL + "/", SiteKey: "pk_abc", Origin: "http://127.0.0.1:7710"})
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
 	return rec
@@ -50,6 +50,28 @@ func TestPages(t *testing.T) {
 				t.Error("the page sets a cookie")
 			}
 		})
+	}
+}
+
+func TestDeveloperPages(t *testing.T) {
+	t.Parallel()
+	index := get(t, "/test/")
+	if index.Code != http.StatusOK {
+		t.Fatalf("the index answers %d", index.Code)
+	}
+	links := regexp.MustCompile(`href="(/test/[^"]+)"`).FindAllStringSubmatch(index.Body.String(), -1)
+	if len(links) < 10 {
+		t.Fatalf("the index has %d pages", len(links))
+	}
+	for _, link := range links {
+		res := get(t, link[1])
+		body := res.Body.String()
+		if res.Code != http.StatusOK || strings.Count(body, `data-site="pk_abc"`) != 1 {
+			t.Errorf("%s answers %d, with the script %d times", link[1], res.Code, strings.Count(body, `data-site="pk_abc"`))
+		}
+		if strings.Contains(body, "style=") || strings.Contains(body, "<style") || strings.Contains(body, "onclick") {
+			t.Errorf("%s has inline style or script: its own policy forbids it", link[1])
+		}
 	}
 }
 

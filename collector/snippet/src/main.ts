@@ -65,8 +65,9 @@ function start(): void {
   const before = window.visitor as Stub | undefined
   if (!readTag() || before?.ready) return
   visitor.ready = commands
-  // A page that has something else by this name keeps it.
-  if (!before || before.q || before.nodeType) {
+  // A page that has something else by this name keeps it. The stub is known by its
+  // text: it has no queue until it is called.
+  if (!before || before.nodeType || /\.q/.test('' + before)) {
     window.visitor = visitor
     before?.q?.forEach((args) => visitor(...args))
   }
