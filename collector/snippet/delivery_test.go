@@ -1,7 +1,9 @@
 package snippet_test
 
 import (
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -100,5 +102,74 @@ func TestUnsentGoesOutWithThePage(t *testing.T) {
 	run(t, tab, until(`window.waits === true`), chromedp.Navigate(e.URL+"/without"))
 	if got := e.nextView(t, "/weg").Events[0].ID; got != id {
 		t.Errorf("sent on the way out as %s, was %s", got, id)
+	}
+}
+
+// TestBatchesStayUnder64KiB: views made while the collector is away go out in as
+// many requests as they need. The double checks the length of each.
+func TestBatchesStayUnder64KiB(t *testing.T) {
+	t.Parallel()
+	e, tab := newEdge(t), newTab(t)
+	e.tag = tagWith(`data-props="a b c d e f" data-engagement="off"`)
+	run(t, tab, beforeLoad(`const original = window.fetch
+		window.fetch = (...a) => window.down ? Promise.reject(new TypeError('Failed to fetch')) : original(...a)`), navigate(e.URL+"/"))
+	e.nextView(t, "/")
+	run(t, tab, js(`down = true; visitor('consent', 'token', 'tok'); const long = '\u20ac'.repeat(2000)
+		for (let n = 0; n < 40; n++) visitor('event', 'e' + n, {a: long, b: long, c: long, d: long, e: long, f: long})
+		down = false; dispatchEvent(new Event('online'))`))
+	for n := range 40 {
+		if ev := e.one(t); ev.Name != fmt.Sprintf("e%d", n) {
+			t.Fatalf("event %d is %+v", n, ev)
+		}
+	}
+	e.quiet(t, tab)
+}
+
+// TestUndeliveredUnderConsentIsKept: what fails is sent by the next page, once
+// there is consent, and by none without.
+func TestUndeliveredUnderConsentIsKept(t *testing.T) {
+	t.Parallel()
+	for name, granted := range map[string]bool{"granted": true, "not-granted": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e, tab := newEdge(t), newTab(t)
+			e.tag = tagWith(`data-consent data-engagement="off"`)
+			run(t, tab, navigate(e.URL+"/1"))
+			e.nextView(t, "/1")
+			if granted {
+				run(t, tab, js(`visitor('consent', 'grant', {text_version: 'nl-1'})`), until(`!!localStorage.getItem('visitor')`))
+			}
+			run(t, tab, js(`window.fetch = () => { window.failed = true; return Promise.reject(new TypeError('Failed to fetch')) }; navigator.sendBeacon = () => true
+				history.pushState(null, '', '/lost')`), until(`window.failed === true`), navigate(e.URL+"/2"))
+			if granted {
+				if ev := e.nextWith(t, "token-0").Events[0]; ev.URL != e.URL+"/lost" {
+					t.Errorf("the next page begins with %+v", ev)
+				}
+			}
+			if ev := e.next(t).Events[0]; ev.URL != e.URL+"/2" {
+				t.Errorf("the next page sends %+v", ev)
+			}
+			if text := stored(t, tab); strings.Contains(text, "lost") {
+				t.Errorf("still stored: %s", text)
+			}
+		})
+	}
+}
+
+// TestDebug: the console says of every event what became of it, and why.
+func TestDebug(t *testing.T) {
+	t.Parallel()
+	e, tab := newEdge(t), newTab(t)
+	e.tag = tagWith("data-debug")
+	e.answer = func(n int, _ beacon) (int, string) { return http.StatusOK, []string{"accepted", "dropped"}[min(n, 1)] }
+	run(t, tab, beforeLoad(`window.said = []; const log = console.log; console.log = (...a) => { said.push(a.join(' ').trim()); log(...a) }`), navigate(e.URL+"/1"))
+	e.next(t)
+	var said []string
+	run(t, tab, until(`said.length === 1`), js(`visitor('event', 'x'); history.pushState(null, '', '/2')`))
+	e.next(t)
+	run(t, tab, until(`said.length === 4`), js(`visitor('optout'); history.pushState(null, '', '/3')`), until(`said.length >= 5`), jsInto(`said`, &said))
+	if got := strings.Join(said, "; "); !strings.HasPrefix(got, "visitor: page_view accepted; visitor: custom dropped consent_required; visitor: engagement dropped consent_required; visitor: page_view dropped") ||
+		!strings.HasSuffix(got, "visitor: page_view dropped objected") {
+		t.Errorf("the console says %s", got)
 	}
 }

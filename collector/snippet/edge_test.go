@@ -77,6 +77,7 @@ type edge struct {
 	captures chan capturePost
 	pages    map[string]string // what stands in a page, by path
 	tag      string            // of every page
+	rest     []event           // of the last beacon, for one
 
 	mu       sync.Mutex
 	answer   func(n int, b beacon) (status int, outcome string)
@@ -264,6 +265,9 @@ func (e *edge) nextView(t *testing.T, path string) beacon {
 // page arrive in order.
 func (e *edge) quiet(t *testing.T, tab context.Context) {
 	t.Helper()
+	for _, ev := range e.rest {
+		t.Errorf("one event too many: %+v", ev)
+	}
 	run(t, tab, js(`history.pushState(null, '', '/last-`+t.Name()[strings.LastIndex(t.Name(), "/")+1:]+`')`))
 	b := e.next(t)
 	if len(b.Events) != 1 || !strings.Contains(b.Events[0].URL, "/last-") {

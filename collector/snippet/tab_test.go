@@ -122,3 +122,22 @@ const loaded = `!!(window.visitor && visitor.ready)`
 func beforeLoad(script string) chromedp.Action[chromedp.Void] {
 	return call(page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script}, nil)
 }
+
+// navigate opens a page and waits until the snippet runs in it.
+func navigate(address string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
+		if _, err := chromedp.Navigate(address)(ctx, tab); err != nil {
+			return err
+		}
+		_, err := until(loaded)(ctx, tab)
+		return err
+	})
+}
+
+// navigateBare opens a page without the snippet.
+func navigateBare(address string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
+		_, err := chromedp.Navigate(address)(ctx, tab)
+		return err
+	})
+}
