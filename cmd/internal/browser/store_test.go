@@ -90,7 +90,7 @@ const eventsSQL = `SELECT site_id, hex(event_id), type, path, consent, consent_s
 	concat(campaign_source, '/', campaign_medium, '/', campaign_name), account_name, browser_family, device, bot,
 	engagement_ms, toUInt32(scroll_percent),
 	trim(concat(click_kind, ' ', click_host, click_path, ' ', form_action, ' ', form_id, ' ', custom_name, ' ',
-		if(empty(custom_properties), '', toString(custom_properties))))
+		if(empty(custom_properties), '', toString(mapSort(custom_properties)))))
 FROM events ORDER BY event_id`
 
 // look returns what the stores hold of a site; nothing is merged, so that a row
@@ -304,6 +304,9 @@ func (s *site) consentsHold(t *testing.T, want ...string) []*metivav1.ConsentRec
 			got = append(got, strings.Join(strings.Fields(text), " "))
 		}
 		if !slices.Equal(got, want) {
+			for i, r := range recs {
+				got[i] += fmt.Sprintf(" (choice %x)", r.GetEvidenceEventId())
+			}
 			return fmt.Errorf("the consent records are %q, want %q", got, want)
 		}
 		return nil

@@ -67,7 +67,12 @@ var pages = []page{
 	{"/prijzen", "prijzen.html", "Prijzen"},
 	{"/planten", "planten.html", "Onze planten"},
 	{"/over-ons", "over-ons.html", "Over ons en contact"},
+	{"/privacy", "privacy.html", "Privacy en uw keuze"},
+	{"/bedankt", "bedankt.html", "Bedankt"},
 }
+
+// menuPages is how many of them stand in the menu.
+const menuPages = 4
 
 // view is what a template sees.
 type view struct {
@@ -95,7 +100,7 @@ func Handler(cfg Config) http.Handler {
 		panic(fmt.Sprintf("BUG: embedded assets: %v", err))
 	}
 	mux.Handle("GET /assets/", http.StripPrefix("/assets/", http.FileServerFS(assets)))
-	all := view{Name: cfg.Name, Nav: pages, Plants: plants, SiteKey: cfg.SiteKey, ScriptURL: collector + "/v1/s.js", Origin: cfg.Origin}
+	all := view{Name: cfg.Name, Nav: pages[:menuPages], Plants: plants, SiteKey: cfg.SiteKey, ScriptURL: collector + "/v1/s.js", Origin: cfg.Origin}
 	addTestPages(mux, all, collector)
 	policy := "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self' " + collector + "; connect-src " + collector +
 		"; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -127,6 +132,10 @@ func Handler(cfg Config) http.Handler {
 			show(w, v)
 		})
 	}
+	// What a site does with a form is its own business; this one does nothing.
+	mux.HandleFunc("POST /bericht", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/bedankt", http.StatusSeeOther)
+	})
 	return mux
 }
 

@@ -23,7 +23,7 @@ func get(t *testing.T, path string) *httptest.ResponseRecorder {
 func TestPages(t *testing.T) {
 	t.Parallel()
 	outside := regexp.MustCompile(`(?:src|href)="(?:https?:)?//[^"]*"`)
-	for _, path := range []string{"/", "/prijzen", "/planten", "/planten/monstera", "/over-ons"} {
+	for _, path := range []string{"/", "/prijzen", "/planten", "/planten/monstera", "/over-ons", "/privacy", "/bedankt"} {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
 			res := get(t, path)
@@ -31,7 +31,7 @@ func TestPages(t *testing.T) {
 			if res.Code != http.StatusOK {
 				t.Fatalf("status %d", res.Code)
 			}
-			tag := `<script async src="` + collectorURL + `/v1/s.js" data-site="pk_abc"></script>`
+			tag := `<script async src="` + collectorURL + `/v1/s.js" data-site="pk_abc" data-banner data-text-version="demo-banner-2-nl" data-privacy="/privacy"></script>`
 			if n := strings.Count(body, tag); n != 1 {
 				t.Errorf("the snippet stands on the page %d times, want once", n)
 			}
@@ -79,7 +79,7 @@ func TestAssetsAndUnknownPaths(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]int{
 		"/assets/site.css": http.StatusOK, "/assets/wand.svg": http.StatusOK, "/assets/blad.svg": http.StatusOK,
-		"/assets/planten.js": http.StatusOK, "/planten/distel": http.StatusNotFound, "/nergens": http.StatusNotFound,
+		"/assets/planten.js": http.StatusOK, "/assets/keuze.js": http.StatusOK, "/assets/test.js": http.StatusOK, "/planten/distel": http.StatusNotFound, "/nergens": http.StatusNotFound,
 	} {
 		if got := get(t, path).Code; got != want {
 			t.Errorf("%s: status %d, want %d", path, got, want)
