@@ -29,11 +29,11 @@ demo: engines build ## Drive a set of visits through a fresh stack, print the co
 ##@ Test
 
 .PHONY: test
-test: engines chromium ## Run all tests, on the embedded engines
+test: engines chromium consent-platforms ## Run all tests, on the embedded engines
 	$(GO) test -timeout 10m ./...
 
 .PHONY: race
-race: engines chromium ## Run the tests of the packages with goroutines under the race detector
+race: engines chromium consent-platforms ## Run the tests of the packages with goroutines under the race detector
 	$(GO) test -race -timeout 15m ./collector/... ./consent/... ./enrich/... ./sink/... ./pkg/...
 
 .PHONY: fuzz
@@ -117,9 +117,13 @@ generate: ## Generate Go from the contract and bundle the snippet
 	cd schemas && $(BUF) generate
 	$(GO) generate ./...
 
+.PHONY: snippet
+snippet: ## Build the snippet and print its size, the last line as JSON
+	@cd collector/snippet && $(GO) run ./internal/build
+
 .PHONY: snippet-release
-snippet-release: ## Keep the present script among the released ones, for pages that pin it
-	cd collector/snippet && $(GO) run ./internal/build -out s.js -release released
+snippet-release: ## Keep the present scripts among the released ones, for pages that pin them
+	cd collector/snippet && $(GO) run ./internal/build -release released
 
 .PHONY: engines
 engines: ## Install the embedded engines and the company data into the cache
@@ -128,6 +132,10 @@ engines: ## Install the embedded engines and the company data into the cache
 .PHONY: chromium
 chromium: ## Install a Chromium for the browser tests where there is none
 	@.ci/tools/chromium
+
+.PHONY: consent-platforms
+consent-platforms: ## Install the consent platforms the browser tests run for real
+	@.ci/tools/consent-platforms
 
 .PHONY: clean
 clean: ## Remove the binaries and the data directory

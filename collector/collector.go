@@ -49,6 +49,12 @@ type Deps struct {
 	// cut to (businessnet.Watch.Current); nil: there are none here, and every address
 	// is cut to /24 or /48.
 	BusinessNetworks func() *businessnet.Set
+	// Adapters is the script served at /v1/cmp.js; ReleasedAdapters are those of
+	// earlier releases.
+	Adapters         []byte
+	ReleasedAdapters [][]byte
+	// Banner is the module served at /v1/banner.js.
+	Banner []byte
 	// Readiness takes reports under ReadinessNames.
 	Readiness interface{ Set(name string, err error) }
 	Log       *slog.Logger
@@ -60,7 +66,7 @@ func (d Deps) validate() error {
 	var faults []error
 	for what, missing := range map[string]bool{
 		"producer": d.Producer == nil, "ping": d.Ping == nil, "resolver key": d.ResolverKey.IsZero(), "edge key": d.EdgeKey.IsZero(),
-		"consent tokens": d.Tokens == nil, "snippet": len(d.Snippet) == 0, "readiness": d.Readiness == nil,
+		"consent tokens": d.Tokens == nil, "snippet": len(d.Snippet) == 0, "adapters": len(d.Adapters) == 0, "banner": len(d.Banner) == 0, "readiness": d.Readiness == nil,
 		"log": d.Log == nil, "registry": d.Registry == nil, "clock": d.Now == nil,
 	} {
 		if missing {
@@ -91,6 +97,8 @@ type Collector struct {
 	inflater    *inflater
 	metrics     *metrics
 	scripts     scripts
+	adapters    scripts
+	banner      scripts
 	pages       pages
 
 	caughtUp atomic.Bool
@@ -138,6 +146,12 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		return nil, err
 	}
 	if c.scripts, err = newScripts(deps.Snippet, deps.Released); err != nil {
+		return nil, err
+	}
+	if c.banner, err = newScripts(deps.Banner, nil); err != nil {
+		return nil, err
+	}
+	if c.adapters, err = newScripts(deps.Adapters, deps.ReleasedAdapters); err != nil {
 		return nil, err
 	}
 	c.limits = newLimits(cfg, c.metrics)

@@ -167,7 +167,7 @@ func newEdgeWith(t testing.TB, producer Producer, keys map[string]seal.KeyMateri
 	}
 	e.Collector, err = New(cfg, Deps{
 		Producer: producer, Ping: func(context.Context) error { return nil }, ResolverKey: resolver.Public(), EdgeKey: edgeKey, Tokens: e.tokens,
-		Snippet: []byte("snippet();"), Released: [][]byte{[]byte(olderScript), []byte("snippet();")}, Readiness: e.ready, Log: slog.New(slog.NewTextHandler(e.logged, &slog.HandlerOptions{Level: slog.LevelDebug})), Registry: e.reg, Now: e.clock.Now,
+		Snippet: []byte("snippet();"), Released: [][]byte{[]byte(olderScript), []byte("snippet();")}, Adapters: []byte("adapters();"), Banner: []byte("banner();"), ReleasedAdapters: [][]byte{[]byte(olderAdapters)}, Readiness: e.ready, Log: slog.New(slog.NewTextHandler(e.logged, &slog.HandlerOptions{Level: slog.LevelDebug})), Registry: e.reg, Now: e.clock.Now,
 	})
 	if err != nil {
 		t.Fatal(err)

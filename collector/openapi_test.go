@@ -91,7 +91,11 @@ func startOpenAPIEdge(t *testing.T) *edge {
 
 // address is a described path with its parameters filled in.
 func address(path string) string {
-	return strings.ReplaceAll(path, "{version}", snippet.Version([]byte("snippet();")))
+	body := "snippet();"
+	if strings.HasPrefix(path, adaptersVersionPrefix) {
+		body = "adapters();"
+	}
+	return strings.ReplaceAll(path, "{version}", snippet.Version([]byte(body)))
 }
 
 // TestOpenAPIDescribesEveryRoute: a path or method is described if and only if
@@ -159,7 +163,7 @@ func routedPaths(t *testing.T) []string {
 				return true
 			}
 			if text, err := strconv.Unquote(literal.Value); err == nil && strings.HasPrefix(text, "/") && len(text) > 1 {
-				if text == scriptVersionPrefix {
+				if text == scriptVersionPrefix || text == adaptersVersionPrefix {
 					text += "*" + scriptVersionSuffix
 				}
 				paths = append(paths, text)

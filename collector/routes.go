@@ -59,19 +59,17 @@ func (c *Collector) route(ctx *fasthttp.RequestCtx, r *request) (name string, he
 		}
 		return "pixel", false
 	case PathScript:
-		if !ctx.IsGet() && !ctx.IsHead() {
-			methodNotAllowed(ctx, "GET, HEAD")
-		} else {
-			c.scripts.current.serve(ctx, currentCacheControl)
-		}
+		c.scripts.serveCurrent(ctx)
+		return "script", false
+	case PathAdapters:
+		c.adapters.serveCurrent(ctx)
+		return "script", false
+	case PathBanner:
+		c.banner.serveCurrent(ctx)
 		return "script", false
 	}
-	if version, ok := versionOf(ctx.Path()); ok {
-		if !ctx.IsGet() && !ctx.IsHead() {
-			methodNotAllowed(ctx, "GET, HEAD")
-		} else {
-			c.scripts.serveVersion(ctx, version)
-		}
+	if of, version, ok := c.scriptsAt(ctx.Path()); ok {
+		of.serveVersion(ctx, version)
 		return "script", false
 	}
 	ctx.SetStatusCode(fasthttp.StatusNotFound)

@@ -14,12 +14,16 @@ import (
 	"github.com/metiva-io/metiva/collector/snippet"
 )
 
-// Addresses of the script: the current one, and each version under its own name
-// for pages that pin it with an integrity hash.
+// Addresses of the script and of the adapters of consent platforms: the current
+// ones, and each version under its own name for pages that pin it with an
+// integrity hash. The banner is only loaded by the script, so nobody can pin it.
 const (
-	PathScript          = "/v1/s.js"
-	scriptVersionPrefix = "/v1/s."
-	scriptVersionSuffix = ".js"
+	PathScript            = "/v1/s.js"
+	PathAdapters          = "/v1/cmp.js"
+	PathBanner            = "/v1/banner.js"
+	scriptVersionPrefix   = "/v1/s."
+	adaptersVersionPrefix = "/v1/cmp."
+	scriptVersionSuffix   = ".js"
 )
 
 const (
@@ -105,9 +109,18 @@ func newScripts(current []byte, released [][]byte) (scripts, error) {
 	return all, nil
 }
 
+// scriptsAt are the scripts a path asks for a version of, if it does.
+func (c *Collector) scriptsAt(path []byte) (of *scripts, version []byte, ok bool) {
+	if version, ok = versionOf(path, scriptVersionPrefix); ok {
+		return &c.scripts, version, true
+	}
+	version, ok = versionOf(path, adaptersVersionPrefix)
+	return &c.adapters, version, ok
+}
+
 // versionOf is the version a path asks for, if it is the path of one.
-func versionOf(path []byte) (version []byte, ok bool) {
-	version, ok = bytes.CutPrefix(path, []byte(scriptVersionPrefix))
+func versionOf(path []byte, prefix string) (version []byte, ok bool) {
+	version, ok = bytes.CutPrefix(path, []byte(prefix))
 	if !ok {
 		return nil, false
 	}
@@ -115,8 +128,21 @@ func versionOf(path []byte) (version []byte, ok bool) {
 	return version, ok && len(version) > 0
 }
 
-// serveVersion is GET /v1/s.<version>.js.
-func (s scripts) serveVersion(ctx *fasthttp.RequestCtx, version []byte) {
+// serveCurrent is GET /v1/s.js, /v1/cmp.js and /v1/banner.js.
+func (s *scripts) serveCurrent(ctx *fasthttp.RequestCtx) {
+	if !ctx.IsGet() && !ctx.IsHead() {
+		methodNotAllowed(ctx, "GET, HEAD")
+		return
+	}
+	s.current.serve(ctx, currentCacheControl)
+}
+
+// serveVersion is GET /v1/s.<version>.js and GET /v1/cmp.<version>.js.
+func (s *scripts) serveVersion(ctx *fasthttp.RequestCtx, version []byte) {
+	if !ctx.IsGet() && !ctx.IsHead() {
+		methodNotAllowed(ctx, "GET, HEAD")
+		return
+	}
 	known := s.byVersion[string(version)]
 	if known == nil {
 		// A collector that is not updated yet does not know a new page's script:

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,7 +16,10 @@ import (
 	"github.com/metiva-io/metiva/collector/snippet"
 )
 
-const olderScript = "older();"
+const (
+	olderScript   = "older();"
+	olderAdapters = "older adapters();"
+)
 
 // decoded undoes the coding of an answer.
 func decoded(t *testing.T, a answered) string {
@@ -40,22 +44,23 @@ func decoded(t *testing.T, a answered) string {
 
 func scriptAt(version string) string { return "/v1/s." + version + ".js" }
 
+func adaptersAt(version string) string { return "/v1/cmp." + version + ".js" }
+
 func TestScriptInEachCoding(t *testing.T) {
 	t.Parallel()
 	e := startEdge(t, nil)
 	etags := map[string]string{}
-	for _, path := range []string{PathScript, scriptAt(snippet.Version([]byte("snippet();"))), scriptAt(snippet.Version([]byte(olderScript)))} {
-		want := "snippet();"
-		if path == scriptAt(snippet.Version([]byte(olderScript))) {
-			want = olderScript
-		}
+	for path, want := range map[string]string{
+		PathScript: "snippet();", scriptAt(snippet.Version([]byte("snippet();"))): "snippet();", scriptAt(snippet.Version([]byte(olderScript))): olderScript,
+		PathBanner: "banner();", PathAdapters: "adapters();", adaptersAt(snippet.Version([]byte("adapters();"))): "adapters();", adaptersAt(snippet.Version([]byte(olderAdapters))): olderAdapters,
+	} {
 		for accept, coding := range map[string]string{"identity": "", "gzip": "gzip", "gzip, deflate, br, zstd": "br"} {
 			a := e.do(http.MethodGet, path, nil, map[string]string{"Accept-Encoding": accept, "Range": "bytes=0-3", "Origin": testOrigin})
 			if a.status != 200 || a.header.Get("Content-Encoding") != coding || decoded(t, a) != want {
 				t.Errorf("%s as %s: %d in %q: %q", path, accept, a.status, a.header.Get("Content-Encoding"), a.body)
 			}
 			cache := currentCacheControl
-			if path != PathScript {
+			if !slices.Contains([]string{PathScript, PathAdapters, PathBanner}, path) {
 				cache = "public, max-age=31536000, immutable"
 			}
 			for name, value := range map[string]string{
@@ -84,7 +89,7 @@ func TestScriptInEachCoding(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{scriptAt("0123456789abcdef"), scriptAt("x"), scriptAt("../s"), scriptAt(strings.ToUpper(snippet.Version([]byte(olderScript))))} {
+	for _, path := range []string{scriptAt("0123456789abcdef"), scriptAt("x"), scriptAt("../s"), scriptAt(snippet.Version([]byte(olderAdapters))), adaptersAt(snippet.Version([]byte(olderScript))), scriptAt(strings.ToUpper(snippet.Version([]byte(olderScript))))} {
 		if a := e.do(http.MethodGet, path, nil, nil); a.status != 404 || strings.Contains(a.header.Get("Cache-Control"), "public") {
 			t.Errorf("%s: %d %v", path, a.status, a.header)
 		}
@@ -92,8 +97,10 @@ func TestScriptInEachCoding(t *testing.T) {
 	if a := e.do(http.MethodGet, scriptAt("0123456789abcdef"), nil, nil); a.header.Get("Cache-Control") != "no-store" {
 		t.Errorf("an unknown version may be cached: %v", a.header)
 	}
-	if a := e.do(http.MethodPost, scriptAt("0123456789abcdef"), nil, nil); a.status != 405 || a.header.Get("Allow") != "GET, HEAD" {
-		t.Errorf("POST: %d %v", a.status, a.header)
+	for _, path := range []string{PathScript, PathAdapters, PathBanner, scriptAt("0123456789abcdef"), adaptersAt("0123456789abcdef")} {
+		if a := e.do(http.MethodPost, path, nil, nil); a.status != 405 || a.header.Get("Allow") != "GET, HEAD" {
+			t.Errorf("POST %s: %d %v", path, a.status, a.header)
+		}
 	}
 	if a := e.do(http.MethodGet, PathScript, nil, map[string]string{"Accept-Encoding": "identity;q=0, *;q=0"}); a.status != 406 || a.header.Get("Cache-Control") != "no-store" {
 		t.Errorf("nothing acceptable: %d %v", a.status, a.header)

@@ -1,6 +1,7 @@
 package snippet_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -30,7 +31,7 @@ import (
 // memoryProducer acknowledges everything and keeps it.
 type memoryProducer struct {
 	mu     sync.Mutex
-	topics map[string]int
+	topics map[string][][]byte
 }
 
 type acknowledged struct{ done chan struct{} }
@@ -38,10 +39,10 @@ type acknowledged struct{ done chan struct{} }
 func (a acknowledged) Done() <-chan struct{} { return a.done }
 func (acknowledged) Err() error              { return nil }
 
-func (p *memoryProducer) Produce(topic string, _ int, _, _ []byte) (collector.Ack, error) {
+func (p *memoryProducer) Produce(topic string, _ int, _, value []byte) (collector.Ack, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.topics[topic]++
+	p.topics[topic] = append(p.topics[topic], bytes.Clone(value))
 	a := acknowledged{make(chan struct{})}
 	close(a.done)
 	return a, nil
@@ -55,16 +56,16 @@ func (p *memoryProducer) ProduceSync(_ context.Context, topic string, partition 
 func (p *memoryProducer) count(topic string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.topics[topic]
+	return len(p.topics[topic])
 }
 
 type unwatched struct{}
 
 func (unwatched) Set(string, error) {}
 
-// startCollector runs a real collector whose site is at origin, and returns its
-// address and what it produces.
-func startCollector(t *testing.T, origin string) (address string, produced *memoryProducer) {
+// startCollector runs a real collector whose site is at origin, registered as the
+// changes say, and returns its address and what it produces.
+func startCollector(t *testing.T, origin string, changes ...func(*metivav1.SiteRecord)) (address string, produced *memoryProducer) {
 	t.Helper()
 	dir := t.TempDir()
 	must(t, seal.GenerateDevelopmentKeys(dir))
@@ -79,20 +80,24 @@ func startCollector(t *testing.T, origin string) (address string, produced *memo
 	must(t, err)
 	tokens, err := consent.NewTokens(key(seal.PurposeConsentToken).Secret())
 	must(t, err)
-	produced = &memoryProducer{topics: map[string]int{}}
+	produced = &memoryProducer{topics: map[string][][]byte{}}
 	c, err := collector.New(collector.Config{}, collector.Deps{
-		Producer: produced, Ping: func(context.Context) error { return nil }, ResolverKey: resolver, EdgeKey: edgeKey, Tokens: tokens, Snippet: snippet.Script(),
+		Producer: produced, Ping: func(context.Context) error { return nil }, ResolverKey: resolver, EdgeKey: edgeKey, Tokens: tokens, Snippet: snippet.Script(), Adapters: snippet.Adapters(), Banner: snippet.Banner(),
 		Readiness: unwatched{}, Log: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(), Now: time.Now,
 	})
 	must(t, err)
-	site, err := proto.Marshal(&metivav1.SiteRecord{
+	registered := &metivav1.SiteRecord{
 		CompanyId: "cmp_a", SiteId: "sit_a", SiteKeys: []string{siteKey}, AllowedOrigins: []string{origin}, Mode: metivav1.SiteMode_SITE_MODE_COMPANY, Active: true,
 		Texts: []*metivav1.ConsentText{{Version: "form-1", Language: "nl", Sha256: make([]byte, 32)}},
 		Forms: []*metivav1.FormPolicy{{
 			FormId: "contact", Fields: []*metivav1.FormField{{Name: "email", Kind: metivav1.FieldKind_FIELD_KIND_EMAIL, Required: true}, {Name: "message", Kind: metivav1.FieldKind_FIELD_KIND_TEXT}},
 			TextVersions: []string{"form-1"}, RedirectUrls: []string{origin + "/bedankt"},
 		}},
-	})
+	}
+	for _, change := range changes {
+		change(registered)
+	}
+	site, err := proto.Marshal(registered)
 	must(t, err)
 	must(t, c.ApplySite([]byte("sit_a"), site))
 	c.CaughtUp()

@@ -10,18 +10,25 @@ import (
 	"strings"
 )
 
-//go:generate go run ./internal/build -out s.js
+//go:generate go run ./internal/build
 
 //go:embed s.js
 var script string
+
+//go:embed cmp.js
+var adapters string
+
+//go:embed banner.js
+var banner string
 
 // ReleasesMax is how many released scripts are kept and served. A site with an
 // integrity hash runs the release it pinned until somebody changes its pages;
 // ten releases are years of that, at two or three kilobytes each.
 const ReleasesMax = 10
 
-// releases are the scripts of earlier releases, and releases.txt, which lists
-// their versions, oldest first.
+// releases are the scripts of earlier releases, those of the adapters in the
+// folder cmp, and for both a releases.txt, which lists their versions, oldest
+// first.
 //
 //go:embed released
 var releases embed.FS
@@ -30,16 +37,28 @@ var releases embed.FS
 // bytes are a copy and belong to the caller.
 func Script() []byte { return []byte(script) }
 
+// Adapters returns the second file, which reads consent platforms; otherwise as
+// Script.
+func Adapters() []byte { return []byte(adapters) }
+
+// Banner returns the file with the banner, a module; otherwise as Script.
+func Banner() []byte { return []byte(banner) }
+
 // Released returns the scripts of the last releases, oldest first: what pages
 // with an integrity hash go on asking for. The present one may be among them.
-func Released() ([][]byte, error) {
-	list, err := releases.ReadFile("released/releases.txt")
+func Released() ([][]byte, error) { return releasedIn("released") }
+
+// ReleasedAdapters returns the adapters of the last releases, as Released does.
+func ReleasedAdapters() ([][]byte, error) { return releasedIn("released/cmp") }
+
+func releasedIn(folder string) ([][]byte, error) {
+	list, err := releases.ReadFile(folder + "/releases.txt")
 	if err != nil {
 		return nil, fmt.Errorf("reading the list of released scripts: %w", err)
 	}
 	var out [][]byte
 	for _, version := range strings.Fields(string(list)) {
-		body, err := releases.ReadFile("released/" + version + ".js")
+		body, err := releases.ReadFile(folder + "/" + version + ".js")
 		if err != nil {
 			return nil, fmt.Errorf("reading a released script: %w", err)
 		}

@@ -14,12 +14,14 @@ import (
 
 func TestScriptIsWhatTheSourceBuilds(t *testing.T) {
 	t.Parallel()
-	built, err := bundle.Script("src")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(built, snippet.Script()) {
-		t.Error("s.js differs from what src builds: run `go generate ./collector/snippet`")
+	for entry, committed := range map[bundle.Entry][]byte{bundle.Script: snippet.Script(), bundle.Adapters: snippet.Adapters(), bundle.Banner: snippet.Banner()} {
+		built, err := bundle.Build("src", entry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(built, committed) {
+			t.Errorf("the committed bundle of %s differs from what src builds: run `go generate ./collector/snippet`", entry)
+		}
 	}
 }
 
@@ -38,7 +40,7 @@ func TestScriptIsSmall(t *testing.T) {
 func TestScriptIsACopy(t *testing.T) {
 	t.Parallel()
 	snippet.Script()[0] ^= 0xff
-	if built, _ := bundle.Script("src"); !bytes.Equal(built, snippet.Script()) {
+	if built, _ := bundle.Build("src", bundle.Script); !bytes.Equal(built, snippet.Script()) {
 		t.Error("a caller changed the embedded script")
 	}
 }
@@ -46,16 +48,18 @@ func TestScriptIsACopy(t *testing.T) {
 // TestReleasesAreKept: a page that pins a release must find exactly its bytes.
 func TestReleasesAreKept(t *testing.T) {
 	t.Parallel()
-	released, err := snippet.Released()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(released) == 0 || len(released) > snippet.ReleasesMax {
-		t.Errorf("%d released scripts", len(released))
-	}
-	files, err := filepath.Glob("released/*.js")
-	if err != nil || len(files) != len(released) {
-		t.Errorf("%d files of released scripts, %d listed: %v", len(files), len(released), err)
+	for folder, read := range map[string]func() ([][]byte, error){"released": snippet.Released, "released/cmp": snippet.ReleasedAdapters} {
+		released, err := read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if folder == "released" && len(released) == 0 || len(released) > snippet.ReleasesMax {
+			t.Errorf("%d scripts in %s", len(released), folder)
+		}
+		files, err := filepath.Glob(folder + "/*.js")
+		if err != nil || len(files) != len(released) {
+			t.Errorf("%d files in %s, %d listed: %v", len(files), folder, len(released), err)
+		}
 	}
 }
 

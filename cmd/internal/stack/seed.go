@@ -84,7 +84,7 @@ func (s *Stack) SeedDemo(ctx context.Context) (Demo, error) {
 		if err != nil {
 			return Demo{}, err
 		}
-		if site, err = ensureConsent(ctx, store, site, "http://"+listen); err != nil {
+		if site, err = EnsureConsent(ctx, store, site, "http://"+listen); err != nil {
 			return Demo{}, err
 		}
 		demo.Sites = append(demo.Sites, DemoSite{

@@ -13,7 +13,7 @@ import (
 )
 
 //go:embed pages assets
-var files embed.FS
+var embedded embed.FS
 
 // defaultName is the company that does not exist.
 const defaultName = "De Groene Wand"
@@ -23,6 +23,9 @@ type Config struct {
 	CollectorURL string // origin of the collector, as "http://127.0.0.1:8080"; the snippet is loaded from its /v1/s.js
 	SiteKey      string // public key of the site, "pk_..."
 	Name         string // company name on the pages; empty means "De Groene Wand"
+	// Origin is where the pages are, "http://127.0.0.1:7710": the form that is posted
+	// without script names the page to come back to.
+	Origin string
 }
 
 // Validate reports every fault at once.
@@ -64,7 +67,12 @@ var pages = []page{
 	{"/prijzen", "prijzen.html", "Prijzen"},
 	{"/planten", "planten.html", "Onze planten"},
 	{"/over-ons", "over-ons.html", "Over ons en contact"},
+	{"/privacy", "privacy.html", "Privacy en uw keuze"},
+	{"/bedankt", "bedankt.html", "Bedankt"},
 }
+
+// menuPages is how many of them stand in the menu.
+const menuPages = 4
 
 // view is what a template sees.
 type view struct {
@@ -74,6 +82,7 @@ type view struct {
 	Nav       []page
 	SiteKey   string
 	ScriptURL string
+	Origin    string
 	Plants    []plant
 	Open      string // slug of the plant the address names
 }
@@ -86,19 +95,21 @@ func Handler(cfg Config) http.Handler {
 	collector := strings.TrimRight(cfg.CollectorURL, "/")
 	mux := http.NewServeMux()
 
-	assets, err := fs.Sub(files, "assets")
+	assets, err := fs.Sub(embedded, "assets")
 	if err != nil {
 		panic(fmt.Sprintf("BUG: embedded assets: %v", err))
 	}
 	mux.Handle("GET /assets/", http.StripPrefix("/assets/", http.FileServerFS(assets)))
+	all := view{Name: cfg.Name, Nav: pages[:menuPages], Plants: plants, SiteKey: cfg.SiteKey, ScriptURL: collector + "/v1/s.js", Origin: cfg.Origin}
+	addTestPages(mux, all, collector)
+	policy := "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self' " + collector + "; connect-src " + collector +
+		"; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 	for _, p := range pages {
-		base := view{
-			Name: cfg.Name, Title: p.Title, Path: p.Path, Nav: pages, Plants: plants,
-			SiteKey: cfg.SiteKey, ScriptURL: collector + "/v1/s.js",
-		}
+		base := all
+		base.Title, base.Path = p.Title, p.Path
 		tmpl := template.Must(template.New("layout.html").Funcs(template.FuncMap{"stars": stars}).
-			ParseFS(files, "pages/layout.html", "pages/"+p.Template))
-		show := func(w http.ResponseWriter, v view) { render(w, tmpl, v, collector) }
+			ParseFS(embedded, "pages/layout.html", "pages/"+p.Template))
+		show := func(w http.ResponseWriter, v view) { render(w, tmpl, v, policy) }
 		pattern := "GET " + p.Path
 		if p.Path == "/" {
 			pattern += "{$}"
@@ -121,6 +132,10 @@ func Handler(cfg Config) http.Handler {
 			show(w, v)
 		})
 	}
+	// What a site does with a form is its own business; this one does nothing.
+	mux.HandleFunc("POST /bericht", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/bedankt", http.StatusSeeOther)
+	})
 	return mux
 }
 
@@ -129,7 +144,7 @@ func stars(n int) string { return strings.Repeat("●", n) + strings.Repeat("○
 
 // render writes a page whole or not at all. The policy lets in the page's own
 // files and the collector, nothing else: the snippet works under it.
-func render(w http.ResponseWriter, tmpl *template.Template, v view, collector string) {
+func render(w http.ResponseWriter, tmpl *template.Template, v any, policy string) {
 	var out bytes.Buffer
 	if err := tmpl.Execute(&out, v); err != nil {
 		http.Error(w, "page cannot be shown", http.StatusInternalServerError)
@@ -137,8 +152,7 @@ func render(w http.ResponseWriter, tmpl *template.Template, v view, collector st
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; "+
-		"script-src 'self' "+collector+"; connect-src "+collector+"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", policy)
 	h.Set("Referrer-Policy", "strict-origin-when-cross-origin")
 	h.Set("X-Content-Type-Options", "nosniff")
 	// Not no-store: the back/forward cache keeps the page, as on most sites.

@@ -14,7 +14,7 @@ const collectorURL = "http://127.0.0.1:18080"
 
 func get(t *testing.T, path string) *httptest.ResponseRecorder {
 	t.Helper()
-	h := demosite.Handler(demosite.Config{CollectorURL: collectorURL + "/", SiteKey: "pk_abc"})
+	h := demosite.Handler(demosite.Config{CollectorURL: collectorURL + "/", SiteKey: "pk_abc", Origin: "http://127.0.0.1:7710"})
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
 	return rec
@@ -23,7 +23,7 @@ func get(t *testing.T, path string) *httptest.ResponseRecorder {
 func TestPages(t *testing.T) {
 	t.Parallel()
 	outside := regexp.MustCompile(`(?:src|href)="(?:https?:)?//[^"]*"`)
-	for _, path := range []string{"/", "/prijzen", "/planten", "/planten/monstera", "/over-ons"} {
+	for _, path := range []string{"/", "/prijzen", "/planten", "/planten/monstera", "/over-ons", "/privacy", "/bedankt"} {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
 			res := get(t, path)
@@ -31,7 +31,7 @@ func TestPages(t *testing.T) {
 			if res.Code != http.StatusOK {
 				t.Fatalf("status %d", res.Code)
 			}
-			tag := `<script async src="` + collectorURL + `/v1/s.js" data-site="pk_abc"></script>`
+			tag := `<script async src="` + collectorURL + `/v1/s.js" data-site="pk_abc" data-banner data-text-version="demo-banner-2-nl" data-privacy="/privacy"></script>`
 			if n := strings.Count(body, tag); n != 1 {
 				t.Errorf("the snippet stands on the page %d times, want once", n)
 			}
@@ -53,11 +53,33 @@ func TestPages(t *testing.T) {
 	}
 }
 
+func TestDeveloperPages(t *testing.T) {
+	t.Parallel()
+	index := get(t, "/test/")
+	if index.Code != http.StatusOK {
+		t.Fatalf("the index answers %d", index.Code)
+	}
+	links := regexp.MustCompile(`href="(/test/[^"]+)"`).FindAllStringSubmatch(index.Body.String(), -1)
+	if len(links) < 10 {
+		t.Fatalf("the index has %d pages", len(links))
+	}
+	for _, link := range links {
+		res := get(t, link[1])
+		body := res.Body.String()
+		if res.Code != http.StatusOK || strings.Count(body, `data-site="pk_abc"`) != 1 {
+			t.Errorf("%s answers %d, with the script %d times", link[1], res.Code, strings.Count(body, `data-site="pk_abc"`))
+		}
+		if strings.Contains(body, "style=") || strings.Contains(body, "<style") || strings.Contains(body, "onclick") {
+			t.Errorf("%s has inline style or script: its own policy forbids it", link[1])
+		}
+	}
+}
+
 func TestAssetsAndUnknownPaths(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]int{
 		"/assets/site.css": http.StatusOK, "/assets/wand.svg": http.StatusOK, "/assets/blad.svg": http.StatusOK,
-		"/assets/planten.js": http.StatusOK, "/planten/distel": http.StatusNotFound, "/nergens": http.StatusNotFound,
+		"/assets/planten.js": http.StatusOK, "/assets/keuze.js": http.StatusOK, "/assets/test.js": http.StatusOK, "/planten/distel": http.StatusNotFound, "/nergens": http.StatusNotFound,
 	} {
 		if got := get(t, path).Code; got != want {
 			t.Errorf("%s: status %d, want %d", path, got, want)

@@ -1,140 +1,134 @@
-// Delivery keeps events in memory until the collector has answered for each:
-// fetch with keepalive in the ordinary case, sendBeacon when the page goes.
-// Nothing is written to the device; what has not been acknowledged when the
-// document ends is lost, and that is the price of storing nothing.
+// Delivery keeps what is to be sent in memory until the collector has answered
+// for it: fetch with keepalive in the ordinary case, sendBeacon when the page
+// goes. One request is under way at a time.
 
-export interface PageEvent {
-  id: string
-  type: 'page_view'
-  at: number
-  url: string
-  referrer?: string
+import { choice, keep, Level, level, token } from './record'
+import { beside, options, tell } from './tag'
+
+// Answer is what the collector may say, on any of its paths.
+export interface Answer {
+  results?: Answer[]
+  outcome?: string
+  state?: string
+  reason?: string
+  token?: string
+  expires_at?: number | undefined
 }
 
-interface Result {
-  id: string
-  outcome: 'accepted' | 'dropped' | 'retry'
+// Item is an event, whose body has a type, a capture or a call about consent.
+export interface Item {
+  path: string
+  need: Level
+  body: { type?: string; [name: string]: unknown }
+  // The consent token at the time. One given later does not reach back over
+  // events made without it.
+  consent?: string | undefined
+  done?: ((answer: Answer) => void) | undefined
 }
 
-interface Waiting {
-  event: PageEvent
-  // The consent token at the time of the event. A token given later does not
-  // reach back over events made without it.
-  consent: string | undefined
+const enum Limit {
+  // What browsers allow for keepalive requests and beacons, and what the
+  // collector reads, is 64 KiB: room for one more event, of three bytes a
+  // character. About twenty views.
+  batchChars = 6000,
+  waitingItems = 100,
+  // 1, 2, 4 … 32 s, about a minute in all; then the batch is given up.
+  attempts = 7,
+  firstWaitMs = 500,
 }
 
-// Limits. A batch of 20 events stays under the 64 KiB that browsers allow for
-// keepalive requests and beacons, and that the collector reads.
-const batchEventsMax = 20
-const waitingEventsMax = 100
-// 1, 2, 4 … 32 s, about a minute in all; then the batch is given up.
-const attemptsMax = 7
-const backoffMs = 1000
-const backoffMaxMs = 60000
+let waiting: Item[] = []
+let flying = false
+let attempts = 0
+let timer: ReturnType<typeof setTimeout> | undefined
 
-export function newDelivery(site: string, endpoint: string, objects: () => boolean) {
-  let waiting: Waiting[] = []
-  let consent: string | undefined
-  let attempts = 0
-  // The batch whose request is under way.
-  let flying: Waiting[] = []
-  let timer: ReturnType<typeof setTimeout> | undefined
-
-  // The events at the head that share one token: a batch carries one.
-  const nextBatch = (from: Waiting[]): Waiting[] => {
-    const other = from.findIndex((w) => w.consent !== from[0]!.consent)
-    return from.slice(0, Math.min(batchEventsMax, other < 0 ? from.length : other))
+// next takes the next batch: events that share a token, or one other thing.
+function next(): Item[] {
+  // What the visitor has taken back since reaches what still waits.
+  waiting = waiting.filter((w) => {
+    if (!token) w.consent = token
+    return w.need <= level()
+  }).slice(-Limit.waitingItems)
+  const batch = waiting.splice(0, 1)
+  const [first] = batch
+  while (first?.body.type && waiting[0]?.body.type && waiting[0].consent === first.consent && JSON.stringify(batch).length < Limit.batchChars) {
+    batch.push(waiting.shift()!)
   }
+  return batch
+}
 
-  const body = (batch: Waiting[]): string =>
-    JSON.stringify({ site, sent_at: Date.now(), consent: batch[0]!.consent, events: batch.map((w) => w.event) })
+const text = (batch: Item[]): string => {
+  const { body, consent } = batch[0]!
+  const events = batch.map((w) => w.body)
+  return JSON.stringify({ site: options.site, ...(body.type ? { sent_at: Date.now(), consent, events } : body) })
+}
 
-  const forget = (done: Waiting[]): void => {
-    waiting = waiting.filter((w) => !done.includes(w))
-  }
-
-  // post resolves to the events of the batch that must be sent again, and to
-  // how long the collector asks us to wait.
-  const post = async (batch: Waiting[]): Promise<[again: Waiting[], waitMs: number]> => {
-    const response = await fetch(endpoint, {
+async function go(): Promise<void> {
+  if (flying || timer) return
+  const batch = next()
+  if (!batch[0]) return
+  let again = batch
+  let waitMs = 0
+  flying = true
+  try {
+    const response = await fetch(beside(batch[0].path), {
       method: 'POST',
-      body: body(batch),
+      body: text(batch),
       keepalive: true,
       credentials: 'omit',
       // The page's address is in the body, reduced; not in a header, whole.
       referrerPolicy: 'strict-origin',
     })
-    const waitMs = 1000 * +(response.headers.get('retry-after') || 0) || 0
-    if (response.status === 429 || response.status >= 500) return [batch, waitMs]
-    if (!response.ok) return [[], 0] // refused for good: unknown site, bad request
-    const results: Result[] = (await response.json()).results
-    const again = results.filter((r) => r.outcome === 'retry').map((r) => r.id)
-    return [batch.filter((w) => again.includes(w.event.id)), waitMs]
-  }
-
-  const send = async (): Promise<void> => {
-    if (flying.length || timer || !waiting.length) return
-    if (objects()) {
-      waiting = []
-      return
+    waitMs = 1000 * +response.headers.get('retry-after')! || 0
+    if (response.status !== 429 && response.status < 500) {
+      // 204: all of it, which is all an answer could say (?r=0).
+      const answer: Answer = response.status === 204 ? { outcome: 'accepted' } : await response.json()
+      again = batch.filter((w, i) => {
+        const result = answer.results?.[i] || answer
+        tell(w.body.type || w.path, result.outcome || result.state || 'dropped', result.reason)
+        w.done?.(result)
+        return result.outcome === 'retry'
+      })
     }
-    const batch = (flying = nextBatch(waiting))
-    let again = batch
-    let waitMs = 0
-    try {
-      ;[again, waitMs] = await post(batch)
-    } catch {
-      // No answer, or one that cannot be read: the same ids go again.
-    }
-    flying = []
-    forget(batch.filter((w) => !again.includes(w)))
-    if (!again.length) {
-      attempts = 0
-    } else if (++attempts >= attemptsMax) {
-      attempts = 0
-      forget(again)
-    } else {
-      // Half fixed, half random, so that pages do not come back together.
-      const backoff = Math.min(backoffMaxMs, Math.max(waitMs, backoffMs * 2 ** (attempts - 1)))
-      timer = setTimeout(retry, backoff * (0.75 + Math.random() / 2))
-      return
-    }
-    void send()
+  } catch {
+    // No answer, or one that cannot be read: the same ids go again.
   }
-
-  const retry = (): void => {
-    clearTimeout(timer)
-    timer = undefined
-    void send()
-  }
-
-  return {
-    add(event: PageEvent): void {
-      waiting.push({ event, consent })
-      if (waiting.length > waitingEventsMax) waiting.shift()
-      void send()
-    },
-
-    setConsent(token: string | undefined): void {
-      consent = token
-      // Taken back: what still waits goes without it.
-      if (!token) for (const w of waiting) w.consent = undefined
-    },
-
-    // retry sends at once what waits for its backoff.
-    retry,
-
-    // handOver gives what waits to the browser because the page is going. A
-    // batch already on its way is left alone: its request outlives the page.
-    handOver(): void {
-      if (objects()) return
-      for (;;) {
-        const batch = nextBatch(waiting.filter((w) => !flying.includes(w)))
-        if (!batch.length || !navigator.sendBeacon(endpoint, body(batch))) return
-        forget(batch)
-      }
-    },
+  flying = false
+  if (again[0] && ++attempts < Limit.attempts) {
+    waiting.unshift(...again)
+    // Partly random, so that pages do not come back together.
+    timer = setTimeout(retry, Math.max(waitMs, Limit.firstWaitMs * 2 ** attempts) * (1 + Math.random() / 2))
+  } else {
+    attempts = 0
+    void go()
   }
 }
 
-export type Delivery = ReturnType<typeof newDelivery>
+// retry sends at once what waits for its backoff.
+export function retry(): void {
+  clearTimeout(timer)
+  timer = undefined
+  void go()
+}
+
+// add sends in a task of its own, so that what happens together goes together and
+// the page's own task stays short; and after what is under way has its answer.
+export function add(...items: Item[]): void {
+  waiting.push(...items)
+  timer = timer || setTimeout(retry)
+}
+
+// send takes one thing to be sent to a path, if the visitor allows it.
+export function send(path: string, need: Level, body: Item['body'], done?: Item['done']): void {
+  if (need <= level()) add({ path, need, body, consent: token, done })
+  else tell(body.type || path, 'dropped', level() ? 'consent_required' : 'objected')
+}
+
+// handOver gives what waits to the browser because the page is going. A batch
+// already on its way is left alone: its request outlives the page. Under a grant,
+// events that failed before, and may again, are kept for the next page.
+export function handOver(): void {
+  const events = waiting.filter((w) => w.consent && w.body.type)
+  if (choice.token && events[0] && (attempts || !navigator.onLine)) keep({ ...choice, events })
+  for (let batch; (batch = next())[0]; ) navigator.sendBeacon(beside(batch[0].path), text(batch))
+}

@@ -1,22 +1,26 @@
-// Tag is what the script learns from its own element:
+// What the script learns from its own element:
 // <script async src="https://host/v1/s.js" data-site="pk_..."></script>
-export interface Tag {
-  site: string
-  // The collector's address, beside the script's own: /v1/s.js → /v1/events.
-  endpoint: string
-  honourDnt: boolean
-}
+
+// The element's data attributes, and its address.
+export let options: DOMStringMap = {}
+let source = ''
 
 // readTag must run while the script is being evaluated: currentScript is null
 // afterwards. It is also null for a script whose text was pasted into the page
 // or run by a tag manager, hence the search by attribute.
-export function readTag(): Tag | undefined {
-  const element = (document.currentScript || document.querySelector('script[data-site][src]')) as HTMLScriptElement | null
-  const site = element?.dataset.site
-  if (!element || !site || !element.src) return undefined
-  return {
-    site,
-    endpoint: new URL('events', element.src).href,
-    honourDnt: element.dataset.dnt !== 'ignore',
-  }
+export function readTag(): unknown {
+  const element = (document.currentScript || document.querySelector('[data-site]')) as HTMLScriptElement
+  options = element.dataset
+  source = element.src
+  return options.site && source
+}
+
+// beside is the address of something beside the script: /v1/s.js → /v1/events.
+export function beside(name: string): string {
+  return new URL(name, source).href
+}
+
+// tell prints what became of something, where the tag asks for it.
+export function tell(...what: unknown[]): void {
+  if (options.debug != null) console.log('visitor:', ...what)
 }

@@ -180,10 +180,15 @@ func serve(ctx context.Context, w *app.Watched, cfg *Config, d stageDeps) error 
 	if err != nil {
 		return err
 	}
+	releasedAdapters, err := snippet.ReleasedAdapters()
+	if err != nil {
+		return err
+	}
 	edge, err := stage.New(cfg.Edge, stage.Deps{
 		Producer: durable, Ping: durable.Ping(client.Ping), ResolverKey: d.resolver, EdgeKey: d.edge, Tokens: d.tokens,
 		BusinessNetworks: currentOf(d.networks),
-		Snippet:          snippet.Script(), Released: released, Readiness: w.Ready, Log: w.Log, Registry: w.Registry, Now: time.Now,
+		Snippet:          snippet.Script(), Released: released, Adapters: snippet.Adapters(), Banner: snippet.Banner(), ReleasedAdapters: releasedAdapters,
+		Readiness: w.Ready, Log: w.Log, Registry: w.Registry, Now: time.Now,
 	})
 	if err != nil {
 		return err

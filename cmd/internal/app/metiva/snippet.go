@@ -14,29 +14,39 @@ type snippetIntegrity struct {
 	Collector string `default:"https://YOUR-COLLECTOR" help:"Address of the collector."`
 }
 
-// Run prints one line a script, the present one first.
+// Run prints one line a script, the present one first, and then those of the adapters.
 func (c *snippetIntegrity) Run(t terminal) error {
-	released, err := snippet.Released()
-	if err != nil {
-		return err
-	}
-	present := snippet.Version(snippet.Script())
-	t.printf("%s  %s\n", pinnedURL(c.Collector), snippet.Integrity(snippet.Script()))
-	for i := len(released) - 1; i >= 0; i-- {
-		if version := snippet.Version(released[i]); version != present {
-			t.printf("%s  %s\n", versionURL(c.Collector, version), snippet.Integrity(released[i]))
+	for _, file := range []struct {
+		name     string
+		present  []byte
+		released func() ([][]byte, error)
+	}{{"s", snippet.Script(), snippet.Released}, {"cmp", snippet.Adapters(), snippet.ReleasedAdapters}} {
+		released, err := file.released()
+		if err != nil {
+			return err
+		}
+		printed := map[string]bool{}
+		for i := len(released); i >= 0; i-- {
+			script := file.present
+			if i < len(released) {
+				script = released[i]
+			}
+			if version := snippet.Version(script); !printed[version] {
+				printed[version] = true
+				t.printf("%s  %s\n", versionURL(c.Collector, file.name, version), snippet.Integrity(script))
+			}
 		}
 	}
 	return nil
 }
 
-func versionURL(collectorURL, version string) string {
-	return collectorURL + "/v1/s." + version + ".js"
+func versionURL(collectorURL, name, version string) string {
+	return collectorURL + "/v1/" + name + "." + version + ".js"
 }
 
 // pinnedURL is where the present script stays.
 func pinnedURL(collectorURL string) string {
-	return versionURL(collectorURL, snippet.Version(snippet.Script()))
+	return versionURL(collectorURL, "s", snippet.Version(snippet.Script()))
 }
 
 // pinnedTag is the element for a page that pins the present script.

@@ -72,7 +72,7 @@ func serveDemoSites(ctx context.Context, s *stack.Stack, demo stack.Demo, do fun
 	var servers []*http.Server
 	var lc net.ListenConfig
 	for _, site := range demo.Sites {
-		cfg := demosite.Config{CollectorURL: s.Addresses().CollectorURL, SiteKey: site.SiteKey, Name: site.Name}
+		cfg := demosite.Config{CollectorURL: s.Addresses().CollectorURL, SiteKey: site.SiteKey, Name: site.Name, Origin: site.Origin}
 		if err := cfg.Validate(); err != nil {
 			return fmt.Errorf("serving a demo website: %w", err)
 		}

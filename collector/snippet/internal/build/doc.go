@@ -1,5 +1,6 @@
-// Command build writes the snippet's bundle; go generate runs it.
+// Command build writes the snippet's bundles; go generate runs it.
 //
-// Enters: the folder src beside the working directory. Leaves: the file named
-// by -out, and on standard output the sizes, the last line as JSON.
+// Enters: the folder src beside the working directory. Leaves: s.js and cmp.js in
+// the folder named by -out, and on standard output their sizes, the last line
+// those of s.js as JSON.
 package main

@@ -11,20 +11,39 @@ import (
 )
 
 // BrotliBytesMax is what the snippet may weigh on the wire when all of it is
-// there, consent and form capture included.
+// there, consent, banner and form capture included.
 const BrotliBytesMax = 3000
 
-// Script bundles main.ts of the folder src and returns the minified file.
-func Script(src string) ([]byte, error) {
+// AdaptersBrotliBytesMax is what the adapters of consent platforms may weigh. Only
+// pages with such a platform load them.
+const AdaptersBrotliBytesMax = 3000
+
+// Entry is the file a bundle begins with, in the folder src.
+type Entry string
+
+// The files pages load.
+const (
+	Script   Entry = "main.ts"
+	Adapters Entry = "cmp/cmp.ts"
+	Banner   Entry = "banner/banner.ts"
+)
+
+// Build bundles an entry of the folder src and returns the minified file.
+func Build(src string, entry Entry) ([]byte, error) {
 	abs, err := filepath.Abs(src)
 	if err != nil {
 		return nil, fmt.Errorf("locating the snippet's source: %w", err)
 	}
+	// The banner is loaded by import(), and says what it is by its export.
+	format := api.FormatIIFE
+	if entry == Banner {
+		format = api.FormatESModule
+	}
 	result := api.Build(api.BuildOptions{
 		AbsWorkingDir: abs,
-		EntryPoints:   []string{"main.ts"},
+		EntryPoints:   []string{string(entry)},
 		Bundle:        true,
-		Format:        api.FormatIIFE,
+		Format:        format,
 		Target:        api.ES2020,
 		Platform:      api.PlatformBrowser,
 		Charset:       api.CharsetASCII,
@@ -34,7 +53,7 @@ func Script(src string) ([]byte, error) {
 		MinifyIdentifiers: true,
 		MinifySyntax:      true,
 		// Configuration of the machine must not change the bytes.
-		TsconfigRaw: `{"compilerOptions":{"strict":true}}`,
+		TsconfigRaw: `{"compilerOptions":{"alwaysStrict":false}}`,
 		LogLevel:    api.LogLevelSilent,
 	})
 	var faults []error

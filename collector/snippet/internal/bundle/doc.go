@@ -1,4 +1,4 @@
-// Package bundle turns the snippet's TypeScript into the one file browsers
+// Package bundle turns the snippet's TypeScript into the files browsers
 // load, with esbuild's Go API.
 //
 // Enters: the source folder. Leaves: minified JavaScript and its sizes. It

@@ -1,0 +1,68 @@
+// Forms: that one was begun and submitted is an event, without a value. What was
+// filled in is read only from a form marked data-visitor-form, only when it is
+// submitted, only with its own box ticked, and only the fields that are marked;
+// the collector takes those of the form's policy. The submission itself is never
+// held up.
+
+import { send } from './delivery'
+import { emit, stamp } from './events'
+import { on } from './quiet'
+import { Level, token } from './record'
+
+export interface Capture {
+  form: string
+  fields: Record<string, unknown>
+  text_version: string | undefined
+}
+
+type Field = HTMLInputElement
+
+// What is never read, by type and by name. Boxes have no value worth reading.
+const sealed = /^(hid|file|check|radio)|passw|pwd|wachtw|\bpin|card|kaart|\bcc|cv[cv]|iban|rekening|bsn|burgers|sofi|ssn/i
+
+// read takes the marked fields of a marked form, when its own box is ticked. One
+// the page itself has ticked is nobody's consent.
+function read(form: HTMLFormElement): Capture | undefined {
+  const fields: Capture['fields'] = {}
+  const all = [...form.elements] as Field[]
+  const box = all.find((f) => f.dataset.visitorConsent)
+  if (!box?.checked || box.defaultChecked) return
+  for (const f of all) {
+    const name = f.dataset.visitorField
+    if (name != null && !sealed.test([f.type, f.name, f.id, f.autocomplete].join(' '))) fields[name || f.name] = f.value
+  }
+  return { form: form.dataset.visitorForm!, fields, text_version: box.dataset.visitorConsent }
+}
+
+// capture sends the fields of a form, or those the page read itself.
+export function capture(from: HTMLFormElement | Capture): void {
+  const post = from instanceof Element ? read(from) : from
+  if (!post) return send('captures', Level.box, {})
+  const { form, text_version } = post
+  const fields = { ...post.fields }
+  for (const name in fields) if (sealed.test(' ' + name)) delete fields[name]
+  const sent = stamp()
+  send('captures', Level.company, { ...sent, sent_at: sent.at, form, consent: { given: true, text_version }, token, fields })
+}
+
+// Attributes, not properties: a form's field called "name" hides its name.
+function act(action: string, form: HTMLFormElement): void {
+  const name = form.dataset.visitorForm || form.getAttribute('name') || form.getAttribute('id')
+  if (name) emit('form', { action, form: name })
+}
+
+export function watchForms(): void {
+  const begun = new Set<unknown>()
+  on('input', (e) => {
+    const { form } = e.target as Field
+    if (form && !begun.has(form)) act('start', form)
+    begun.add(form)
+  })
+  // Last of all listeners: a page that sends the form by itself has said so by
+  // now, and calls visitor('capture', …) when it has.
+  on('submit', (e) => {
+    const form = e.target as HTMLFormElement
+    act('submit', form)
+    if (form.dataset.visitorForm && !e.defaultPrevented) capture(form)
+  })
+}

@@ -1,0 +1,14 @@
+// quietly runs our code so that nothing of it reaches the page's error
+// handlers: measuring a page must not break it.
+export function quietly(run: () => void): void {
+  try {
+    run()
+  } catch {
+    // Nothing of ours is worth a fault of the page.
+  }
+}
+
+// on listens quietly.
+export function on<E extends Event>(type: string, listener: (e: E) => void, target: EventTarget = window): void {
+  target.addEventListener(type, (e) => quietly(() => listener(e as E)))
+}
