@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -45,7 +46,7 @@ func TestCollectorKilled(t *testing.T) {
 	}
 	wait(t, settleMax, func() error {
 		if pid := shared.stack.PID(stack.Collector); pid == 0 || pid == before {
-			return fmt.Errorf("the collector does not run again yet")
+			return errors.New("the collector does not run again yet")
 		}
 		return nil
 	})
