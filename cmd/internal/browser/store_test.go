@@ -83,7 +83,7 @@ type rows struct {
 }
 
 // lookEvery is how old a look may be.
-const lookEvery = 150 * time.Millisecond
+const lookEvery = 300 * time.Millisecond
 
 const eventsSQL = `SELECT site_id, hex(event_id), type, path, consent, consent_seq,
 	if(visitor_id = toFixedString('', 16), '', hex(visitor_id)), hex(visit_key), referrer_host,
@@ -200,6 +200,9 @@ func (s *site) edgeHolds(t *testing.T, reason string, n uint64) {
 	})
 }
 
+// askEvery spares the browser, which has other tests to run.
+const askEvery = 25 * time.Millisecond
+
 // wait asks again and again until there is no complaint, and fails with the last.
 func wait(t *testing.T, limit time.Duration, complaint func() error) {
 	t.Helper()
@@ -209,8 +212,13 @@ func wait(t *testing.T, limit time.Duration, complaint func() error) {
 			t.Log(last)
 		}
 	}()
+	var asked time.Time
 	waittest.Until(t, limit, "what the test waits for (see the log)", func() bool {
+		if time.Since(asked) < askEvery {
+			return false
+		}
 		last = complaint()
+		asked = time.Now()
 		return last == nil
 	})
 }
