@@ -167,6 +167,7 @@ func TestUndelivered(t *testing.T) {
 	for name, agrees := range map[string]bool{"with a grant": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
 			s, b := visit(t)
+			b.beforeLoad(`{ const real = window.fetch; window.failed = 0; window.fetch = (...a) => real(...a).catch((e) => { failed++; throw e }) }`)
 			b.open("/test/consent")
 			b.sent(1)
 			want := []string{"page_view /test/consent denied"}
@@ -180,7 +181,7 @@ func TestUndelivered(t *testing.T) {
 			s.edge.setDown(true)
 			b.push("/test/consent/lost")
 			s.edge.untilRefused(t, 1)
-			b.pause(200 * time.Millisecond) // until the script has noticed
+			b.until(`window.failed > 0`) // the script has noticed
 			if !agrees {
 				b.nothingStored()
 			}
