@@ -91,10 +91,11 @@ func TestBannerIsFair(t *testing.T) {
 		b.open("/test/banner")
 		b.asked()
 		looks := ask[[]string](b, `[...document.querySelectorAll('dialog button')].map((e) => { const c = getComputedStyle(e), r = e.getBoundingClientRect()
-			return [c.color, c.backgroundColor, c.fontSize, c.fontWeight, c.borderColor, c.opacity, Math.round(r.height), r.height >= 44, r.left >= 0 && r.right <= innerWidth, r.bottom <= innerHeight].join(' ') })`)
+			return [c.color, c.backgroundColor, c.fontSize, c.fontWeight, c.borderColor, c.opacity, Math.round(r.height), Math.round(r.width), r.height >= 44, r.left >= 0 && r.right <= innerWidth, r.bottom <= innerHeight].join(' ') })`)
 		if len(looks) != 2 || looks[0] != looks[1] || !strings.HasSuffix(looks[0], "true true true") {
 			t.Errorf("at %d px the answers look like %q", width, looks)
 		}
+		b.until(`getComputedStyle(document.querySelector('dialog')).fontFamily === getComputedStyle(document.body).fontFamily`)
 		if ask[bool](b, `document.activeElement !== document.body`) {
 			t.Error("it takes the focus")
 		}

@@ -105,7 +105,7 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (e *edge) pass(r *http.Request, body []byte) (*http.Response, error) {
 	// Not the browser's context: what has arrived is passed on when it is gone.
-	req, err := http.NewRequest(r.Method, e.target+r.URL.RequestURI(), bytes.NewReader(body)) //nolint:noctx // see above; the client has a timeout
+	req, err := http.NewRequest(r.Method, e.target+r.URL.RequestURI(), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ if (document.prerendering) { fetch('/prepared'); document.addEventListener('prer
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_, _ = chromedp.CallBrowser(shared.browser, target.CloseTarget, target.CloseTargetParams{TargetID: tab.TargetID})
+		_, _ = chromedp.CallBrowser(shared.browser, target.CloseTarget, target.CloseTargetParams(tab))
 	})
 	within(t, "the browser to prepare the page", prepared)
 	s.sent(t, 1)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,9 +22,6 @@ type site struct {
 	// unledgered: a collector was killed, whose last counts are lost with it.
 	unledgered bool
 
-	mu    sync.Mutex
-	loads map[string]int // requests by path
-
 	// pages answers before the demo website does, when it has the path.
 	pages *http.ServeMux
 }
@@ -41,13 +37,10 @@ const company = "ING"
 
 func newSite(t *testing.T, options ...option) *site {
 	t.Helper()
-	s := &site{pages: http.NewServeMux(), loads: make(map[string]int)}
+	s := &site{pages: http.NewServeMux()}
 	s.edge = newEdge(t, shared.stack.Addresses().CollectorURL, fmt.Sprintf("145.221.%d.10", networks.Add(1)))
 	var demo http.Handler
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		s.loads[r.URL.Path]++
-		s.mu.Unlock()
 		if h, pattern := s.pages.Handler(r); pattern != "" {
 			h.ServeHTTP(w, r)
 			return
@@ -63,13 +56,6 @@ func newSite(t *testing.T, options ...option) *site {
 	}
 	demo = demosite.Handler(cfg)
 	return s
-}
-
-// loaded is how often a page was asked for.
-func (s *site) loaded(path string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.loads[path]
 }
 
 // register makes the site as the demo's are made and waits until the collector

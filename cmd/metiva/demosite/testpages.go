@@ -43,7 +43,7 @@ func testPages() []testPage {
 	return []testPage{
 		{Path: "/test/plain", Title: "Plain", Text: "The one line, without attributes: a page view, nothing stored."},
 		{Path: "/test/spa", Title: "Single page", Template: "spa.html", Text: "The address changes by pushState and replaceState: a view for each new path, none for a new query."},
-		{Path: "/test/hash", Title: "Routes in the fragment", Template: "hash.html", Tag: `data-hash`, Text: "With data-hash a route such as #/one is a page; an anchor is not."},
+		{Path: "/test/hash", Title: "Routes in the fragment", Template: "hash.html", Tag: `data-hash`, Text: "With data-hash a route such as #/one is a page."},
 		{Path: "/test/back", Title: "Back and forward", Template: "back.html", Text: "Shown again from the back/forward cache is a view."},
 		{Path: "/test/prerender", Title: "Prerendering", Template: "prerender.html", Policy: testPolicy + "; script-src-elem 'self' COLLECTOR 'inline-speculation-rules'", Text: "The browser prepares the next page. It is counted when it is shown, and not before."},
 		{Path: "/test/prerendered", Title: "Prerendered", Hidden: true, Text: "This page may have been prepared before you came."},

@@ -47,14 +47,20 @@ export default function show(options: DOMStringMap, { grant, deny }: Commands): 
   // Beside the body: applications that build the body anew leave it alone.
   const dialog = (bar = put(page, 'dialog', text))
   dialog.style.cssText = 'position:fixed;inset:auto 0 1em;z-index:2147483647;max-width:40em'
+  // The letters of the body, which is not around it: once the page is drawn, and its
+  // style is there.
+  requestAnimationFrame(() => (dialog.style.font = getComputedStyle(document.body).font))
   dialog.lang = lang
   dialog.setAttribute('aria-label', label)
   dialog.open = true
   if (options.privacy) put(dialog, 'a', more).href = options.privacy
+  // Beside each other, or each on a line of its own: never one after the text.
+  const answers = put(dialog, 'div', '')
+  answers.style.cssText = 'display:flex;flex-wrap:wrap;gap:.75em;margin-top:.75em'
   for (const answer of [yes, no]) {
-    const button = put(dialog, 'button', answer)
+    const button = put(answers, 'button', answer)
     button.type = 'button'
-    button.style.cssText = 'min-width:10em;min-height:44px;margin:.5em'
+    button.style.cssText = 'flex:1;min-width:10em;min-height:44px'
     button.addEventListener('click', () => {
       dialog.remove()
       const terms = { claim: { source: 'banner' }, remember: true }
