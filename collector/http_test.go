@@ -485,7 +485,7 @@ func TestConfigNamesEveryFault(t *testing.T) {
 	if err := bad.Validate(); err == nil || strings.Count(err.Error(), "\n") != 8 {
 		t.Errorf("got %v", err)
 	}
-	if _, err := New(Config{}, Deps{}); err == nil || strings.Count(err.Error(), "missing") != 10 {
+	if _, err := New(Config{}, Deps{}); err == nil || strings.Count(err.Error(), "missing") != 12 {
 		t.Errorf("got %v", err)
 	}
 }
