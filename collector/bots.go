@@ -17,8 +17,7 @@ const (
 // of their requests is looked at. A site that only counts comes after: what it
 // counts are people.
 func (r *request) isBot(d consent.Decision) bool {
-	switch d.Reason() {
-	case metivav1.Reason_REASON_OFF, metivav1.Reason_REASON_OBJECTED:
+	if reason := d.Reason(); reason == metivav1.Reason_REASON_OFF || reason == metivav1.Reason_REASON_OBJECTED {
 		return false
 	}
 	return r.c.cfg.Bots == BotsRefuse && crawler.NamesItself(r.userAgent)

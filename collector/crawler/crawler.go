@@ -1,64 +1,35 @@
 package crawler
 
-import (
-	"encoding/binary"
-	"math/bits"
-)
+import "bytes"
 
-// The words, found by two letters that browsers seldom write in a row: "bo", and
-// "er", on which the longer two end.
 const (
 	wordBot     = "bot"
 	wordCrawler = "crawler"
 	wordSpider  = "spider"
-)
-
-const (
-	// windowBytes hold eight pairs of letters.
-	windowBytes = 9
 	// wordsMax is how many words are looked at closely: an agent of nothing else
 	// would cost more than the request it came with.
 	wordsMax = 8
 )
 
 // NamesItself reports whether the agent names itself a bot, a crawler or a spider.
-// Letter case does not matter.
+// Letter case does not matter. It looks for the letters that browsers write seldom:
+// the b of bot, and the r on which the other two end.
 func NamesItself(agent []byte) bool {
 	words := 0
-	if len(agent) < windowBytes {
-		var window [windowBytes]byte
-		copy(window[:], agent)
-		return anyNamed(agent, 0, pairs(window[:]), &words)
-	}
-	rest := agent
-	for ; len(rest) > windowBytes; rest = rest[windowBytes-1:] {
-		if found := pairs(rest); found != 0 && anyNamed(agent, len(agent)-len(rest), found, &words) {
-			return true
+	return anyNamed(agent, 'b', &words) || anyNamed(agent, 'r', &words) ||
+		anyNamed(agent, 'B', &words) || anyNamed(agent, 'R', &words)
+}
+
+// anyNamed looks closer at the words that have the letter, and counts them.
+func anyNamed(agent []byte, letter byte, words *int) bool {
+	for next := 0; ; {
+		i := bytes.IndexByte(agent[next:], letter)
+		if i < 0 {
+			return false
 		}
-	}
-	last := len(agent) - windowBytes
-	return anyNamed(agent, last, pairs(agent[last:]), &words)
-}
-
-// pairs looks for the two pairs of letters in eight places at once, and returns a
-// bit for each byte that may begin one. It may find too many, never too few.
-func pairs(window []byte) uint64 {
-	const (
-		every = 0x0101010101010101
-		lower = 0x20 * every
-	)
-	_ = window[windowBytes-1]
-	first, second := binary.LittleEndian.Uint64(window)|lower, binary.LittleEndian.Uint64(window[1:])|lower
-	bo, er := first^'b'*every|second^'o'*every, first^'e'*every|second^'r'*every
-	// A zero byte becomes one with its highest bit set, and so may one above it.
-	return ((bo-every)&^bo | (er-every)&^er) & (0x80 * every)
-}
-
-// anyNamed looks closer at the places that pairs found behind at, and counts the
-// words there.
-func anyNamed(agent []byte, at int, found uint64, words *int) bool {
-	for ; found != 0; found &= found - 1 {
-		from, to := wordAt(agent, at+bits.TrailingZeros64(found)/8)
+		i += next
+		next = i + 1
+		from, to := wordAt(agent, i)
 		if from == to {
 			continue
 		}
@@ -69,13 +40,12 @@ func anyNamed(agent []byte, at int, found uint64, words *int) bool {
 			return true
 		}
 	}
-	return false
 }
 
-// wordAt is the word whose pair of letters may be at i; an empty one if it is not.
+// wordAt is the word that begins with the b or ends with the r at i; an empty one
+// if there is none.
 func wordAt(agent []byte, i int) (from, to int) {
-	const er = len("er")
-	switch end := i + er; {
+	switch end := i + 1; {
 	case hasWord(agent, i, wordBot):
 		return i, i + len(wordBot)
 	case hasWord(agent, end-len(wordSpider), wordSpider):
