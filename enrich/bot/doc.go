@@ -1,5 +1,8 @@
 // Package bot tells automated visitors from browsers by their user agent.
 //
+// Those that name themselves bots, crawlers or spiders seldom get here: the
+// collector drops them, unless its operator lets them pass (ADR 0022).
+//
 // Enters: the user agent of one event, opened in memory. Leaves: a BotClass.
 // Nothing of the agent is kept: the copy made for comparing is cleared.
 //
