@@ -102,7 +102,7 @@ const (
 	taskMax  = 5 * time.Millisecond
 	slowdown = 4
 	// tries: other work of the machine makes a task longer, never shorter.
-	tries = 12
+	tries = 40
 )
 
 // TestShortTasks: on a processor four times as slow nothing our script does at once
