@@ -28,9 +28,15 @@ func FuzzAnswer(f *testing.F) {
 		{200, "", `{"data":{"plaintext":"AAAA"}}`},
 		{200, "", `{"data":{"ciphertext":"vault:v1:AAAA","plaintext":1}}`},
 		{200, "", `{"data":{"plaintext":"GhCo` + strings.Repeat("A", 24) + `"},"warnings":["x"]}`},
-		{307, "https://other.example/", ""}, {302, "", ""}, {301, "http://[::1", ""},
+		{307, "https://other.example/", ""},
+		{302, "", ""},
+		{301, "http://[::1", ""},
 		{403, "", `{"errors":["permission denied ` + token + `"]}`},
-		{404, "", ""}, {404, "", `{"data":{"plaintext":"AAAA"}}`}, {400, "", "<p>" + token}, {503, "", `{"errors":null}`}, {204, "", ""},
+		{404, "", ""},
+		{404, "", `{"data":{"plaintext":"AAAA"}}`},
+		{400, "", "<p>" + token},
+		{503, "", `{"errors":null}`},
+		{204, "", ""},
 	} {
 		f.Add(seed.status, seed.location, []byte(seed.body))
 	}
