@@ -19,7 +19,8 @@
 // Dropped: nothing. A file that is not exactly this is refused as a whole, and
 // where one was in use before, that stays.
 //
-// Limits: 2^24 networks, which is a file and memory of 64 MiB. The checksum finds
+// Limits: 2^24 networks, which is a file and memory of 64 MiB; while a file is
+// read, its bytes and the set before are in memory as well. The checksum finds
 // damage, not malice: whoever can write the file decides which of these lengths an
 // address is cut to, but never to a longer one.
 package businessnet

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -74,7 +75,8 @@ func Load(path string) (*Set, error) {
 // load is Load with what the file was when it was opened.
 func load(path string) (*Set, os.FileInfo, error) {
 	name := filepath.Base(path)
-	f, err := os.Open(path)
+	// Opening a pipe would wait for its writer, and hold up the end of the process.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening the company database %s: %w", name, err)
 	}

@@ -69,6 +69,10 @@ func AddressIn(a netip.Addr, finer *businessnet.Set, scratch *Scratch) Address {
 		bits = IPv4Bits
 	}
 	prefix, err := a.Prefix(bits)
+	if isSixToFour(a) { // 16 bits, and the /24 of the IPv4 address in it
+		prefix, err = a.Prefix(16 + IPv4Bits)
+		prefix = netip.PrefixFrom(prefix.Addr(), bits)
+	}
 	if err != nil {
 		return Address{v: scratch.v}
 	}
@@ -81,6 +85,13 @@ func AddressIn(a netip.Addr, finer *businessnet.Set, scratch *Scratch) Address {
 	}
 	n.set = true
 	return Address{v: scratch.v}
+}
+
+// isSixToFour reports whether the first 48 bits of an address hold a whole IPv4
+// address (RFC 3056). Those of Teredo and NAT64 do not.
+func isSixToFour(a netip.Addr) bool {
+	b := a.As16()
+	return b[0] == 0x20 && b[1] == 0x02
 }
 
 // plainOf is what is sealed of a network.

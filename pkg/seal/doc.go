@@ -5,13 +5,13 @@
 // belongs to. Leaves: an opaque blob, which opens only under the same binding
 // and only with the resolver's private key.
 //
-// An address is cut to its network (/24 for IPv4, /48 for IPv6) when the
-// Address is made; the host part is gone before anything else can see it. With the
-// precision "network" (ADR 0020) an IPv4 address in a known business network of
-// /25 to /29 is sealed as that network, and still hashed as its /24. What
-// is left has no String, Format, Marshal or comparison, and neither fmt nor a
-// reflecting encoder shows a byte of it. Package leaktest holds the whole
-// product to that.
+// An address is cut to its network (/24 for IPv4, /48 for IPv6, and for 6to4 the
+// /24 of the IPv4 address in it) when the Address is made; the host part is gone
+// before anything else can see it. With the precision "network" (ADR 0020) an IPv4
+// address in a known business network of /25 to /29 is sealed as that network, and
+// still hashed as its /24. What is left has no String, Format, Marshal or
+// comparison, and neither fmt nor a reflecting encoder shows a byte of it. Package
+// leaktest holds the whole product to that.
 //
 // # Keys
 //

@@ -91,20 +91,21 @@ func (m KeyMaterial) Envelop(ctx context.Context, keeper KeyKeeper) (KeyMaterial
 
 // Open decrypts an enveloped key; another is returned as it is. ErrTampered means
 // that what came out is not the key the file names; a file that was changed or
-// filed under another purpose is refused by the keeper already.
+// filed under another purpose is refused by the keeper already. Errors name the
+// key id, which is on the first line of the file: former keys have the same purpose.
 func (m KeyMaterial) Open(ctx context.Context, keeper KeyKeeper) (KeyMaterial, error) {
 	if !m.Enveloped() {
 		return m, nil
 	}
 	raw, err := keeper.DecryptKey(ctx, m.Purpose, m.envelope.sealed, m.binding())
 	if err != nil {
-		return KeyMaterial{}, fmt.Errorf("opening the envelope of the %s key: %w", m.Purpose, err)
+		return KeyMaterial{}, fmt.Errorf("opening the envelope of the %s key %x: %w", m.Purpose, m.envelope.keyID, err)
 	}
 	out := KeyMaterial{Purpose: m.Purpose, Development: m.Development, raw: veilOf(raw), exposed: m.exposed}
 	// What a faulty key says about itself is no help here, and may be about its bytes.
 	id, err := out.id()
 	if out.check() != nil || err != nil || id != m.envelope.keyID {
-		return KeyMaterial{}, fmt.Errorf("opening the envelope of the %s key: %w", m.Purpose, ErrTampered)
+		return KeyMaterial{}, fmt.Errorf("opening the envelope of the %s key %x: %w", m.Purpose, m.envelope.keyID, ErrTampered)
 	}
 	return out, nil
 }

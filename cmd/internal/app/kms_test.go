@@ -193,7 +193,7 @@ func TestDevelopmentTakesPlainKeysBesideAKMS(t *testing.T) {
 // TestEveryFaultOfTheKMSNamesASetting holds the advice and the errors together.
 func TestEveryFaultOfTheKMSNamesASetting(t *testing.T) {
 	t.Parallel()
-	for _, fault := range []error{kms.ErrUnavailable, kms.ErrUntrusted, kms.ErrDenied, kms.ErrNotFound, kms.ErrRefused, kms.ErrAnswer} {
+	for _, fault := range []error{kms.ErrUnavailable, kms.ErrUntrusted, kms.ErrDenied, kms.ErrNotFound, kms.ErrRefused, kms.ErrAnswer, kms.ErrEnvironment} {
 		if err := keeper.Advise(fault, "vault.example"); !errors.Is(err, fault) || !strings.Contains(err.Error(), "METIVA_KMS_") {
 			t.Errorf("got %v", err)
 		}

@@ -125,9 +125,12 @@ func readAuthorities(path string) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("reading the authorities of the KMS: %w", err)
 	}
 	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, caBytesMax))
+	content, err := io.ReadAll(io.LimitReader(file, caBytesMax+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading the authorities of the KMS: %w", err)
+	}
+	if len(content) > caBytesMax {
+		return nil, fmt.Errorf("the file with the authorities of the KMS has more than %d bytes", caBytesMax)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(content) {

@@ -16,13 +16,15 @@
 // ErrUnavailable (no answer, 412, 429, 5xx) is tried again until Config.Timeout
 // has passed. Everything else is final: ErrUntrusted (certificate), ErrDenied
 // (token), ErrNotFound (mount or key), ErrRefused (envelope), ErrAnswer (not the
-// answer of a transit engine). Errors hold the KMS's own words, shortened, and
-// never a token or a byte of a key.
+// answer of a transit engine), ErrEnvironment (a VAULT_* variable that Vault's
+// client cannot read). Errors hold the engine's own words, shortened, and never a
+// token or a byte of a key; other answers are not repeated.
 //
 // # Limits
 //
 // Always TLS, straight to the host of the URI: no proxy, and one redirect at
-// most, to HTTPS. The variables Vault's own tools read (VAULT_*) change nothing.
+// most, to HTTPS. The variables Vault's own tools read (VAULT_*) change nothing,
+// except that a malformed one ends the start.
 // The token's file is read for every request, so it may be renewed beside the
 // process; it is not renewed here. Nothing is asked of the KMS after the keys are
 // open, and nothing is kept open to it.

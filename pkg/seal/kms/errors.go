@@ -10,6 +10,8 @@ import (
 	"unicode"
 
 	"github.com/hashicorp/vault/api"
+
+	"github.com/metiva-io/metiva/pkg/secret"
 )
 
 var (
@@ -26,29 +28,38 @@ var (
 	ErrRefused = errors.New("kms: the envelope does not open with this key")
 	// ErrAnswer means what answered is not the transit engine of a KMS.
 	ErrAnswer = errors.New("kms: not the answer of a transit engine")
+	// ErrEnvironment means Vault's client, which reads VAULT_* by itself, ended at
+	// one. Its own words are left out: they may be a proxy's password.
+	ErrEnvironment = errors.New("kms: a VAULT_* variable of the environment is malformed, or names a file that is not there")
 )
 
 // wordsMax is how much of the KMS's own words an error repeats.
 const wordsMax = 160
 
 // classify turns what the client reports into one of the errors above. The
-// client's own text has several lines and the whole address.
-func classify(err error) error {
+// client's own text has several lines and the whole address. What is no answer of
+// an engine may be the request itself, data key and token included, and is not
+// repeated.
+func classify(err error, token secret.Text) error {
 	var answered *api.ResponseError
 	var untrusted *tls.CertificateVerificationError
 	var plaintext tls.RecordHeaderError
 	var network *url.Error
 	switch {
 	case errors.As(err, &answered):
-		return fmt.Errorf("%w: it says %d %s", kindOf(answered), answered.StatusCode, words(answered.Errors))
+		said := answered.Errors
+		if answered.RawError {
+			said = []string{"in no words of an engine"}
+		}
+		return fmt.Errorf("%w: it says %d %s", kindOf(answered), answered.StatusCode, words(said, token))
 	case errors.As(err, &untrusted):
-		return fmt.Errorf("%w: %w", ErrUntrusted, untrusted.Err)
+		return fmt.Errorf("%w: %s", ErrUntrusted, words([]string{untrusted.Err.Error()}, token))
 	case errors.As(err, &plaintext), errors.Is(err, http.ErrSchemeMismatch):
 		return fmt.Errorf("%w: it does not speak TLS", ErrUntrusted)
 	case errors.As(err, &network):
 		return fmt.Errorf("%w: %w", ErrUnavailable, network.Err)
 	}
-	return fmt.Errorf("%w: %s", ErrAnswer, words([]string{err.Error()}))
+	return fmt.Errorf("%w: %s", ErrAnswer, words([]string{err.Error()}, token))
 }
 
 func kindOf(answered *api.ResponseError) error {
@@ -65,9 +76,11 @@ func kindOf(answered *api.ResponseError) error {
 	return ErrAnswer
 }
 
-// words makes one short printable line of what the KMS says.
-func words(said []string) string {
-	line := strings.Join(strings.FieldsFunc(strings.Join(said, "; "), func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+// words makes one short printable line of what the other side says, without the
+// token.
+func words(said []string, token secret.Text) string {
+	line := strings.ReplaceAll(strings.Join(said, "; "), token.Reveal(), token.String())
+	line = strings.Join(strings.FieldsFunc(line, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
 	if len(line) > wordsMax {
 		line = strings.ToValidUTF8(line[:wordsMax], "") + "…"
 	}

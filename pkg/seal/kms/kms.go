@@ -74,7 +74,7 @@ func (k *KMS) envelope(purpose string) (tink.AEADWithContext, error) {
 // typed marks what Tink itself found wrong, which is always the envelope; its
 // words say nothing an operator could use.
 func typed(err error) error {
-	for _, known := range []error{ErrUnavailable, ErrUntrusted, ErrDenied, ErrNotFound, ErrRefused, ErrAnswer} {
+	for _, known := range []error{ErrUnavailable, ErrUntrusted, ErrDenied, ErrNotFound, ErrRefused, ErrAnswer, ErrEnvironment} {
 		if errors.Is(err, known) {
 			return err
 		}
@@ -133,13 +133,13 @@ func (k *KMS) try(ctx context.Context, ask func(tink.AEAD) ([]byte, error)) ([]b
 func (k *KMS) once(ctx context.Context, ask func(tink.AEAD) ([]byte, error)) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.cfg.TryTimeout)
 	defer cancel()
-	key, err := k.vault.key(ctx)
+	key, token, err := k.vault.key(ctx)
 	if err != nil {
 		return nil, err
 	}
 	out, err := ask(key)
 	if err != nil {
-		return nil, classify(err)
+		return nil, classify(err, token)
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("%w: it holds nothing", ErrAnswer)

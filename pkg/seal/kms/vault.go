@@ -11,6 +11,8 @@ import (
 	"github.com/hashicorp/vault/api"
 	"github.com/tink-crypto/tink-go-hcvault/v2/integration/hcvault"
 	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/metiva-io/metiva/pkg/secret"
 )
 
 const (
@@ -24,7 +26,7 @@ const (
 type vault struct {
 	cfg       Config
 	host      string
-	transport *http.Transport
+	transport http.RoundTripper
 }
 
 func newVault(cfg Config) (*vault, error) {
@@ -80,11 +82,11 @@ func (v *vault) within(ctx context.Context) http.RoundTripper {
 	})
 }
 
-// key is the KMS's key for requests that end with ctx.
-func (v *vault) key(ctx context.Context) (tink.AEAD, error) {
+// key is the KMS's key for requests that end with ctx, and the token they carry.
+func (v *vault) key(ctx context.Context) (tink.AEAD, secret.Text, error) {
 	token, err := readToken(v.cfg.TokenFile)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDenied, err)
+		return nil, token, fmt.Errorf("%w: %w", ErrDenied, err)
 	}
 	client, err := api.NewClient(&api.Config{
 		Address: "https://" + v.host,
@@ -97,7 +99,7 @@ func (v *vault) key(ctx context.Context) (tink.AEAD, error) {
 		CheckRetry: func(_ context.Context, _ *http.Response, err error) (bool, error) { return false, err },
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: making its client: %w", ErrAnswer, err)
+		return nil, token, ErrEnvironment
 	}
 	// The client has taken VAULT_TOKEN, VAULT_NAMESPACE, VAULT_HEADERS and
 	// VAULT_WRAP_TTL from the environment: the process's configuration counts.
@@ -109,11 +111,11 @@ func (v *vault) key(ctx context.Context) (tink.AEAD, error) {
 	}
 	tinkClient, err := hcvault.NewClientWithAEADOptions(v.cfg.URI, client.Logical())
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrAnswer, err)
+		return nil, token, fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
 	key, err := tinkClient.GetAEAD(v.cfg.URI)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrAnswer, err)
+		return nil, token, fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
-	return key, nil
+	return key, token, nil
 }

@@ -11,6 +11,7 @@ func Flows() FlowRules {
 		},
 		Visitors: []string{"collector", "enrich", "pkg/seal", "pkg/businessnet"},
 		Open: map[string]string{
+			"pkg/seal/address.go#isSixToFour":   "asks whether it holds a whole IPv4 address",
 			"pkg/seal/address.go#plainOf":       "the bytes of a network that is sealed",
 			"pkg/businessnet/set.go#New":        "reads public networks, never a visitor's address",
 			"pkg/businessnet/set.go#LengthOf":   "looks for the network around the address, and answers its length",
@@ -45,6 +46,7 @@ func Names() NameRules {
 			"collector/request.go#readAddress":  "hands the address to seal.AddressIn and asks whether it is public",
 			"pkg/seal/address.go#AddressOf":     "hands it on to AddressIn",
 			"pkg/seal/address.go#AddressIn":     "cuts it to its network; the one place that does",
+			"pkg/seal/address.go#isSixToFour":   "asks whether it holds a whole IPv4 address",
 			"pkg/seal/address.go#plainOf":       "the bytes of a network that is sealed",
 			"pkg/businessnet/set.go#LengthOf":   "looks for the network around it",
 			"pkg/seal/address.go#truncatedFrom": "makes a network of an opened value",

@@ -75,6 +75,8 @@ func Advise(err error, host string) error {
 		advice = "check the mount and the key's name in " + config.KMSURI
 	case errors.Is(err, kms.ErrRefused), errors.Is(err, seal.ErrTampered):
 		advice = "the file was made with another key than " + config.KMSURI + " names, or was changed, or belongs to another purpose; put back the one metiva keys made"
+	case errors.Is(err, kms.ErrEnvironment):
+		advice = "take VAULT_* out of this process's environment; METIVA_KMS_* are all it needs"
 	case errors.Is(err, kms.ErrAnswer):
 		advice = config.KMSURI + " must name the transit engine of a Vault or OpenBao at " + host
 	default:

@@ -105,6 +105,9 @@ func (c *keysWrap) Run(ctx context.Context, t terminal) error {
 			t.printf("%s is an envelope already\n", filepath.Base(f.path))
 			continue
 		}
+		if err := alone(f.path); err != nil {
+			return err
+		}
 		if m, err = m.Open(ctx, k); err == nil {
 			m, err = m.Envelop(ctx, k)
 		}
@@ -118,6 +121,19 @@ func (c *keysWrap) Run(ctx context.Context, t terminal) error {
 	}
 	if lay {
 		t.printf("what a disk, a backup or a snapshot still has of the former files can be read: see docs/operations/keys.md\n")
+	}
+	return nil
+}
+
+// alone refuses a link: the envelope would take its place, and the key itself stay
+// where it is.
+func alone(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return fmt.Errorf("looking at %s: %w", filepath.Base(path), err)
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !info.Mode().IsRegular() || ok && st.Nlink > 1 {
+		return fmt.Errorf("%s is a link, or has another name: the key would stay there as it is; run metiva keys wrap on the file itself, without other names", filepath.Base(path))
 	}
 	return nil
 }
