@@ -221,6 +221,7 @@ func retold(answer []byte, retell func(*fasthttp.Response)) []byte {
 			fasthttp.StatusServiceUnavailable, fasthttp.StatusMessage(fasthttp.StatusServiceUnavailable)))
 	}
 	res.ResetBody()
+	res.Header.SetStatusMessage(nil) // else the text of the first status stays
 	retell(&res)
 	var out bytes.Buffer
 	w := bufio.NewWriter(&out)

@@ -274,4 +274,3 @@ func TestARequestOutlivesItsConnection(t *testing.T) {
 		t.Errorf("%d events are in flight", n)
 	}
 }
-
