@@ -207,8 +207,8 @@ func TestContinueBehindAHeldAnswer(t *testing.T) {
 	}
 }
 
-// run begins to run the collector, and returns its listener.
-func (e *edge) runListener() *listener {
+// startListener runs the collector over a listener the test can look into.
+func (e *edge) startListener() *listener {
 	e.t.Helper()
 	tcp, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -246,7 +246,7 @@ func TestARequestOutlivesItsConnection(t *testing.T) {
 	e.applySite(siteRecord())
 	e.applySalt(testCompany, "2026-11-22")
 	e.CaughtUp()
-	ln := e.runListener()
+	ln := e.startListener()
 	far := e.dial(e.rawPost("", "", newPage(e)))
 	<-log.arrived
 	e.cancel()
@@ -270,6 +270,28 @@ func TestARequestOutlivesItsConnection(t *testing.T) {
 	close(first)
 	<-log.arrived
 	wantLedger(t, e.stoppedLedger(), map[string]uint64{testCompany + "/none": 1, testCompany + "/unacknowledged": 1})
+	if n := e.inFlight.Load(); n != 0 {
+		t.Errorf("%d events are in flight", n)
+	}
+}
+
+// A stop whose time is over answers those that still wait for their records, and
+// counts them.
+func TestAStopAnswersWhoWaits(t *testing.T) {
+	t.Parallel()
+	e, _ := startWatched(t, func(c *Config) { c.AckTimeout, c.DrainTimeout = time.Minute, 600*time.Millisecond })
+	e.log.mu.Lock()
+	e.log.hold, e.log.arrived = make(chan struct{}), make(chan struct{}, 1)
+	e.log.mu.Unlock()
+	far := e.dial(e.rawPost("", "", newPage(e)))
+	<-e.log.arrived
+	if err := e.stop(); err == nil {
+		t.Error("the stop had time enough")
+	}
+	if a, err := readAnswered(bufio.NewReader(far)); err != nil || a.status != 503 {
+		t.Errorf("answered %d %s, %v", a.status, a.body, err)
+	}
+	wantLedger(t, ledgerOf(t, e.log.of(schemas.TopicLedgerEdge)), map[string]uint64{testCompany + "/unacknowledged": 1})
 	if n := e.inFlight.Load(); n != 0 {
 		t.Errorf("%d events are in flight", n)
 	}

@@ -113,7 +113,7 @@ func TestAStormOfConnections(t *testing.T) {
 	e.applySite(siteRecord())
 	e.applySalt(testCompany, "2026-11-22")
 	e.CaughtUp()
-	ln := e.runListener()
+	ln := e.startListener()
 	stopping, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var wg sync.WaitGroup

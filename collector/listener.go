@@ -251,7 +251,8 @@ func (l *listener) drain(now time.Time, grace time.Duration) {
 	}
 }
 
-// closeAll ends what is left when the time for draining is over.
+// closeAll ends what is left when the time for draining is over. Requests that still
+// wait for their records are overdue: they are answered so, and counted.
 func (l *listener) closeAll() {
 	l.mu.Lock()
 	open := make([]*conn, 0, len(l.open))
@@ -260,6 +261,9 @@ func (l *listener) closeAll() {
 	}
 	l.mu.Unlock()
 	for _, c := range open {
+		if r := c.held.claimOverdue(notWaiting); r != nil {
+			r.finish(r.c.now(), false)
+		}
 		_ = c.abort() // nobody is left to tell
 	}
 }
