@@ -104,7 +104,9 @@ func (r *request) hold(status int) bool {
 	}
 	r.status = status
 	conn := r.conn
-	conn.hold(r)
+	if !conn.hold(r) {
+		return false
+	}
 	r.left.Store(1) // for this function
 	for i := range r.results {
 		res := &r.results[i]
@@ -117,6 +119,7 @@ func (r *request) hold(status int) bool {
 			r.left.Add(-1)
 		}
 	}
+	conn.held.since.Store(conn.listener.clock.Load()) // it may be overdue from here on
 	if r.left.Add(-1) > 0 {
 		return true
 	}
@@ -150,19 +153,39 @@ func finishAll(first *waiter) {
 // With done it is of no use to anybody afterwards, and is used again.
 func (r *request) finish(now time.Time, done bool) {
 	c, conn := r.c, r.conn
-	var retell func(*fasthttp.Response)
+	retell, panicked := r.conclude(now)
+	if done && !panicked {
+		r.end()
+		c.requests.Put(r)
+	}
+	conn.settle(retell)
+}
+
+// conclude counts a request, and returns what is answered in place of "accepted",
+// if anything is. No server stands above it that would survive its panic.
+func (r *request) conclude(now time.Time) (retell func(*fasthttp.Response), panicked bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.c.panicked(p)
+			r.leaveFlight()
+			r.refuse(metivav1.Reason_REASON_INTERNAL)
+			r.c.metrics.request(routePanic, fasthttp.StatusInternalServerError)
+			retell, panicked = tellPanic, true
+		}
+	}()
 	if !r.collect() {
 		retell = r.retell()
 	}
 	r.leaveFlight()
 	r.settle()
-	c.metrics.requestSeconds.Observe(now.Sub(r.received).Seconds())
-	c.metrics.request(routeEvents, r.status)
-	if done {
-		r.end()
-		c.requests.Put(r)
-	}
-	conn.settle(retell)
+	r.c.metrics.requestSeconds.Observe(now.Sub(r.received).Seconds())
+	r.c.metrics.request(routeEvents, r.status)
+	return retell, false
+}
+
+// tellPanic answers a request that panicked.
+func tellPanic(res *fasthttp.Response) {
+	refuseRequest(res, fasthttp.StatusInternalServerError, metivav1.Reason_REASON_INTERNAL)
 }
 
 // retell is what is answered in place of "accepted".

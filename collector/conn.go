@@ -21,7 +21,7 @@ type conn struct {
 	listener *listener
 	peer     netip.Addr
 	raw      syscall.RawConn // nil where there is no socket: nothing is held then
-	// due is when reading ends, in Unix nanoseconds: of the request that is being
+	// due is when reading ends, by the listener's clock: of the request that is being
 	// sent, or of the wait for the next one. 0 while one is handled.
 	due   atomic.Int64
 	spoke atomic.Bool // has sent a byte
@@ -53,7 +53,8 @@ type outgoing struct {
 func (l *listener) newConn(inner net.Conn) *conn {
 	now := time.Now()
 	c := &conn{Conn: inner, listener: l, accepted: now, peer: peerAddr(inner.RemoteAddr()), arriving: true}
-	c.due.Store(now.Add(l.timeouts.read).UnixNano())
+	c.due.Store(l.at(now.Add(l.timeouts.read)))
+	c.held.since.Store(notWaiting)
 	if socket, ok := inner.(syscall.Conn); ok {
 		if raw, err := socket.SyscallConn(); err == nil {
 			c.raw = raw
@@ -85,10 +86,7 @@ func (c *conn) Read(b []byte) (int, error) {
 		}
 		n, err := c.Conn.Read(b)
 		if n > 0 {
-			if !c.arriving {
-				c.arriving = true
-				c.due.Store(c.listener.clock.Load() + int64(c.listener.timeouts.read))
-			}
+			c.arrive()
 			if !c.spoke.Load() {
 				c.spoke.Store(true)
 			}
@@ -101,10 +99,19 @@ func (c *conn) Read(b []byte) (int, error) {
 	}
 }
 
+// arrive begins the time a request has, if it has not begun: the first bytes may
+// have come with the request before it, and were read then.
+func (c *conn) arrive() {
+	if !c.arriving {
+		c.arriving = true
+		c.due.Store(c.listener.clock.Load() + int64(c.listener.timeouts.read))
+	}
+}
+
 // isDue reports whether reading should have ended.
-func (c *conn) isDue(nowUnixNano int64) bool {
+func (c *conn) isDue(now int64) bool {
 	due := c.due.Load()
-	return due != 0 && nowUnixNano >= due
+	return due != 0 && now >= due
 }
 
 // endReading ends reading because it is due.
@@ -199,9 +206,12 @@ func (c *conn) Close() error {
 	return c.abort()
 }
 
-// abort ends the connection at once.
+// abort ends the connection at once. A request whose records are still waited for
+// stays in the listener's sight until it is settled.
 func (c *conn) abort() error {
-	c.listener.leave(c)
+	if !c.held.abandon() {
+		c.listener.leave(c)
+	}
 	return c.Conn.Close()
 }
 

@@ -14,8 +14,7 @@ func pipe(t *testing.T, times timeouts) (*conn, net.Conn) {
 	t.Helper()
 	near, far := net.Pipe()
 	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
-	l := &listener{open: map[*conn]struct{}{}, timeouts: times}
-	l.clock.Store(time.Now().UnixNano())
+	l := &listener{open: map[*conn]struct{}{}, timeouts: times, begun: time.Now()}
 	c := l.newConn(near)
 	l.open[c] = struct{}{}
 	return c, far

@@ -98,7 +98,7 @@ func (c *Collector) answerChoice(ctx *fasthttp.RequestCtx, a consentAnswer) {
 		case a.retryAfter > 0:
 			setRetryAfter(&ctx.Response, a.retryAfter)
 		}
-		refuseRequest(ctx, a.status, a.refused)
+		refuseRequest(&ctx.Response, a.status, a.refused)
 		return
 	}
 	reason := "none"

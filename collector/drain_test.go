@@ -2,7 +2,6 @@ package collector
 
 import (
 	"bufio"
-	"context"
 	"io"
 	"net"
 	"net/http"
@@ -64,17 +63,7 @@ func startWatched(t *testing.T, change func(*Config)) (*edge, *listener) {
 	e.applySite(siteRecord())
 	e.applySalt(testCompany, "2026-11-22")
 	e.CaughtUp()
-	tcp, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln := e.newListener(tcp)
-	e.url = "http://" + ln.Addr().String()
-	ctx, cancel := context.WithCancel(context.Background())
-	e.cancel = cancel
-	go func() { e.ended <- e.run(ctx, ln) }()
-	t.Cleanup(func() { _ = e.stop() })
-	return e, ln
+	return e, e.startListener()
 }
 
 const stalledHead = "POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nOrigin: " + testOrigin + "\r\nContent-Length: 100\r\n\r\n{"

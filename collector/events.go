@@ -28,7 +28,7 @@ func (c *Collector) serveEvents(ctx *fasthttp.RequestCtx, r *request) (held bool
 			setRetryAfter(&ctx.Response, r.retryAfter)
 		default:
 		}
-		refuseRequest(ctx, status, reason)
+		refuseRequest(&ctx.Response, status, reason)
 		return false
 	}
 	r.readVisitor(ctx)
@@ -170,5 +170,6 @@ func (c *Collector) leave(n int64) { c.inFlight.Add(-n) }
 func (r *request) leaveFlight() {
 	if r.entered != 0 {
 		r.c.leave(r.entered)
+		r.entered = 0
 	}
 }

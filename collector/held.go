@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -20,23 +22,34 @@ type held struct {
 	here    bool // it was written
 	settled bool // its records are durable, or failed
 	closing bool // the connection ends after it
+	gone    bool // the connection has ended
 	answer  []byte
 	retell  func(*fasthttp.Response) // of a settled request that failed
 	request *request                 // whose records are waited for; nil once it is settled
-	since   int64                    // when it began to wait, Unix nanoseconds
+	// since is when it began to wait, by the listener's clock. Only claimOverdue reads
+	// it, at first without mu: most connections hold nothing when they are looked at.
+	since atomic.Int64
 	// changed gets a token when the state has changed and somebody waits.
 	waiting bool
 	changed chan struct{}
 }
 
-// hold begins to hold the next answer. The server's goroutine calls it.
-func (c *conn) hold(r *request) {
-	c.holding = true
+// notWaiting is since when nothing is overdue.
+const notWaiting = math.MaxInt64
+
+// hold begins to hold the next answer; false when the connection has ended. The
+// server's goroutine calls it. The request is not overdue before since is set.
+func (c *conn) hold(r *request) bool {
 	h := &c.held
 	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.gone {
+		return false
+	}
+	c.holding = true
 	h.busy, h.here, h.settled, h.closing, h.retell = true, false, false, false, nil
-	h.request, h.since = r, c.listener.clock.Load()
-	h.mu.Unlock()
+	h.request = r
+	return true
 }
 
 // letGo ends the holding before anything is held.
@@ -67,8 +80,12 @@ func (c *conn) settle(retell func(*fasthttp.Response)) {
 	h.mu.Lock()
 	if !h.here {
 		h.settled, h.retell = true, retell
+		gone := h.gone
 		h.tell()
 		h.mu.Unlock()
+		if gone {
+			c.listener.leave(c)
+		}
 		return
 	}
 	out := retold(h.answer, retell)
@@ -91,7 +108,7 @@ func (c *conn) sendRest(rest []byte) {
 // sent ends the holding. Under mu, which it gives back.
 func (h *held) sent(c *conn, err error) {
 	h.busy = false
-	closing := h.closing || err != nil
+	closing := h.closing || h.gone || err != nil
 	h.tell()
 	h.mu.Unlock()
 	if closing {
@@ -152,6 +169,15 @@ func (h *held) closeAfter() bool {
 	return false
 }
 
+// abandon notes that the connection has ended. It reports whether a request is
+// not settled yet.
+func (h *held) abandon() (pending bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.gone = true
+	return h.busy && !h.settled
+}
+
 // claim takes the request, to settle it; false when somebody else has: its records
 // became durable, or it waited for too long.
 func (h *held) claim(r *request) bool {
@@ -161,37 +187,46 @@ func (h *held) claim(r *request) bool {
 		return false
 	}
 	h.request = nil
+	h.since.Store(notWaiting)
 	return true
 }
 
 // claimOverdue takes the request if it waits since before a moment.
 func (h *held) claimOverdue(before int64) *request {
+	if h.since.Load() >= before {
+		return nil
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.since >= before {
+	if h.since.Load() >= before { // another waits by now
 		return nil
 	}
 	r := h.request
 	h.request = nil
+	h.since.Store(notWaiting)
 	return r
 }
 
-// retold is the answer with what it says replaced.
+// retold is the answer with what it says replaced. What was written behind it
+// (100 Continue, for the next request) stays.
 func retold(answer []byte, retell func(*fasthttp.Response)) []byte {
 	if retell == nil {
 		return answer
 	}
 	var res fasthttp.Response
 	res.Header.SetNoDefaultContentType(true)
-	if err := res.Read(bufio.NewReader(bytes.NewReader(answer))); err != nil {
+	from := bufio.NewReader(bytes.NewReader(answer))
+	if err := res.Read(from); err != nil {
 		return []byte(fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
 			fasthttp.StatusServiceUnavailable, fasthttp.StatusMessage(fasthttp.StatusServiceUnavailable)))
 	}
 	res.ResetBody()
+	res.Header.SetStatusMessage(nil) // else the text of the first status stays
 	retell(&res)
 	var out bytes.Buffer
 	w := bufio.NewWriter(&out)
 	_ = res.Write(w) // into memory
+	_, _ = w.ReadFrom(from)
 	_ = w.Flush()
 	return out.Bytes()
 }
@@ -228,7 +263,7 @@ func (l *listener) keepTime(stop <-chan struct{}) {
 // sweep ends what is due: the reading of a request or the wait for one, and the
 // wait for its records.
 func (l *listener) sweep(now time.Time) {
-	at := now.UnixNano()
+	at := l.at(now)
 	l.clock.Store(at)
 	var silent []*conn
 	var late []*request
@@ -246,6 +281,6 @@ func (l *listener) sweep(now time.Time) {
 		c.endReading()
 	}
 	for _, r := range late {
-		r.finish(now, false)
+		r.finish(r.c.now(), false)
 	}
 }

@@ -39,6 +39,9 @@ func readAnswered(from *bufio.Reader) (answered, error) {
 		return answered{}, err
 	}
 	defer res.Body.Close()
+	if want := fmt.Sprint(res.StatusCode, " ", http.StatusText(res.StatusCode)); res.Status != want {
+		return answered{}, fmt.Errorf("the status line says %q, want %q", res.Status, want)
+	}
 	a := answered{status: res.StatusCode, header: res.Header}
 	if a.body, err = io.ReadAll(res.Body); err != nil || len(a.body) == 0 {
 		return a, err

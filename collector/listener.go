@@ -22,8 +22,10 @@ type listener struct {
 	net.Listener
 	limits   connectionLimits
 	timeouts timeouts
-	// clock is the time of the last sweep, in Unix nanoseconds.
+	// clock is the time of the last sweep, in nanoseconds since begun: nobody's time
+	// ends or begins anew when the machine's clock is set.
 	clock atomic.Int64
+	begun time.Time
 	// readBy is when reading ends, in Unix nanoseconds; 0 while serving.
 	readBy atomic.Int64
 	// closing is set while what the kernel has accepted already is taken in.
@@ -62,6 +64,7 @@ const acceptPause = 50 * time.Millisecond
 
 func (c *Collector) newListener(ln net.Listener) *listener {
 	l := &listener{
+		begun:    time.Now(),
 		timeouts: timeouts{read: c.cfg.ReadTimeout, idle: c.cfg.IdleTimeout, write: c.cfg.WriteTimeout, ack: c.cfg.AckTimeout},
 		Listener: ln, open: map[*conn]struct{}{}, byAddress: map[uint64]int{}, another: true, ended: make(chan struct{}),
 		limits: connectionLimits{
@@ -69,9 +72,11 @@ func (c *Collector) newListener(ln net.Listener) *listener {
 			seed: maphash.MakeSeed(), refused: c.metrics.refusedConnection, opened: c.metrics.connections,
 		},
 	}
-	l.clock.Store(time.Now().UnixNano())
 	return l
 }
+
+// at is a moment by the listener's clock.
+func (l *listener) at(t time.Time) int64 { return int64(t.Sub(l.begun)) }
 
 // Accept waits for the next connection within the limits.
 func (l *listener) Accept() (net.Conn, error) {
@@ -246,7 +251,8 @@ func (l *listener) drain(now time.Time, grace time.Duration) {
 	}
 }
 
-// closeAll ends what is left when the time for draining is over.
+// closeAll ends what is left when the time for draining is over. Requests that still
+// wait for their records are overdue: they are answered so, and counted.
 func (l *listener) closeAll() {
 	l.mu.Lock()
 	open := make([]*conn, 0, len(l.open))
@@ -255,6 +261,9 @@ func (l *listener) closeAll() {
 	}
 	l.mu.Unlock()
 	for _, c := range open {
+		if r := c.held.claimOverdue(notWaiting); r != nil {
+			r.finish(r.c.now(), false)
+		}
 		_ = c.abort() // nobody is left to tell
 	}
 }

@@ -162,8 +162,8 @@ func errorText(reason metivav1.Reason) string {
 }
 
 // refuseRequest answers a request as a whole.
-func refuseRequest(ctx *fasthttp.RequestCtx, status int, reason metivav1.Reason) {
-	ctx.SetStatusCode(status)
-	setJSON(&ctx.Response)
-	ctx.SetBodyString(`{"error":"` + errorText(reason) + `","reason":"` + schemas.Label(reason) + `"}`)
+func refuseRequest(res *fasthttp.Response, status int, reason metivav1.Reason) {
+	res.SetStatusCode(status)
+	setJSON(res)
+	res.SetBodyString(`{"error":"` + errorText(reason) + `","reason":"` + schemas.Label(reason) + `"}`)
 }

@@ -14,6 +14,9 @@ const (
 // routeEvents is the name of POST /v1/events in metrics.
 const routeEvents = "events"
 
+// routePanic is that of a request that panicked.
+const routePanic = "panic"
+
 // route answers one request and returns the route's name for the metrics. An answer
 // that is held is given when its records are durable: r is not the caller's then.
 func (c *Collector) route(ctx *fasthttp.RequestCtx, r *request) (name string, held bool) {

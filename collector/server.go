@@ -21,6 +21,7 @@ func (c *Collector) newServer() *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler:                      c.handle,
 		ErrorHandler:                 c.handleUnread,
+		ConnState:                    noteArrival,
 		Logger:                       silentLogger{c.metrics},
 		Concurrency:                  c.cfg.ConnectionsMax + workersSpare,
 		ReadBufferSize:               c.cfg.HeaderBytesMax,
@@ -30,6 +31,13 @@ func (c *Collector) newServer() *fasthttp.Server {
 		NoDefaultServerHeader:        true,
 		NoDefaultContentType:         true,
 		SecureErrorLogMessage:        true,
+	}
+}
+
+// noteArrival is told by the server that it has the first byte of a request.
+func noteArrival(nc net.Conn, state fasthttp.ConnState) {
+	if c, ok := nc.(*conn); ok && state == fasthttp.StateActive {
+		c.arrive()
 	}
 }
 
@@ -108,12 +116,13 @@ func hasTransferEncoding(h *fasthttp.RequestHeader) bool {
 func (c *Collector) serve(ctx *fasthttp.RequestCtx, r *request) (route string, held bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			route, held = "panic", false
+			route, held = routePanic, false
 			c.panicked(p)
+			r.leaveFlight()
 			// Events that were not counted yet are counted as failed.
 			r.refuse(metivav1.Reason_REASON_INTERNAL)
 			ctx.Response.Reset()
-			refuseRequest(ctx, fasthttp.StatusInternalServerError, metivav1.Reason_REASON_INTERNAL)
+			tellPanic(&ctx.Response)
 		}
 	}()
 	r.readHeaders(ctx)
@@ -163,7 +172,7 @@ func (c *Collector) handleUnread(ctx *fasthttp.RequestCtx, err error) {
 		c.count("", "", c.now(), reason, 1)
 	}
 	c.metrics.request("unread", status)
-	refuseRequest(ctx, status, reason)
+	refuseRequest(&ctx.Response, status, reason)
 }
 
 // count adds n events of one outcome to the ledger and the metrics.
