@@ -401,7 +401,7 @@ func pair(t *testing.T, times timeouts) (*conn, *net.TCPConn) {
 }
 
 // slowBytes is more than the buffers of a connection hold.
-const slowBytes = 64 << 20
+const slowBytes = 16 << 20
 
 // Who reads slowly keeps nobody waiting, and gets all; the connection ends behind
 // it when it was to end.
