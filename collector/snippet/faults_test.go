@@ -89,11 +89,13 @@ func TestHiddenDuringAnOutage(t *testing.T) {
 func TestLongOffline(t *testing.T) {
 	t.Parallel()
 	e, tab := newEdge(t), newTab(t)
-	run(t, tab, beforeLoad(`window.down = true; window.tries = 0; const original = window.fetch, later = window.setTimeout
-		window.setTimeout = (f, ms) => later(f, ms > 900 ? 1 : ms)
+	run(t, tab, beforeLoad(slowRetry+`; window.down = true; window.tries = 0; const original = window.fetch
 		Object.defineProperty(Navigator.prototype, 'onLine', {get: () => !window.down})
-		window.fetch = (...a) => window.down ? (tries++, Promise.reject(new TypeError('Failed to fetch'))) : original(...a)`), navigate(e.URL+"/1"),
-		until(`tries > 9`), js(`down = false; dispatchEvent(new Event('online'))`))
+		window.fetch = (...a) => window.down ? (tries++, Promise.reject(new TypeError('Failed to fetch'))) : original(...a)`), navigate(e.URL+"/1"))
+	for n := range 10 {
+		run(t, tab, until(fmt.Sprintf(`tries > %d`, n)), js(`new Promise((done) => setTimeout(done)).then(() => { dispatchEvent(new Event('online')) })`))
+	}
+	run(t, tab, until(`tries > 10`), js(`new Promise((done) => setTimeout(done))`), js(`down = false; dispatchEvent(new Event('online'))`))
 	e.nextView(t, "/1")
 	e.quiet(t, tab)
 }
