@@ -1,5 +1,5 @@
 // The banner: a question, two equal buttons, and a link to what it is about. It
-// covers nothing but its own strip, takes no focus, and does not ask twice for the
+// covers nothing but its own strip, takes no focus unasked, and does not ask twice for the
 // same text. A file of its own, which the core loads where the tag has data-banner.
 
 import { on, quietly } from '../quiet'
