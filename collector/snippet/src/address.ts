@@ -4,12 +4,18 @@
 
 import { options } from './tag'
 
+let path = ''
+let inner = ''
+
 // route is the path by which a view is told from the one before it. Where the
 // application routes by its fragment (data-hash), "#/path" is part of it; any
 // other fragment is not, for it may hold a token.
 export function route(): string {
-  const hash = options.hash != null ? location.hash : ''
-  return location.pathname + (/^#!?(\/[^?]*)/.exec(hash)?.[1] || '')
+  const { pathname, hash } = location
+  const found = /^#!?(\/[^?]*)|^$/.exec(hash)
+  // An anchor within the page leaves the route as it is.
+  if (options.hash != null && (found || path != pathname)) inner = found?.[1] || ''
+  return (path = pathname) + inner
 }
 
 // pageAddress is the page's address, reduced to scheme, host, path and the

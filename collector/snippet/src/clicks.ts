@@ -4,7 +4,7 @@
 import { emit } from './events'
 import { on } from './quiet'
 
-const files = /\.(pdf|docx?|xlsx?|pptx?|csv|zip|exe|dmg|mp[34])$/i
+const files = /\.(pdf|(doc|xls|ppt)x?|csv|zip|exe|dmg|mp[34])$/i
 
 export function watchClicks(run: (command: string) => void): void {
   const clicked = (e: MouseEvent): void => {
@@ -14,11 +14,11 @@ export function watchClicks(run: (command: string) => void): void {
     if (command) {
       e.preventDefault()
       run(command[1]!)
-    } else if (a.host && (file || a.host !== location.host)) {
+    } else if (a.host && (file || a.host != location.host)) {
       emit('click', { kind: file ? 'download' : 'outbound', target: a.origin + (file ? a.pathname : '') })
     }
   }
   on('click', clicked)
   // The middle button opens a link too; the right one does not.
-  on<MouseEvent>('auxclick', (e) => e.button === 1 && clicked(e))
+  on<MouseEvent>('auxclick', (e) => e.button == 1 && clicked(e))
 }

@@ -2,11 +2,11 @@
 // the collector answers, a token or none, what events are sent with. The default
 // is denied.
 
-import { add, send } from './delivery'
+import { add, type Done, send } from './delivery'
 import { measure } from './engagement'
-import { uuidv7 } from './id'
+import { stamp } from './events'
 import { choice, keep, Level, recall, token, useToken } from './record'
-import { options } from './tag'
+import { options, tell } from './tag'
 
 export interface Terms {
   text_version?: string | undefined
@@ -14,7 +14,7 @@ export interface Terms {
   // its signal, or our banner.
   claim?: { source: string; cmp?: string; raw?: string }
   // A refusal is remembered, so that nobody asks for it again.
-  remember?: boolean
+  remember?: true
 }
 
 // The text of the grant the visitor wants now, until the collector has answered.
@@ -34,41 +34,49 @@ export function resume(): void {
   const { events, withdraw } = choice
   revoke(withdraw)
   if (events) {
-    add(...events)
     keep({ ...choice, events: undefined })
+    // Whatever else has been written there fails here, and is gone.
+    add(...events.filter((w) => w.body.type))
   }
 }
 
-function say(need: Level, answer: string, { text_version = options.textVersion, claim }: Terms, done: Parameters<typeof send>[3]): void {
+function say(need: Level, answer: string, { text_version = options.textVersion, claim }: Terms, done: Done): void {
   const whole = { source: 'api', ...claim, answer, made: true, text_version }
-  send('consent', need, { choice: uuidv7(Date.now()), token: choice.withdraw || choice.token || token, claim: whole }, done)
+  send('consent', need, { choice: stamp().id, token: choice.withdraw || choice.token || token, claim: whole }, done)
 }
 
 // grant exchanges the visitor's yes for a token, unless one is held for the text.
 export function grant(terms: Terms = {}): void {
   const { text_version = options.textVersion } = terms
   recall()
-  if (choice.token && choice.text_version === text_version) return useToken(choice.token)
-  if (wish === text_version) return
+  if (choice.token && choice.text_version == text_version) return useToken(choice.token)
+  // Without a text, or under way already.
+  if (wish == text_version) return tell('consent', 'dropped', text_version)
   wish = text_version
   say(Level.company, 'granted', terms, (answer) => {
     // The visitor may have changed their mind since.
-    if (wish !== text_version) return revoke(answer.token)
+    if (wish != text_version) return revoke(answer.token)
     wish = undefined
     if (!answer.token) return
     keep({ ...answer, text_version })
-    useToken(answer.token)
-    measure()
+    supply(answer.token)
   })
 }
 
+// supply puts a token in use that the site got by itself, which lives as long as
+// the document, or none. It takes the place of a grant that is under way.
+export function supply(given?: unknown): void {
+  wish = undefined
+  useToken(typeof given == 'string' ? given : undefined)
+  measure()
+}
+
 // takeBack ends the grant that is held, and remembers the text that is refused.
-function takeBack(text_version?: string | false): void {
+function takeBack(text_version?: string): void {
   recall()
   const withdraw = choice.token || token || choice.withdraw
-  if (withdraw || text_version) keep({ optout: choice.optout, withdraw, text_version: text_version || undefined })
-  useToken(undefined)
-  wish = undefined
+  if (withdraw || text_version) keep({ optout: choice.optout, withdraw, text_version })
+  supply()
 }
 
 // deny takes back what was granted, and says no.

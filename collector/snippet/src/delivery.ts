@@ -2,7 +2,7 @@
 // for it: fetch with keepalive in the ordinary case, sendBeacon when the page
 // goes. One request is under way at a time.
 
-import { choice, keep, Level, level, token } from './record'
+import { choice, keep, Level, level, refresh, token } from './record'
 import { beside, options, tell } from './tag'
 
 // Answer is what the collector may say, on any of its paths.
@@ -23,8 +23,10 @@ export interface Item {
   // The consent token at the time. One given later does not reach back over
   // events made without it.
   consent?: string | undefined
-  done?: ((answer: Answer) => void) | undefined
+  done?: Done | undefined
 }
+
+export type Done = (answer: Answer) => void
 
 const enum Limit {
   // What browsers allow for keepalive requests and beacons, and what the
@@ -38,7 +40,7 @@ const enum Limit {
 }
 
 let waiting: Item[] = []
-let flying = false
+let flying: Item[] = []
 let attempts = 0
 let timer: ReturnType<typeof setTimeout> | undefined
 
@@ -51,7 +53,7 @@ function next(): Item[] {
   }).slice(-Limit.waitingItems)
   const batch = waiting.splice(0, 1)
   const [first] = batch
-  while (first?.body.type && waiting[0]?.body.type && waiting[0].consent === first.consent && JSON.stringify(batch).length < Limit.batchChars) {
+  while (first?.body.type && waiting[0]?.body.type && waiting[0].consent == first.consent && JSON.stringify(batch).length < Limit.batchChars) {
     batch.push(waiting.shift()!)
   }
   return batch
@@ -64,12 +66,11 @@ const text = (batch: Item[]): string => {
 }
 
 async function go(): Promise<void> {
-  if (flying || timer) return
-  const batch = next()
+  if (flying[0] || timer || document.prerendering) return
+  const batch = (flying = next())
   if (!batch[0]) return
   let again = batch
   let waitMs = 0
-  flying = true
   try {
     const response = await fetch(beside(batch[0].path), {
       method: 'POST',
@@ -80,24 +81,25 @@ async function go(): Promise<void> {
       referrerPolicy: 'strict-origin',
     })
     waitMs = 1000 * +response.headers.get('retry-after')! || 0
-    if (response.status !== 429 && response.status < 500) {
+    if (response.status != 429 && response.status < 500) {
       // 204: all of it, which is all an answer could say (?r=0).
-      const answer: Answer = response.status === 204 ? { outcome: 'accepted' } : await response.json()
+      const answer: Answer = response.status == 204 ? { outcome: 'accepted' } : await response.json()
       again = batch.filter((w, i) => {
         const result = answer.results?.[i] || answer
         tell(w.body.type || w.path, result.outcome || result.state || 'dropped', result.reason)
         w.done?.(result)
-        return result.outcome === 'retry'
+        return result.outcome == 'retry'
       })
     }
   } catch {
     // No answer, or one that cannot be read: the same ids go again.
   }
-  flying = false
-  if (again[0] && ++attempts < Limit.attempts) {
+  flying = []
+  // Without a network no attempt counts: the browser says when it is back.
+  if (again[0] && (!navigator.onLine || ++attempts < Limit.attempts)) {
     waiting.unshift(...again)
     // Partly random, so that pages do not come back together.
-    timer = setTimeout(retry, Math.max(waitMs, Limit.firstWaitMs * 2 ** attempts) * (1 + Math.random() / 2))
+    timer = setTimeout(retry, Math.max(waitMs, Limit.firstWaitMs * 2 ** (attempts || Limit.attempts)) * (1 + Math.random()))
   } else {
     attempts = 0
     void go()
@@ -124,11 +126,17 @@ export function send(path: string, need: Level, body: Item['body'], done?: Item[
   else tell(body.type || path, 'dropped', level() ? 'consent_required' : 'objected')
 }
 
-// handOver gives what waits to the browser because the page is going. A batch
-// already on its way is left alone: its request outlives the page. Under a grant,
-// events that failed before, and may again, are kept for the next page.
+// handOver gives what waits to the browser because the page is hidden or goes. A
+// batch already on its way is left alone: its request outlives the page. What failed
+// before, and may again, and what the browser does not take stays in memory, for a
+// page that lives on; and under a grant events of it are kept for the next page.
 export function handOver(): void {
-  const events = waiting.filter((w) => w.consent && w.body.type)
-  if (choice.token && events[0] && (attempts || !navigator.onLine)) keep({ ...choice, events })
-  for (let batch; (batch = next())[0]; ) navigator.sendBeacon(beside(batch[0].path), text(batch))
+  const all = waiting
+  const refused: Item[] = []
+  for (let batch; (batch = next())[0]; ) if (!navigator.sendBeacon(beside(batch[0].path), text(batch))) refused.push(...batch)
+  waiting = attempts ? all : refused
+  const events = flying.concat(all).filter((w) => w.consent && w.body.type)
+  // Another tab may have taken the grant back.
+  refresh()
+  if (choice.token && (attempts || refused[0] || !navigator.onLine)) keep({ ...choice, events })
 }

@@ -22,5 +22,5 @@ export function stamp(): { id: string; at: number; url: string } {
 
 // emit sends an event. The tag may switch its kind off.
 export function emit(type: string, detail: { kind?: string; [name: string]: unknown }): void {
-  if (options[detail.kind || type] !== 'off') send('events?r=0', type === 'page_view' ? Level.company : Level.analytics, { type, ...stamp(), ...detail })
+  if (options[detail.kind || type] != 'off') send('events?r=0', type == 'page_view' ? Level.company : Level.analytics, { type, ...stamp(), ...detail })
 }

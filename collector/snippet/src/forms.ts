@@ -18,7 +18,7 @@ export interface Capture {
 type Field = HTMLInputElement
 
 // What is never read, by type and by name. Boxes have no value worth reading.
-const sealed = /^(hid|file|check|radio)|passw|pwd|wachtw|\bpin|card|kaart|\bcc|cv[cv]|iban|rekening|bsn|burgers|sofi|ssn/i
+const sealed = /^(hid|file|ch|rad)|(pass|wacht)w|pwd|(\b|_)(pin|cc)|card|kaart|cv[cv]|iban|rekening|account.?nu|bsn|burgers|ssn/i
 
 // read takes the marked fields of a marked form, when its own box is ticked. One
 // the page itself has ticked is nobody's consent.
@@ -26,21 +26,23 @@ function read(form: HTMLFormElement): Capture | undefined {
   const fields: Capture['fields'] = {}
   const all = [...form.elements] as Field[]
   const box = all.find((f) => f.dataset.visitorConsent)
-  if (!box?.checked || box.defaultChecked) return
-  for (const f of all) {
-    const name = f.dataset.visitorField
-    if (name != null && !sealed.test([f.type, f.name, f.id, f.autocomplete].join(' '))) fields[name || f.name] = f.value
+  if (box?.checked && !box.defaultChecked) {
+    for (const f of all) {
+      const name = f.dataset.visitorField
+      if (name != null && !sealed.test([f.type, f.name, f.id, f.autocomplete] + '')) fields[name || f.name] = f.value
+    }
+    return { form: form.dataset.visitorForm!, fields, text_version: box.dataset.visitorConsent }
   }
-  return { form: form.dataset.visitorForm!, fields, text_version: box.dataset.visitorConsent }
+  return
 }
 
 // capture sends the fields of a form, or those the page read itself.
 export function capture(from: HTMLFormElement | Capture): void {
-  const post = from instanceof Element ? read(from) : from
+  const post = (from as HTMLFormElement).elements ? read(from as HTMLFormElement) : (from as Capture)
   if (!post) return send('captures', Level.box, {})
   const { form, text_version } = post
   const fields = { ...post.fields }
-  for (const name in fields) if (sealed.test(' ' + name)) delete fields[name]
+  for (const name in fields) if (sealed.test(',' + name)) delete fields[name]
   const sent = stamp()
   send('captures', Level.company, { ...sent, sent_at: sent.at, form, consent: { given: true, text_version }, token, fields })
 }

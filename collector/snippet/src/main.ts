@@ -1,11 +1,12 @@
+import { pageAddress } from './address'
 import { watchClicks } from './clicks'
-import { deny, grant, object, resume, withdraw } from './consent'
+import { deny, grant, object, resume, supply, withdraw } from './consent'
 import { handOver, retry } from './delivery'
-import { leave, look, measure, seen } from './engagement'
-import { emit } from './events'
+import { leave, look, seen } from './engagement'
+import { arriveAt, emit } from './events'
 import { capture, watchForms } from './forms'
 import { on, quietly } from './quiet'
-import { choice, level, refresh, useToken } from './record'
+import { choice, level, refresh } from './record'
 import { beside, options, readTag } from './tag'
 import { watchViews } from './views'
 
@@ -27,16 +28,12 @@ const commands: Record<string, Command> = {
   deny,
   withdraw,
   show: () => load('banner', (m) => m.default(options, commands)),
-  // A token the site got by itself lives as long as the document.
-  token(token: unknown) {
-    useToken(typeof token === 'string' ? token : undefined)
-    measure()
-  },
+  token: supply,
   // A custom event, with the properties the tag lists.
   event(name: string, given: Record<string, unknown> = {}) {
     const props: Record<string, string> = {}
     options.props?.split(' ').forEach((key) => {
-      if (typeof (given[key] ?? given) !== 'object') props[key] = ('' + given[key]).slice(0, 500)
+      if (/^(st|nu|bo)/.test(typeof given[key])) props[key] = ('' + given[key]).slice(0, 500)
     })
     emit('custom', { name, props })
   },
@@ -48,12 +45,11 @@ const commands: Record<string, Command> = {
 const visitor: Stub = (command, ...args) => quietly(() => commands[command]!(...args))
 
 function watch(): void {
-  if ((options.consent ?? options.banner ?? options.cmp) != null) resume()
   watchViews()
   watchClicks(visitor)
   watchForms()
-  if (options.banner != null && level() && choice.text_version !== options.textVersion) commands.show!()
-  if (options.cmp && options.cmp !== 'off') load('cmp')
+  if (options.banner != null && level() && choice.text_version != options.textVersion) commands.show!()
+  if (options.cmp && options.cmp != 'off') load('cmp')
 }
 
 function goodbye(): void {
@@ -65,6 +61,9 @@ function start(): void {
   const before = window.visitor as Stub | undefined
   if (!readTag() || before?.ready) return
   visitor.ready = commands
+  // What waits in the queue is under the choice of an earlier page, and of this page.
+  if ((options.consent ?? options.banner ?? options.cmp) != null) quietly(resume)
+  arriveAt(pageAddress())
   // A page that has something else by this name keeps it. The stub is known by its
   // text: it has no queue until it is called.
   if (!before || before.nodeType || /\.q/.test('' + before)) {

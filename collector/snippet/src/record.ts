@@ -43,7 +43,7 @@ export function recall(): void {
   })
   if (choice.expires_at! < Date.now()) keep({})
   // A token the page gave us is not ours to change.
-  if (token === before) useToken(choice.token)
+  if (token == before) useToken(choice.token)
 }
 
 // refresh follows a change that was made in another tab.
@@ -76,7 +76,7 @@ export const enum Level {
 // last word), or their own opt-out. It is asked before everything that is sent:
 // the visitor may change their mind while the page is open.
 export function level(): Level {
-  return navigator.globalPrivacyControl || (options.dnt !== 'ignore' && navigator.doNotTrack === '1') || choice.optout
+  return navigator.globalPrivacyControl || (options.dnt != 'ignore' && navigator.doNotTrack == '1') || choice.optout
     ? Level.choice
     : token
       ? Level.analytics

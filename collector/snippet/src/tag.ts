@@ -6,10 +6,10 @@ export let options: DOMStringMap = {}
 let source = ''
 
 // readTag must run while the script is being evaluated: currentScript is null
-// afterwards. It is also null for a script whose text was pasted into the page
-// or run by a tag manager, hence the search by attribute.
+// afterwards. Nothing is looked for by its attribute: other scripts have a data-site
+// too, and would be taken for ours.
 export function readTag(): unknown {
-  const element = (document.currentScript || document.querySelector('[data-site]')) as HTMLScriptElement
+  const element = document.currentScript as HTMLScriptElement
   options = element.dataset
   source = element.src
   return options.site && source

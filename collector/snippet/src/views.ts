@@ -23,7 +23,7 @@ export function watchViews(): void {
   }
 
   const navigated = (): void => {
-    if (route() !== path) view(location.href)
+    if (route() != path) view(location.href)
   }
 
   view(document.referrer)

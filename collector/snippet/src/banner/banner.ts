@@ -1,6 +1,8 @@
 // The banner: a question, two equal buttons, and a link to what it is about. It
-// covers nothing but its own strip, takes no focus, and does not ask twice for the
+// covers nothing but its own strip, takes no focus unasked, and does not ask twice for the
 // same text. A file of its own, which the core loads where the tag has data-banner.
+
+import { on, quietly } from '../quiet'
 
 interface Commands {
   grant(terms: object): void
@@ -46,10 +48,12 @@ export default function show(options: DOMStringMap, { grant, deny }: Commands): 
   bar?.remove()
   // Beside the body: applications that build the body anew leave it alone.
   const dialog = (bar = put(page, 'dialog', text))
-  dialog.style.cssText = 'position:fixed;inset:auto 0 1em;z-index:2147483647;max-width:40em'
+  dialog.style.cssText = 'position:fixed;inset:auto 0 1em;z-index:2147483647;max-width:40em;max-height:90vh;overflow:auto;box-sizing:border-box'
   // The letters of the body, which is not around it: once the page is drawn, and its
-  // style is there.
-  requestAnimationFrame(() => (dialog.style.font = getComputedStyle(document.body).font))
+  // style is there. A page may still be in its head.
+  const dress = (): void => quietly(() => (dialog.style.font = getComputedStyle(document.body).font))
+  if (document.body) requestAnimationFrame(dress)
+  else on('DOMContentLoaded', dress)
   dialog.lang = lang
   dialog.setAttribute('aria-label', label)
   dialog.open = true
@@ -61,11 +65,15 @@ export default function show(options: DOMStringMap, { grant, deny }: Commands): 
     const button = put(answers, 'button', answer)
     button.type = 'button'
     button.style.cssText = 'flex:1;min-width:10em;min-height:44px'
-    button.addEventListener('click', () => {
+    const press = (): void => {
       dialog.remove()
       const terms = { claim: { source: 'banner' }, remember: true }
       if (answer === yes) grant(terms)
       else deny(terms)
-    })
+    }
+    on('click', press, button)
   }
+  // Whoever asks for it by a link of the page goes on from here, at its beginning.
+  dialog.tabIndex = -1
+  if (document.activeElement?.getAttribute('href') === '#visitor-show') dialog.focus()
 }
