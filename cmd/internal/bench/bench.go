@@ -231,7 +231,8 @@ func (r *runner) measure(ctx context.Context, k kind, rate float64, measure time
 		p50:               s.quantile(0.50), p99: s.quantile(0.99),
 	}
 	if watched {
-		out.mallocs = (until.mallocs - from.mallocs - r.scrape) / float64(until.atMallocs-from.atMallocs)
+		// Of a short phase with few requests the look at the metrics may cost more.
+		out.mallocs = max(0, (until.mallocs-from.mallocs-r.scrape)/float64(until.atMallocs-from.atMallocs))
 	}
 	return out, nil
 }
