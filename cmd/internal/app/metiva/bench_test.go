@@ -43,8 +43,9 @@ func testBenchFigures(t *testing.T, bin string) {
 		t.Fatalf("the last line is %q: %v", lines[len(lines)-1], err)
 	}
 	for _, name := range []string{"cpu_ratio_vs_bare", "events_per_cpu_second", "allocs_per_event", "p99_ms_at_half_load"} {
-		if figures[name] <= 0 {
-			t.Errorf("%s is %v", name, figures[name])
+		// So few requests may do without an allocation.
+		if v, there := figures[name]; !there || v < 0 || v == 0 && name != "allocs_per_event" {
+			t.Errorf("%s is %v", name, v)
 		}
 	}
 	if len(figures) != 4 {
