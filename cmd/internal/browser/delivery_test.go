@@ -103,7 +103,10 @@ func TestLostAnswer(t *testing.T) {
 	s.edge.setMute(false)
 	b.sent(3)
 	b.leave()
-	s.holds(t, "page_view /test/spa denied", "page_view /test/spa/one denied", "dropped sink duplicate")
+	// A page that is left before it has the answer sends once more.
+	if drops := s.holdsEvents(t, "page_view /test/spa denied", "page_view /test/spa/one denied"); !slices.Contains(drops, "sink duplicate") {
+		t.Errorf("dropped %q, want a duplicate", drops)
+	}
 }
 
 // TestBusyCollector: 503 and 429 are an invitation to come again later.
@@ -192,14 +195,39 @@ func TestUndelivered(t *testing.T) {
 			b.open("/test/long")
 			b.sent(len(want) - 1)
 			b.leave()
-			s.holds(t, want...)
+			// What the browser was given on the way out may arrive beside what was kept,
+			// under the same ids: it counts once.
+			if agrees {
+				s.holdsEvents(t, want...)
+				return
+			}
+			// What was lost may still come, from the memory of a page that lives on.
+			s.comesToHold(t, want...)
 		})
 	}
 }
 
-// holdsEvents is holds for a visit in which something was killed: drops are not
-// compared, and the edge's counts are not.
-func (s *site) holdsEvents(t *testing.T, want ...string) {
+// comesToHold waits until ClickHouse has some events of the site, whatever else.
+func (s *site) comesToHold(t *testing.T, want ...string) {
+	t.Helper()
+	wait(t, settleMax, func() error {
+		h, err := shared.rows.look(t.Context(), s.ID)
+		if err != nil {
+			return err
+		}
+		got := held{events: h.events}.list()
+		for _, w := range want {
+			if !slices.Contains(got, w) {
+				return fmt.Errorf("ClickHouse holds %q, want %q among them", got, w)
+			}
+		}
+		return nil
+	})
+}
+
+// holdsEvents is holds for a visit in which something was killed, or sent twice:
+// drops are not compared, and the edge's counts are not.
+func (s *site) holdsEvents(t *testing.T, want ...string) (drops []string) {
 	t.Helper()
 	slices.Sort(want)
 	var last held
@@ -220,4 +248,5 @@ func (s *site) holdsEvents(t *testing.T, want ...string) {
 			t.Errorf("dropped: %s", d)
 		}
 	}
+	return last.drops
 }
