@@ -241,7 +241,7 @@ func oneConn(t *testing.T, ln *listener, what string, cond func(*conn) bool) {
 func TestARequestOutlivesItsConnection(t *testing.T) {
 	t.Parallel()
 	log := &memoryLog{hold: make(chan struct{}), arrived: make(chan struct{}, 10), over: t.Context().Done()}
-	e := newEdge(t, log, func(c *Config) { c.AckTimeout, c.DrainGrace = 500*time.Millisecond, 10*time.Second })
+	e := newEdge(t, log, func(c *Config) { c.AckTimeout, c.DrainGrace = 4*time.Second, 10*time.Second })
 	e.log = log
 	e.applySite(siteRecord())
 	e.applySalt(testCompany, "2026-11-22")
