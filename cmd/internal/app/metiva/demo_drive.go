@@ -193,7 +193,7 @@ const (
 	browserTimeout = 40 * time.Second
 	browserPoll    = 100 * time.Millisecond
 	// eventsSent counts the requests the page has had answered by the collector.
-	eventsSent = `performance.getEntriesByType("resource").filter(e => e.name.endsWith("/v1/events") && e.responseEnd > 0).length`
+	eventsSent = `performance.getEntriesByType("resource").filter(e => e.name.split("?")[0].endsWith("/v1/events") && e.responseEnd > 0).length`
 )
 
 // browse loads a page in Chromium and waits until its script has sent the page
