@@ -10,6 +10,7 @@ import (
 
 	"github.com/metiva-io/metiva/enrich/geo"
 	"github.com/metiva-io/metiva/enrich/geo/geotest"
+	"github.com/metiva-io/metiva/enrich/orgname"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
@@ -22,6 +23,11 @@ func chain(tb testing.TB, cfg Config) *Chain {
 	return c
 }
 
+// found is the answer of a database of autonomous systems.
+func found(asn uint32) geo.Answer {
+	return geo.Answer{Outcome: geo.OutcomeFound, ASN: asn, Bits: 16, System: geo.Evidence{Layout: geo.LayoutASN, Bits: 16}}
+}
+
 func resolve(tb testing.TB, c *Chain, v geo.View, network netip.Prefix) *metivav1.Resolution {
 	tb.Helper()
 	network = geo.Unmap(network)
@@ -30,11 +36,7 @@ func resolve(tb testing.TB, c *Chain, v geo.View, network netip.Prefix) *metivav
 		tb.Fatal(err)
 	}
 	var out metivav1.Resolution
-	c.Resolve(&out, Query{
-		CompanyID: "cmp_test", Network: network,
-		Found: answer.Outcome == geo.OutcomeFound, Ambiguous: answer.Outcome == geo.OutcomeAmbiguous,
-		ASN: answer.ASN, Organization: answer.Organization, MatchedBits: answer.Bits, DatabaseBuildMs: answer.Build.UnixMilli(),
-	})
+	c.Resolve(&out, Query{CompanyID: "cmp_test", Network: network, Answer: answer})
 	return &out
 }
 
@@ -144,7 +146,7 @@ func tablesAgree(t *testing.T, c *Chain) {
 		if !announced[asn][s.announced] {
 			t.Errorf("AS%d is %q in the table and %v in the data", asn, s.announced, announced[asn])
 		}
-		if s.kind.isOrganization() && looksLikePerson(s.announced) {
+		if s.kind.isOrganization() && orgname.LooksLikePerson(s.announced) {
 			t.Errorf("AS%d: %q looks like a person", asn, s.announced)
 		}
 		checkDomain(t, s.organization)
@@ -176,12 +178,12 @@ func checkDomain(t *testing.T, o organization) {
 func TestSuppression(t *testing.T) {
 	t.Parallel()
 	c := chain(t, Config{Suppressions: []Suppression{
-		{CompanyID: "cmp_own", Prefix: netip.MustParsePrefix("145.221.10.64/29")},
-		{Prefix: netip.MustParsePrefix("145.222.0.0/16")},
+		{List: ListTenant, CompanyID: "cmp_own", Prefix: netip.MustParsePrefix("145.221.10.64/29")},
+		{List: ListOptOut, Prefix: netip.MustParsePrefix("145.222.0.0/16")},
 	}})
 	query := func(company, network string) metivav1.Verdict {
 		var out metivav1.Resolution
-		c.Resolve(&out, Query{CompanyID: company, Network: netip.MustParsePrefix(network), Found: true, ASN: 15625, MatchedBits: 16})
+		c.Resolve(&out, Query{CompanyID: company, Network: netip.MustParsePrefix(network), Answer: found(15625)})
 		checkShape(t, &out)
 		return out.GetVerdict()
 	}
@@ -215,15 +217,15 @@ func TestChainOrder(t *testing.T) {
 		q    Query
 		want metivav1.Verdict
 	}{
-		"override":                      {Query{Network: delft, Found: true, ASN: 1128, MatchedBits: 16}, metivav1.Verdict_VERDICT_COMPANY},
-		"override, announced elsewhere": {Query{Network: delft, Found: true, ASN: 8075, MatchedBits: 24}, metivav1.Verdict_VERDICT_HOSTING},
+		"override":                      {Query{Network: delft, Answer: found(1128)}, metivav1.Verdict_VERDICT_COMPANY},
+		"override, announced elsewhere": {Query{Network: delft, Answer: found(8075)}, metivav1.Verdict_VERDICT_HOSTING},
 		"override, no record":           {Query{Network: delft}, metivav1.Verdict_VERDICT_NOT_FOUND},
-		"override, ambiguous":           {Query{Network: delft, Ambiguous: true, MatchedBits: 25}, metivav1.Verdict_VERDICT_AMBIGUOUS_TRUNCATION},
-		"anonymiser before override":    {Query{Network: delft, Found: true, ASN: 60729}, metivav1.Verdict_VERDICT_ANONYMIZER},
-		"reserved before all":           {Query{Network: netip.MustParsePrefix("10.0.0.0/24"), Found: true, ASN: 15625}, metivav1.Verdict_VERDICT_RESERVED},
-		"invalid":                       {Query{Found: true, ASN: 15625}, metivav1.Verdict_VERDICT_RESERVED},
-		"unlisted":                      {Query{Network: delft, Found: true, ASN: 4294967294, Organization: "Some Company B.V."}, metivav1.Verdict_VERDICT_UNCLASSIFIED},
-		"unlisted person":               {Query{Network: delft, Found: true, ASN: 4294967294, Organization: "Jori Vanneste"}, metivav1.Verdict_VERDICT_SOLE_TRADER},
+		"override, ambiguous":           {Query{Network: delft, Answer: geo.Answer{Outcome: geo.OutcomeAmbiguous, Split: true, Bits: 25}}, metivav1.Verdict_VERDICT_AMBIGUOUS_TRUNCATION},
+		"anonymiser before override":    {Query{Network: delft, Answer: found(60729)}, metivav1.Verdict_VERDICT_ANONYMIZER},
+		"reserved before all":           {Query{Network: netip.MustParsePrefix("10.0.0.0/24"), Answer: found(15625)}, metivav1.Verdict_VERDICT_RESERVED},
+		"invalid":                       {Query{Answer: found(15625)}, metivav1.Verdict_VERDICT_RESERVED},
+		"unlisted":                      {Query{Network: delft, Answer: geo.Answer{Outcome: geo.OutcomeFound, ASN: 4294967294, Organization: "Some Company B.V."}}, metivav1.Verdict_VERDICT_UNCLASSIFIED},
+		"unlisted person":               {Query{Network: delft, Answer: geo.Answer{Outcome: geo.OutcomeFound, ASN: 4294967294, Organization: "Jori Vanneste", Person: true}}, metivav1.Verdict_VERDICT_SOLE_TRADER},
 	} {
 		var out metivav1.Resolution
 		c.Resolve(&out, row.q)
@@ -234,37 +236,10 @@ func TestChainOrder(t *testing.T) {
 	}
 	strict := chain(t, Config{ShowAt: 0.9})
 	var out metivav1.Resolution
-	strict.Resolve(&out, Query{Network: netip.MustParsePrefix("145.221.10.0/24"), Found: true, ASN: 15625})
+	strict.Resolve(&out, Query{Network: netip.MustParsePrefix("145.221.10.0/24"), Answer: found(15625)})
 	checkShape(t, &out)
 	if out.GetVerdict() != metivav1.Verdict_VERDICT_UNCLASSIFIED {
 		t.Errorf("shown below its threshold: %v", &out)
-	}
-}
-
-func TestLooksLikePerson(t *testing.T) {
-	t.Parallel()
-	for name, want := range map[string]bool{
-		"Stef Herman Anton Wolters trading as MC-Node": true,
-		"Valentino de Vries trading as DirectNode":     true,
-		"Jori Vanneste":    true,
-		"Job Snijders":     true,
-		"Uwe Zeidler":      true,
-		"Max Müller e.K.":  true,
-		"Fabien Schenkels": true,
-		"Jan de Nul N.V.":  false,
-		"Bart":             false,
-		"Mark Media Group": false,
-		"ING Bank N.V.":    false,
-		"Deutsche Telekom": false,
-		"":                 false,
-		"Max-Planck-Gesellschaft zur Forderung der Wissenschaften e.V.":           false,
-		"MK Netzdienste Verwaltungs GmbH trading as MK Netzdienste GmbH & Co. KG": false,
-		"Computacenter Management GmbH trading as Computacenter AG & Co.oHG":      false,
-		"Stichting Sint Jan": false,
-	} {
-		if got := looksLikePerson(name); got != want {
-			t.Errorf("%q: got %t", name, got)
-		}
 	}
 }
 
@@ -292,7 +267,7 @@ func TestTablesRefuseFaults(t *testing.T) {
 
 func BenchmarkResolve(b *testing.B) {
 	c := chain(b, Config{})
-	q := Query{CompanyID: "cmp_a", Network: netip.MustParsePrefix("145.221.10.0/24"), Found: true, ASN: 15625, MatchedBits: 16}
+	q := Query{CompanyID: "cmp_a", Network: netip.MustParsePrefix("145.221.10.0/24"), Answer: found(15625)}
 	var out metivav1.Resolution
 	b.ReportAllocs()
 	for b.Loop() {

@@ -123,11 +123,7 @@ func (w *world) resolve(tb testing.TB, address netip.Addr, finer *businessnet.Se
 		tb.Fatal(err)
 	}
 	var out metivav1.Resolution
-	w.chain.Resolve(&out, company.Query{
-		CompanyID: "cmp_test", Network: network,
-		Found: answer.Outcome == geo.OutcomeFound, Ambiguous: answer.Outcome == geo.OutcomeAmbiguous,
-		ASN: answer.ASN, Organization: answer.Organization, MatchedBits: answer.Bits, DatabaseBuildMs: answer.Build.UnixMilli(),
-	})
+	w.chain.Resolve(&out, company.Query{CompanyID: "cmp_test", Network: network, Answer: answer})
 	return network, &out
 }
 

@@ -66,5 +66,5 @@ func Typed(tb testing.TB, databaseType string, ipv4 bool, networks map[string]Sy
 	if err := os.WriteFile(file, content.Bytes(), 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	return geo.Files{ASN: file}
+	return geo.Files{file}
 }
