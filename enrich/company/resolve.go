@@ -86,6 +86,25 @@ func (c *Chain) Resolve(dst *metivav1.Resolution, q Query) {
 	_ = s.anonymizer() || s.override() || s.hosting() || s.mobile() || s.unknown() || s.record() || s.operator() || s.system()
 }
 
+// Prefixes are the networks of the tables that are not a tenant's: within none of
+// them, and between them, does the chain tell addresses apart that the databases
+// do not.
+func (c *Chain) Prefixes() []netip.Prefix {
+	var out []netip.Prefix
+	for p := range c.overrides.All() {
+		out = append(out, p)
+	}
+	for p := range c.operator.uses.All() {
+		out = append(out, p)
+	}
+	for _, table := range []*bart.Lite{c.reserved, c.suppressed.optOut, c.suppressed.operator, &c.operator.hide} {
+		for p := range table.All() {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
 // step is one decision under way. Its methods report whether they ended it.
 type step struct {
 	c     *Chain

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"slices"
 
 	"github.com/oschwald/maxminddb-golang/v2"
 )
@@ -38,11 +39,41 @@ func (v View) IPv4Networks(ctx context.Context, bitsMin, bitsMax int, each func(
 	return nil
 }
 
+// Systems calls each for every record of the databases of autonomous systems that
+// has a number, with the organisation's name: often the same many times.
+func (v View) Systems(ctx context.Context, each func(asn uint32, organization string)) error {
+	walked := 0
+	for _, r := range v.g.systems {
+		seen := make(map[uintptr]struct{})
+		for result := range r.db.Networks() {
+			if walked%contextEvery == 0 && ctx.Err() != nil {
+				return ctx.Err()
+			}
+			walked++
+			if err := result.Err(); err != nil {
+				return fmt.Errorf("walking the address database: %w", err)
+			}
+			if _, again := seen[result.Offset()]; again {
+				continue
+			}
+			seen[result.Offset()] = struct{}{}
+			f, err := decode(r.layout, result)
+			if err != nil {
+				return fmt.Errorf("decoding a record of the address database: %w", errNoAddress)
+			}
+			if f.asn != 0 {
+				each(f.asn, f.organization)
+			}
+		}
+	}
+	return nil
+}
+
 // Boundaries calls each for the first address of every stretch of addresses for
-// which no database of the views has a boundary inside: within a stretch, all of
-// them say the same of every address. Stretches ascend; of IPv6 those of global
+// which no database of the views, and none of the prefixes, has a boundary inside:
+// within a stretch, all of them say the same of every address. Stretches ascend; of IPv6 those of global
 // unicast (2000::/3). The last ends with its family.
-func Boundaries(ctx context.Context, views []View, ipv6 bool, each func(netip.Addr) error) error {
+func Boundaries(ctx context.Context, views []View, prefixes []netip.Prefix, ipv6 bool, each func(netip.Addr) error) error {
 	within := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 	if ipv6 {
 		within = netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20}), 3)
@@ -58,13 +89,18 @@ func Boundaries(ctx context.Context, views []View, ipv6 bool, each func(netip.Ad
 			if ipv6 && r.IPVersion() == 4 {
 				continue
 			}
-			w := &walk{within: within}
-			w.next, w.stop = iter.Pull(r.db.NetworksWithin(within, maxminddb.IncludeNetworksWithoutData()))
+			next, stop := iter.Pull(r.db.NetworksWithin(within, maxminddb.IncludeNetworksWithoutData()))
+			w := &walk{next: firstsOf(next, within), stop: stop}
 			walks = append(walks, w)
 			if err := w.advance(); err != nil {
 				return err
 			}
 		}
+	}
+	table := &walk{next: edgesOf(prefixes, within), stop: func() {}}
+	walks = append(walks, table)
+	if err := table.advance(); err != nil {
+		return err
 	}
 	for n := 0; ; n++ {
 		if n%contextEvery == 0 && ctx.Err() != nil {
@@ -92,29 +128,56 @@ func Boundaries(ctx context.Context, views []View, ipv6 bool, each func(netip.Ad
 	}
 }
 
-// walk is one database's networks.
+// walk is one source of boundaries, in ascending order.
 type walk struct {
-	within netip.Prefix
-	next   func() (maxminddb.Result, bool)
-	stop   func()
-	at     netip.Addr
-	ended  bool
+	next  func() (netip.Addr, bool, error)
+	stop  func()
+	at    netip.Addr
+	ended bool
 }
 
-// advance takes the next network's first address; that of a network around the
-// walked range is the range's.
 func (w *walk) advance() error {
-	result, ok := w.next()
-	if !ok {
-		w.ended = true
-		return nil
+	at, ok, err := w.next()
+	w.at, w.ended = at, !ok
+	return err
+}
+
+// firstsOf gives the first address of each network; that of a network around the
+// walked range is the range's.
+func firstsOf(next func() (maxminddb.Result, bool), within netip.Prefix) func() (netip.Addr, bool, error) {
+	return func() (netip.Addr, bool, error) {
+		result, ok := next()
+		if !ok {
+			return netip.Addr{}, false, nil
+		}
+		if err := result.Err(); err != nil {
+			return netip.Addr{}, false, fmt.Errorf("walking the address database: %w", err)
+		}
+		at := result.Prefix().Addr()
+		if !within.Contains(at) {
+			at = within.Addr()
+		}
+		return at, true, nil
 	}
-	if err := result.Err(); err != nil {
-		return fmt.Errorf("walking the address database: %w", err)
+}
+
+// edgesOf gives the first address of each prefix, and the first behind it.
+func edgesOf(prefixes []netip.Prefix, within netip.Prefix) func() (netip.Addr, bool, error) {
+	var edges []netip.Addr
+	for _, p := range prefixes {
+		for _, a := range []netip.Addr{p.Addr(), lastOf(p).Next()} {
+			if within.Contains(a) {
+				edges = append(edges, a)
+			}
+		}
 	}
-	w.at = result.Prefix().Addr()
-	if !w.within.Contains(w.at) {
-		w.at = w.within.Addr()
+	slices.SortFunc(edges, netip.Addr.Compare)
+	return func() (netip.Addr, bool, error) {
+		if len(edges) == 0 {
+			return netip.Addr{}, false, nil
+		}
+		first := edges[0]
+		edges = edges[1:]
+		return first, true, nil
 	}
-	return nil
 }
