@@ -33,10 +33,12 @@ const (
 	SourceTenant     = "suppression_tenant"
 	SourceOptOut     = "suppression_opt_out"
 	SourceSuppressed = "suppression_operator"
-	SourceOverride   = "override"
-	SourceASType     = "as_type"
-	SourceOperator   = "operator"
-	SourceReverseDNS = "reverse_dns"
+	// SourceAnonymizers is the table of networks that hide their users.
+	SourceAnonymizers = "anonymizers"
+	SourceOverride    = "override"
+	SourceASType      = "as_type"
+	SourceOperator    = "operator"
+	SourceReverseDNS  = "reverse_dns"
 )
 
 // Query is one network to resolve and what the databases know of it.
@@ -55,6 +57,7 @@ type Query struct {
 type Chain struct {
 	showAt      float32
 	reserved    *bart.Lite
+	anonymizers *bart.Lite
 	suppressed  suppressions
 	overrides   *bart.Table[override]
 	systems     map[uint32]system
@@ -97,7 +100,7 @@ func (c *Chain) Prefixes() []netip.Prefix {
 	for p := range c.operator.uses.All() {
 		out = append(out, p)
 	}
-	for _, table := range []*bart.Lite{c.reserved, c.suppressed.optOut, c.suppressed.operator, &c.operator.hide} {
+	for _, table := range []*bart.Lite{c.reserved, c.anonymizers, c.suppressed.optOut, c.suppressed.operator, &c.operator.hide} {
 		for p := range table.All() {
 			out = append(out, p)
 		}
@@ -125,6 +128,9 @@ func (s *step) anonymizer() bool {
 	case s.row.hidden:
 		s.dst.PrefixBits = uint32(s.row.hiddenBits)
 		return s.end(metivav1.Verdict_VERDICT_ANONYMIZER, SourceOperator, confidenceTable)
+	case s.c.anonymizers.LookupPrefix(s.q.Network):
+		s.dst.DatabaseBuildMs = s.a.Build.UnixMilli()
+		return s.end(metivav1.Verdict_VERDICT_ANONYMIZER, SourceAnonymizers, confidenceTable)
 	case s.a.Anonymous:
 		return s.by(metivav1.Verdict_VERDICT_ANONYMIZER, s.a.AnonymousFrom)
 	case s.known.kind == kindAnonymizer:

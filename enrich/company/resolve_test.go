@@ -254,7 +254,7 @@ func TestTablesRefuseFaults(t *testing.T) {
 		"fields":         func() error { _, err := parseSystems("1\tisp\n"); return err },
 		"too long":       func() error { _, err := parseOverrides("20.0.0.0/25\t1\tA\ta.nl\ts\n"); return err },
 		"host bits":      func() error { _, err := parseOverrides("20.0.0.1/24\t1\tA\ta.nl\ts\n"); return err },
-		"prefix":         func() error { _, err := parseReserved("20.0.0/24\ts\n"); return err },
+		"prefix":         func() error { _, err := parsePrefixes("reserved", "20.0.0/24\ts\n"); return err },
 	} {
 		if parse() == nil {
 			t.Errorf("%s: accepted", name)

@@ -23,6 +23,9 @@ var overridesTSV string
 //go:embed data/providers.tsv
 var providersTSV string
 
+//go:embed data/anonymizers.tsv
+var anonymizersTSV string
+
 //go:embed data/reserved.tsv
 var reservedTSV string
 
@@ -133,7 +136,10 @@ func NewChain(cfg Config) (*Chain, error) {
 		c.showAt = ShowAtDefault
 	}
 	var err error
-	if c.reserved, err = parseReserved(reservedTSV); err != nil {
+	if c.reserved, err = parsePrefixes("reserved", reservedTSV); err != nil {
+		return nil, err
+	}
+	if c.anonymizers, err = parsePrefixes("anonymizers", anonymizersTSV); err != nil {
 		return nil, err
 	}
 	if c.overrides, err = parseOverrides(overridesTSV); err != nil {
@@ -246,9 +252,9 @@ func parseOverrides(content string) (*bart.Table[override], error) {
 	return out, err
 }
 
-func parseReserved(content string) (*bart.Lite, error) {
+func parsePrefixes(table, content string) (*bart.Lite, error) {
 	out := new(bart.Lite)
-	err := eachLine("reserved", content, 2, func(f []string) error {
+	err := eachLine(table, content, 2, func(f []string) error {
 		prefix, err := parsePrefix(f[0])
 		if err != nil {
 			return err
