@@ -135,6 +135,8 @@ func parseRange(text string) ([]netip.Prefix, error) {
 type operatorTable struct {
 	uses bart.Table[*operatorRow]
 	hide bart.Lite
+	// divided holds the truncated networks with rows longer than they are.
+	divided bart.Lite
 }
 
 type operatorRow struct {
@@ -147,7 +149,7 @@ type operatorRow struct {
 
 // operatorAnswer is what the table knows of a network.
 type operatorAnswer struct {
-	operatorRow
+	*operatorRow
 
 	found, hidden    bool
 	bits, hiddenBits int
@@ -174,6 +176,9 @@ func (t *operatorTable) add(row Row, p *providers) error {
 			return errors.New("another row says something else of the same network")
 		}
 		t.uses.Insert(n, entry)
+		if whole := overrideBitsMax(n); n.Bits() > whole {
+			t.divided.Insert(netip.PrefixFrom(n.Addr(), whole).Masked())
+		}
 	}
 	return nil
 }
@@ -186,9 +191,12 @@ func (t *operatorTable) lookup(network netip.Prefix) operatorAnswer {
 		out.partial = t.hide.OverlapsPrefix(network)
 	}
 	if covering, row, ok := t.uses.LookupPrefixLPM(network); ok {
-		out.operatorRow, out.found, out.bits = *row, true, covering.Bits()
+		out.operatorRow, out.found, out.bits = row, true, covering.Bits()
 	}
-	for inner := range t.uses.Subnets(network) {
+	if network.Bits() >= overrideBitsMax(network) && !t.divided.OverlapsPrefix(network) {
+		return out
+	}
+	for inner := range t.uses.Subnets(network) { // this one allocates
 		if inner.Bits() > network.Bits() {
 			out.split = true
 			break

@@ -15,7 +15,7 @@ type providers struct {
 	keys, domains map[string]struct{}
 }
 
-func parseProviders(content string, systems map[uint32]system) (providers, error) {
+func parseProviders(content string, systems map[uint32]*system) (providers, error) {
 	out := providers{keys: make(map[string]struct{}), domains: make(map[string]struct{})}
 	for _, s := range systems {
 		if s.kind == kindAccess || s.kind == kindMobile {

@@ -60,7 +60,8 @@ type Chain struct {
 	anonymizers *bart.Lite
 	suppressed  suppressions
 	overrides   *bart.Table[override]
-	systems     map[uint32]system
+	systems     map[uint32]*system
+	unlisted    system // of every number that is not in systems
 	providers   providers
 	operator    operatorTable
 	operatorSet bool
@@ -79,12 +80,15 @@ func (c *Chain) Resolve(dst *metivav1.Resolution, q Query) {
 		verdict(dst, metivav1.Verdict_VERDICT_SUPPRESSED, source, confidenceCertain)
 		return
 	}
-	s := step{c: c, dst: dst, q: &q, a: &q.Answer}
+	s := step{c: c, dst: dst, q: &q, a: &q.Answer, known: &c.unlisted}
 	if c.operatorSet {
 		s.row = c.operator.lookup(q.Network)
 	}
 	if s.a.Outcome == geo.OutcomeFound {
-		s.known, dst.Asn = c.systems[s.a.ASN], s.a.ASN
+		dst.Asn = s.a.ASN
+		if known := c.systems[s.a.ASN]; known != nil {
+			s.known = known
+		}
 	}
 	_ = s.anonymizer() || s.override() || s.hosting() || s.mobile() || s.unknown() || s.record() || s.operator() || s.system()
 }
@@ -108,13 +112,15 @@ func (c *Chain) Prefixes() []netip.Prefix {
 	return out
 }
 
-// step is one decision under way. Its methods report whether they ended it.
+// step is one decision under way. Its methods report whether they ended it. It
+// holds what has strings behind pointers: what flows from it into the verdict
+// would otherwise take the query to the heap with it.
 type step struct {
 	c     *Chain
 	dst   *metivav1.Resolution
 	q     *Query
 	a     *geo.Answer
-	known system
+	known *system
 	row   operatorAnswer
 }
 
@@ -218,6 +224,15 @@ func (s *step) record() bool {
 	case company.Provider || s.c.providers.has(company.Key, company.Domain):
 		return s.end(metivav1.Verdict_VERDICT_ISP, source, confidenceRecord)
 	}
+	return s.company(s.identity(company), source, confidenceRecord)
+}
+
+// identity is the account of a record's company. Databases have several domains
+// for one organisation; the table's counts where it is the same one.
+func (s *step) identity(company *geo.Company) organization {
+	if s.known.kind.isOrganization() && (company.Key == s.known.key || company.Domain != "" && company.Domain == s.known.organization.domain) {
+		return s.known.organization
+	}
 	o := organization{name: company.Name, domain: company.Domain, account: company.Key}
 	if o.domain == "" {
 		o.domain = s.c.providers.ownDomain(s.a.Domain, s.a.Organization)
@@ -225,7 +240,7 @@ func (s *step) record() bool {
 	if o.domain != "" {
 		o.account = o.domain
 	}
-	return s.company(o, source, confidenceRecord)
+	return o
 }
 
 // operator is the operator's own word.
@@ -293,9 +308,8 @@ func (s *step) company(o organization, source string, confidence float32) bool {
 
 // ambiguous: nothing that was found out counts.
 func (s *step) ambiguous() bool {
-	build := s.a.Build.UnixMilli()
-	s.dst.Reset()
-	s.dst.DatabaseBuildMs = build
+	// Field by field: Reset would make the query escape to the heap.
+	s.dst.Asn, s.dst.PrefixBits, s.dst.DatabaseBuildMs = 0, 0, s.a.Build.UnixMilli()
 	return s.end(metivav1.Verdict_VERDICT_AMBIGUOUS_TRUNCATION, geo.LayoutASN.String(), confidenceCertain)
 }
 

@@ -188,8 +188,8 @@ func eachLine(table, content string, fields int, each func([]string) error) erro
 	return nil
 }
 
-func parseSystems(content string) (map[uint32]system, error) {
-	out := make(map[uint32]system)
+func parseSystems(content string) (map[uint32]*system, error) {
+	out := make(map[uint32]*system)
 	err := eachLine("systems", content, 6, func(f []string) error {
 		asn, err := parseASN(f[0])
 		if err != nil {
@@ -202,7 +202,7 @@ func parseSystems(content string) (map[uint32]system, error) {
 		if _, twice := out[asn]; twice {
 			return fmt.Errorf("AS%d stands here twice", asn)
 		}
-		s := system{kind: k, announced: f[2], key: geo.AccountPrefix + orgname.Key(f[2]), organization: organization{name: f[3], domain: f[4], account: f[4]}}
+		s := &system{kind: k, announced: f[2], key: geo.AccountPrefix + orgname.Key(f[2]), organization: organization{name: f[3], domain: f[4], account: f[4]}}
 		if s.organization.account == "" {
 			s.organization.account = "as" + f[0]
 		}
@@ -222,6 +222,13 @@ const (
 	overrideBitsMaxIPv6 = 48
 )
 
+func overrideBitsMax(p netip.Prefix) int {
+	if p.Addr().Is4() {
+		return overrideBitsMaxIPv4
+	}
+	return overrideBitsMaxIPv6
+}
+
 func parseOverrides(content string) (*bart.Table[override], error) {
 	out := new(bart.Table[override])
 	err := eachLine("overrides", content, 5, func(f []string) error {
@@ -229,11 +236,7 @@ func parseOverrides(content string) (*bart.Table[override], error) {
 		if err != nil {
 			return err
 		}
-		longest := overrideBitsMaxIPv6
-		if prefix.Addr().Is4() {
-			longest = overrideBitsMaxIPv4
-		}
-		if prefix.Bits() > longest {
+		if prefix.Bits() > overrideBitsMax(prefix) {
 			return fmt.Errorf("%s is longer than a truncated address", prefix)
 		}
 		asn, err := parseASN(f[1])
