@@ -36,6 +36,10 @@ func Open(path string) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the address database %s: %w", filepath.Base(path), err)
 	}
+	return newReader(path, db)
+}
+
+func newReader(path string, db *maxminddb.Reader) (*Reader, error) {
 	r := &Reader{
 		file:    path,
 		db:      db,
