@@ -245,7 +245,8 @@ func (f *facts) enterprise(r *enterpriseRecord) {
 	f.company.withoutProviderDomain(string(t.ISP), string(t.ASOrganization))
 	// Of an organisation that announces its own network all three names are the
 	// same; its kind says that it is not a provider.
-	f.company.Provider = f.company.Provider && !(kind.IsOrganization() && orgname.Same(string(t.Organization), string(t.ASOrganization)))
+	own := kind.IsOrganization() && orgname.Same(string(t.Organization), string(t.ASOrganization))
+	f.company.Provider = f.company.Provider && !own
 }
 
 func (f *facts) ipinfoCompany(r *companyRecord) {
