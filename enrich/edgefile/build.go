@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 
 	"github.com/metiva-io/metiva/enrich/company"
 	"github.com/metiva-io/metiva/enrich/geo"
@@ -19,16 +20,25 @@ const FileName = "business.networks"
 // to, as enrich would be asked about an address that was.
 func Build(ctx context.Context, view geo.View, chain *company.Chain) (*businessnet.Set, error) {
 	var networks []netip.Prefix
-	err := view.IPv4Networks(ctx, businessnet.BitsMin, businessnet.BitsMax, func(n netip.Prefix) error {
+	ask := func(n netip.Prefix) error {
 		named, err := isCompany(view, chain, n)
 		if named {
 			networks = append(networks, n)
 		}
 		return err
-	})
+	}
+	err := view.IPv4Networks(ctx, businessnet.BitsMin, businessnet.BitsMax, ask)
+	for _, n := range chain.Prefixes() { // the operator's rows
+		if err == nil && n.Addr().Is4() && n.Bits() >= businessnet.BitsMin && n.Bits() <= businessnet.BitsMax {
+			err = ask(n)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the business networks: %w", err)
 	}
+	// Each database is walked from its start, and several may have the same.
+	slices.SortFunc(networks, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
+	networks = slices.Compact(networks)
 	set, err := businessnet.New(networks, view.BuildTime())
 	if err != nil {
 		return nil, fmt.Errorf("making the set of business networks: %w", err)
@@ -36,19 +46,22 @@ func Build(ctx context.Context, view geo.View, chain *company.Chain) (*businessn
 	return set, nil
 }
 
-// isCompany reports whether the chain names a company for the network, by a
-// record of exactly that network.
+// isCompany reports whether the chain names a company for the network, by a record
+// of exactly that network. Where a database divides it, or says something else of a
+// part of it, the chain names none; and a network within that of the record that
+// decides needs no precision of its own. So none of the networks holds another.
 func isCompany(view geo.View, chain *company.Chain, n netip.Prefix) (bool, error) {
 	answer, err := view.Lookup(n)
-	if err != nil || answer.Outcome != geo.OutcomeFound || answer.Bits != n.Bits() {
-		return false, err
+	if err != nil {
+		return false, fmt.Errorf("looking a network up: %w", err)
 	}
 	var verdict metivav1.Resolution
-	chain.Resolve(&verdict, company.Query{
-		Network: n, Found: true, ASN: answer.ASN, Organization: answer.Organization, MatchedBits: answer.Bits,
-		DatabaseBuildMs: answer.Build.UnixMilli(),
-	})
-	return verdict.GetVerdict() == metivav1.Verdict_VERDICT_COMPANY, nil
+	chain.Resolve(&verdict, company.Query{Network: n, Answer: answer})
+	bits := int(verdict.GetPrefixBits())
+	if verdict.GetSource() == company.SourceOverride {
+		bits = answer.Bits // the override counts while that system announces the network
+	}
+	return verdict.GetVerdict() == metivav1.Verdict_VERDICT_COMPANY && bits == n.Bits(), nil
 }
 
 // Write writes the set to a file that appears under its name when it is whole: a

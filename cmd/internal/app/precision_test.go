@@ -33,7 +33,7 @@ import (
 func networksFile(t *testing.T, networks map[string]geotest.System) (path, databases string) {
 	t.Helper()
 	dir := t.TempDir()
-	raw, err := os.ReadFile(geotest.Typed(t, "GeoLite2-ASN", false, networks).ASN)
+	raw, err := os.ReadFile(geotest.Typed(t, "GeoLite2-ASN", false, networks)[0])
 	if err != nil {
 		t.Fatal(err)
 	}
