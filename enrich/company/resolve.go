@@ -10,7 +10,7 @@ import (
 )
 
 // Confidence of a verdict, 0 to 1. Those of companies are design decisions
-// (DESIGN §6, ADR 0024); the others say how sure the table or database is.
+// (DESIGN §6, ADR 0026); the others say how sure the table or database is.
 const (
 	confidenceCertain    = 1.0
 	confidenceOverride   = 0.95
