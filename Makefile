@@ -117,6 +117,10 @@ generate: ## Generate Go from the contract and bundle the snippet
 	cd schemas && $(BUF) generate
 	$(GO) generate ./...
 
+.PHONY: lists
+lists: ## Write the vendored lists of crawlers and referrers anew, from their packages
+	@.ci/tools/lists
+
 .PHONY: snippet-release
 snippet-release: ## Keep the present script among the released ones, for pages that pin it
 	cd collector/snippet && $(GO) run ./internal/build -out s.js -release released

@@ -47,11 +47,15 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	bots, err := bot.NewClassifier()
+	if err != nil {
+		return nil, fmt.Errorf("compiling the lists of bots: %w", err)
+	}
 	revoked := newRevocations()
 	w := &Worker{
 		cfg: cfg, deps: deps, metrics: m, revocations: revoked, ready: make(chan struct{}),
 		steps: &steps{
-			opener: deps.Opener, chain: deps.Chain, bots: bot.NewClassifier(),
+			opener: deps.Opener, chain: deps.Chain, bots: bots,
 			revocations: revoked, metrics: m, now: deps.Now,
 		},
 	}
