@@ -28,6 +28,7 @@ type steps struct {
 	opener      opener
 	chain       *company.Chain
 	bots        *bot.Classifier
+	devices     *device.Reader
 	sources     *source.Tables
 	siteHosts   *siteHosts
 	revocations *revocations
@@ -110,7 +111,10 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.Sou
 		s.judgeNetwork(out)
 	}
 	watch.lap(stepCompany)
-	d := device.Describe(sc.agent)
+	d := s.devices.Describe(sc.agent)
+	if !isConsented(out.GetConsent()) {
+		d = d.Coarse()
+	}
 	out.Device, out.BrowserFamily, out.SystemFamily = d.Class, d.Browser, d.System
 	watch.lap(stepDevice)
 	out.EnrichedAtMs = s.now().UnixMilli()

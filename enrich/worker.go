@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/metiva-io/metiva/enrich/bot"
+	"github.com/metiva-io/metiva/enrich/device"
 	"github.com/metiva-io/metiva/enrich/source"
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/schemas"
@@ -63,7 +64,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	w := &Worker{
 		cfg: cfg, deps: deps, metrics: m, revocations: revoked, ready: make(chan struct{}),
 		steps: &steps{
-			opener: deps.Opener, chain: deps.Chain, bots: bots, sources: deps.Sources, siteHosts: hosts,
+			opener: deps.Opener, chain: deps.Chain, bots: bots, devices: device.NewReader(), sources: deps.Sources, siteHosts: hosts,
 			revocations: revoked, metrics: m, now: deps.Now,
 		},
 	}
