@@ -61,19 +61,25 @@ func TestSenders(t *testing.T) {
 		"by mail":            {ingAddr, agent, from("", mailing), none, company, "", metivav1.Channel_CHANNEL_EMAIL, "klanten"},
 		"a page of the site": {ingAddr, agent, from("shop.example.nl", nil), none, company, "", metivav1.Channel_CHANNEL_INTERNAL, ""},
 		"by its agent":       {ingAddr, botAgent, from("", nil), metivav1.BotClass_BOT_CLASS_CRAWLER, machine, sourceAgent, metivav1.Channel_CHANNEL_DIRECT, ""},
-		"automated": {ingAddr, agent, func(e *metivav1.CollectedEvent) { e.Automated, e.Campaign, e.ReferrerHost = true, nil, "" },
-			metivav1.BotClass_BOT_CLASS_HEADLESS, machine, sourceAutomation, metivav1.Channel_CHANNEL_DIRECT, ""},
-		"referrer spam": {ingAddr, agent, from("www.spam.example", nil),
-			metivav1.BotClass_BOT_CLASS_REFERRER_SPAM, machine, sourceReferrer, metivav1.Channel_CHANNEL_REFERRAL, "spam.example"},
+		"automated": {
+			ingAddr, agent, func(e *metivav1.CollectedEvent) { e.Automated, e.Campaign, e.ReferrerHost = true, nil, "" },
+			metivav1.BotClass_BOT_CLASS_HEADLESS, machine, sourceAutomation, metivav1.Channel_CHANNEL_DIRECT, "",
+		},
+		"referrer spam": {
+			ingAddr, agent, from("www.spam.example", nil),
+			metivav1.BotClass_BOT_CLASS_REFERRER_SPAM, machine, sourceReferrer, metivav1.Channel_CHANNEL_REFERRAL, "spam.example",
+		},
 		"hosting":            {hostAddr, agent, from("", nil), metivav1.BotClass_BOT_CLASS_HOSTING, hosting, "", metivav1.Channel_CHANNEL_DIRECT, ""},
 		"hosting, by mail":   {hostAddr, agent, from("", mailing), scanner, machine, sourceScanner, metivav1.Channel_CHANNEL_EMAIL, "klanten"},
 		"hosting, consented": {hostAddr, agent, analytics(random(16), 1), none, hosting, "", metivav1.Channel_CHANNEL_EMAIL, "nieuwsbrief"},
 		"a mail gateway":     {scannerAddr, agent, from("", nil), scanner, machine, sourceScanner, metivav1.Channel_CHANNEL_DIRECT, ""},
-		"another type": {ingAddr, agent, func(e *metivav1.CollectedEvent) {
-			analytics(random(16), 1)(e)
-			e.Type = metivav1.EventType_EVENT_TYPE_ENGAGEMENT
-			e.Detail = &metivav1.CollectedEvent_Engagement{Engagement: &metivav1.Engagement{VisibleMs: 5}}
-		}, none, company, "", metivav1.Channel_CHANNEL_UNSPECIFIED, ""},
+		"another type": {
+			ingAddr, agent, func(e *metivav1.CollectedEvent) {
+				analytics(random(16), 1)(e)
+				e.Type = metivav1.EventType_EVENT_TYPE_ENGAGEMENT
+				e.Detail = &metivav1.CollectedEvent_Engagement{Engagement: &metivav1.Engagement{VisibleMs: 5}}
+			}, none, company, "", metivav1.Channel_CHANNEL_UNSPECIFIED, "",
+		},
 	} {
 		value, err := schemas.Encode(nil, w.event(tc.address, tc.agent, tc.change))
 		if err != nil {

@@ -160,6 +160,7 @@ func required(re *syntax.Regexp) []string {
 			all = append(all, got...)
 		}
 		return all
+	default: // may be empty, or is no text
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ func channelOfReferrer(m medium) metivav1.Channel {
 		return metivav1.Channel_CHANNEL_AI_ASSISTANT
 	case mediumPaid:
 		return metivav1.Channel_CHANNEL_PAID_OTHER
+	case mediumUnknown, mediumReferral:
 	}
 	return metivav1.Channel_CHANNEL_REFERRAL
 }

@@ -21,15 +21,15 @@ type Touch struct {
 // TouchOf is the touch of an event; ok is false when it has none: another type than
 // a page view, a page of the same site, or an automated visitor.
 func TouchOf(e *metivav1.EnrichedEvent) (touch Touch, ok bool) {
-	switch e.GetChannel() {
-	case metivav1.Channel_CHANNEL_UNSPECIFIED, metivav1.Channel_CHANNEL_INTERNAL:
+	c := e.GetChannel()
+	if c == metivav1.Channel_CHANNEL_UNSPECIFIED || c == metivav1.Channel_CHANNEL_INTERNAL {
 		return Touch{}, false
 	}
 	if e.GetBot() != metivav1.BotClass_BOT_CLASS_NONE || len(e.GetEventId()) != len(touch.EventID) {
 		return Touch{}, false
 	}
 	return Touch{
-		AtMs: e.GetOccurredAtMs(), EventID: [16]byte(e.GetEventId()), Channel: e.GetChannel(),
+		AtMs: e.GetOccurredAtMs(), EventID: [16]byte(e.GetEventId()), Channel: c,
 		Source: e.GetTrafficSource(), Medium: e.GetCampaign().GetMedium(), Name: e.GetCampaign().GetName(),
 	}, true
 }

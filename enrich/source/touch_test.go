@@ -64,7 +64,7 @@ func TestTouches(t *testing.T) {
 func TestTouchesInAnyOrder(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(5000) {
-		rng := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test that can be repeated
+		rng := rand.New(rand.NewPCG(seed, 1))
 		touches := make([]source.Touch, 1+rng.IntN(8))
 		var want source.Touches
 		for i := range touches {
