@@ -146,13 +146,7 @@ func (s *steps) resolve(out *metivav1.EnrichedEvent, v geo.View, b seal.Binding)
 		return 0, fmt.Errorf("resolving a company: %w", err)
 	}
 	out.Country = answer.Country
-	s.chain.Resolve(out.Resolution, company.Query{
-		CompanyID: out.GetCompanyId(), Network: network,
-		Found:     answer.Outcome == geo.OutcomeFound,
-		Ambiguous: answer.Outcome == geo.OutcomeAmbiguous,
-		ASN:       answer.ASN, Organization: answer.Organization, MatchedBits: answer.Bits,
-		DatabaseBuildMs: answer.Build.UnixMilli(),
-	})
+	s.chain.Resolve(out.Resolution, company.Query{CompanyID: out.GetCompanyId(), Network: network, Answer: answer})
 	return 0, nil
 }
 

@@ -9,6 +9,9 @@ import (
 	"strings"
 
 	"github.com/gaissmai/bart"
+
+	"github.com/metiva-io/metiva/enrich/geo"
+	"github.com/metiva-io/metiva/enrich/orgname"
 )
 
 //go:embed data/systems.tsv
@@ -16,6 +19,12 @@ var systemsTSV string
 
 //go:embed data/overrides.tsv
 var overridesTSV string
+
+//go:embed data/providers.tsv
+var providersTSV string
+
+//go:embed data/anonymizers.tsv
+var anonymizersTSV string
 
 //go:embed data/reserved.tsv
 var reservedTSV string
@@ -70,13 +79,18 @@ type organization struct {
 	name string
 	// domain is the registrable domain, or empty when it is not known.
 	domain string
+	// account is the identity of the company, stable across databases: the
+	// domain where it is known, else the number or the key of the name.
+	account string
 }
 
 // system is one line of systems.tsv.
 type system struct {
 	kind kind
 	// announced is the organisation as the ASN data names it.
-	announced    string
+	announced string
+	// key is that of announced, as in geo.Company.
+	key          string
 	organization organization
 }
 
@@ -93,6 +107,8 @@ type Config struct {
 	ShowAt float32
 	// Suppressions are prefixes never resolved.
 	Suppressions []Suppression
+	// Rows are the operator's CSV (ReadRows).
+	Rows []Row
 }
 
 // Validate reports every fault of the configuration.
@@ -102,9 +118,8 @@ func (c Config) Validate() error {
 		faults = append(faults, fmt.Errorf("company: ShowAt %v is not between 0 and 1", c.ShowAt))
 	}
 	for i, s := range c.Suppressions {
-		if !s.Prefix.IsValid() {
-			// The prefix itself is not repeated: it may be a person's address.
-			faults = append(faults, fmt.Errorf("company: suppression %d is not a prefix", i))
+		if err := s.check(); err != nil {
+			faults = append(faults, fmt.Errorf("company: suppression %d %w", i, err))
 		}
 	}
 	return errors.Join(faults...)
@@ -116,12 +131,15 @@ func NewChain(cfg Config) (*Chain, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Chain{showAt: cfg.ShowAt, suppressed: make(map[string]*bart.Lite)}
+	c := &Chain{showAt: cfg.ShowAt, suppressed: newSuppressions(cfg.Suppressions), operatorSet: len(cfg.Rows) > 0}
 	if c.showAt == 0 {
 		c.showAt = ShowAtDefault
 	}
 	var err error
-	if c.reserved, err = parseReserved(reservedTSV); err != nil {
+	if c.reserved, err = parsePrefixes("reserved", reservedTSV); err != nil {
+		return nil, err
+	}
+	if c.anonymizers, err = parsePrefixes("anonymizers", anonymizersTSV); err != nil {
 		return nil, err
 	}
 	if c.overrides, err = parseOverrides(overridesTSV); err != nil {
@@ -130,13 +148,13 @@ func NewChain(cfg Config) (*Chain, error) {
 	if c.systems, err = parseSystems(systemsTSV); err != nil {
 		return nil, err
 	}
-	for _, s := range cfg.Suppressions {
-		table := c.suppressed[s.CompanyID]
-		if table == nil {
-			table = new(bart.Lite)
-			c.suppressed[s.CompanyID] = table
+	if c.providers, err = parseProviders(providersTSV, c.systems); err != nil {
+		return nil, err
+	}
+	for i, row := range cfg.Rows {
+		if err := c.operator.add(row, &c.providers); err != nil {
+			return nil, fmt.Errorf("company: row %d of the operator's CSV: %w", i+1, err)
 		}
-		table.Insert(s.Prefix.Masked())
 	}
 	return c, nil
 }
@@ -170,8 +188,8 @@ func eachLine(table, content string, fields int, each func([]string) error) erro
 	return nil
 }
 
-func parseSystems(content string) (map[uint32]system, error) {
-	out := make(map[uint32]system)
+func parseSystems(content string) (map[uint32]*system, error) {
+	out := make(map[uint32]*system)
 	err := eachLine("systems", content, 6, func(f []string) error {
 		asn, err := parseASN(f[0])
 		if err != nil {
@@ -184,7 +202,10 @@ func parseSystems(content string) (map[uint32]system, error) {
 		if _, twice := out[asn]; twice {
 			return fmt.Errorf("AS%d stands here twice", asn)
 		}
-		s := system{kind: k, announced: f[2], organization: organization{name: f[3], domain: f[4]}}
+		s := &system{kind: k, announced: f[2], key: geo.AccountPrefix + orgname.Key(f[2]), organization: organization{name: f[3], domain: f[4], account: f[4]}}
+		if s.organization.account == "" {
+			s.organization.account = "as" + f[0]
+		}
 		if k.isOrganization() != (s.organization.name != "") {
 			return fmt.Errorf("AS%d: a name belongs to an organisation, and only to one", asn)
 		}
@@ -201,6 +222,13 @@ const (
 	overrideBitsMaxIPv6 = 48
 )
 
+func overrideBitsMax(p netip.Prefix) int {
+	if p.Addr().Is4() {
+		return overrideBitsMaxIPv4
+	}
+	return overrideBitsMaxIPv6
+}
+
 func parseOverrides(content string) (*bart.Table[override], error) {
 	out := new(bart.Table[override])
 	err := eachLine("overrides", content, 5, func(f []string) error {
@@ -208,11 +236,7 @@ func parseOverrides(content string) (*bart.Table[override], error) {
 		if err != nil {
 			return err
 		}
-		longest := overrideBitsMaxIPv6
-		if prefix.Addr().Is4() {
-			longest = overrideBitsMaxIPv4
-		}
-		if prefix.Bits() > longest {
+		if prefix.Bits() > overrideBitsMax(prefix) {
 			return fmt.Errorf("%s is longer than a truncated address", prefix)
 		}
 		asn, err := parseASN(f[1])
@@ -225,15 +249,15 @@ func parseOverrides(content string) (*bart.Table[override], error) {
 		if _, twice := out.Get(prefix); twice {
 			return fmt.Errorf("%s stands here twice", prefix)
 		}
-		out.Insert(prefix, override{asn: asn, organization: organization{name: f[2], domain: f[3]}})
+		out.Insert(prefix, override{asn: asn, organization: organization{name: f[2], domain: f[3], account: f[3]}})
 		return nil
 	})
 	return out, err
 }
 
-func parseReserved(content string) (*bart.Lite, error) {
+func parsePrefixes(table, content string) (*bart.Lite, error) {
 	out := new(bart.Lite)
-	err := eachLine("reserved", content, 2, func(f []string) error {
+	err := eachLine(table, content, 2, func(f []string) error {
 		prefix, err := parsePrefix(f[0])
 		if err != nil {
 			return err

@@ -19,9 +19,11 @@ const FileName = "business.networks"
 // to, as enrich would be asked about an address that was.
 func Build(ctx context.Context, view geo.View, chain *company.Chain) (*businessnet.Set, error) {
 	var networks []netip.Prefix
+	seen := make(map[netip.Prefix]struct{}) // several databases may have the same
 	err := view.IPv4Networks(ctx, businessnet.BitsMin, businessnet.BitsMax, func(n netip.Prefix) error {
 		named, err := isCompany(view, chain, n)
-		if named {
+		if _, twice := seen[n]; named && !twice {
+			seen[n] = struct{}{}
 			networks = append(networks, n)
 		}
 		return err
@@ -36,18 +38,16 @@ func Build(ctx context.Context, view geo.View, chain *company.Chain) (*businessn
 	return set, nil
 }
 
-// isCompany reports whether the chain names a company for the network, by a
-// record of exactly that network.
+// isCompany reports whether the chain names a company for the network, which is
+// that of a record. Where a database divides it, or says something else of a part
+// of it, the chain names none; so none of the networks holds another.
 func isCompany(view geo.View, chain *company.Chain, n netip.Prefix) (bool, error) {
 	answer, err := view.Lookup(n)
-	if err != nil || answer.Outcome != geo.OutcomeFound || answer.Bits != n.Bits() {
-		return false, err
+	if err != nil {
+		return false, fmt.Errorf("looking a network up: %w", err)
 	}
 	var verdict metivav1.Resolution
-	chain.Resolve(&verdict, company.Query{
-		Network: n, Found: true, ASN: answer.ASN, Organization: answer.Organization, MatchedBits: answer.Bits,
-		DatabaseBuildMs: answer.Build.UnixMilli(),
-	})
+	chain.Resolve(&verdict, company.Query{Network: n, Answer: answer})
 	return verdict.GetVerdict() == metivav1.Verdict_VERDICT_COMPANY, nil
 }
 

@@ -123,11 +123,7 @@ func (w *world) resolve(tb testing.TB, address netip.Addr, finer *businessnet.Se
 		tb.Fatal(err)
 	}
 	var out metivav1.Resolution
-	w.chain.Resolve(&out, company.Query{
-		CompanyID: "cmp_test", Network: network,
-		Found: answer.Outcome == geo.OutcomeFound, Ambiguous: answer.Outcome == geo.OutcomeAmbiguous,
-		ASN: answer.ASN, Organization: answer.Organization, MatchedBits: answer.Bits, DatabaseBuildMs: answer.Build.UnixMilli(),
-	})
+	w.chain.Resolve(&out, company.Query{CompanyID: "cmp_test", Network: network, Answer: answer})
 	return network, &out
 }
 
@@ -224,6 +220,49 @@ func TestFromEdgeToVerdict(t *testing.T) {
 	}
 }
 
+// TestCompanyDatabases: networks that a commercial database names are in the set,
+// unless another one divides them or says something else of a part.
+func TestCompanyDatabases(t *testing.T) {
+	t.Parallel()
+	user := func(kind, name string) map[string]any {
+		return map[string]any{
+			"name": name, "domain": "", "type": kind, "asn": "AS1136", "as_name": "KPN B.V.", "as_domain": "kpn.com", "as_type": "isp",
+		}
+	}
+	files := geotest.Typed(t, geo.DatabaseTypeASN, false, map[string]geotest.System{
+		"20.0.0.0/16": access, "20.1.0.0/25": bank, "20.1.1.0/26": bank,
+	})
+	files = append(files,
+		geotest.Write(t, "ipinfo standard_company.mmdb", false, map[string]map[string]any{
+			"20.0.1.0/28": user("business", "Bakkerij Jansen B.V."), "20.0.2.0/28": user("isp", "KPN B.V."), "20.0.3.0/28": user("business", "KPN B.V."),
+			"20.0.4.0/28": user("hosting", "Acme"), "20.0.5.0/28": user("business", "Jori Vanneste"), "20.0.6.0/29": user("business", "Peters B.V."),
+			"20.1.0.0/25": user("business", "ING Bank"), "20.1.1.0/25": user("business", "ING Bank"), "20.0.7.0/28": user("business", "Half B.V."),
+		}),
+		geotest.Write(t, "ipinfo standard_privacy.mmdb", false, map[string]map[string]any{"20.0.6.3/32": {"vpn": "true"}, "20.0.7.0/28": {"hosting": "true"}}))
+	w := newWorld(t, files)
+	set := w.build(t)
+	if set.Len() != 2 {
+		t.Errorf("%d networks", set.Len())
+	}
+	for address, want := range map[string]struct{ sealed, verdict, name string }{
+		"20.0.1.1":  {"20.0.1.0/28", "COMPANY", "Bakkerij Jansen B.V."},
+		"20.0.2.1":  {"20.0.2.0/24", "AMBIGUOUS_TRUNCATION", ""},
+		"20.0.3.1":  {"20.0.3.0/24", "AMBIGUOUS_TRUNCATION", ""},
+		"20.0.4.1":  {"20.0.4.0/24", "AMBIGUOUS_TRUNCATION", ""},
+		"20.0.5.1":  {"20.0.5.0/24", "AMBIGUOUS_TRUNCATION", ""},
+		"20.0.6.1":  {"20.0.6.0/24", "AMBIGUOUS_TRUNCATION", ""}, // one address of it hides its users
+		"20.0.7.1":  {"20.0.7.0/24", "AMBIGUOUS_TRUNCATION", ""},
+		"20.1.0.1":  {"20.1.0.0/25", "COMPANY", "ING"},
+		"20.1.1.1":  {"20.1.1.0/24", "AMBIGUOUS_TRUNCATION", ""}, // the two divide it differently
+		"20.0.99.1": {"20.0.99.0/24", "ISP", ""},
+	} {
+		network, got := w.resolve(t, netip.MustParseAddr(address), set)
+		if network.String() != want.sealed || got.GetVerdict().String() != "VERDICT_"+want.verdict || got.GetName() != want.name {
+			t.Errorf("%s: sealed as %s, %s %q, want %+v", address, network, got.GetVerdict(), got.GetName(), want)
+		}
+	}
+}
+
 // TestOnlyBusinessNetworks: over random databases, whatever is sealed finer than a
 // /24 is exactly a network of the database, /25 to /29 long, that the chain names
 // a company for; and everything else is a /24.
@@ -308,7 +347,7 @@ func TestRefused(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
-	if _, err := geo.OpenDatabases(geotest.Typed(t, "GeoIP2-Country", false, map[string]geotest.System{"20.0.1.0/27": bank})); err == nil {
+	if _, err := geo.OpenDatabases(geotest.Typed(t, "GeoIP2-Unheard", false, map[string]geotest.System{"20.0.1.0/27": bank})); err == nil {
 		t.Error("a database of another layout was opened")
 	}
 }

@@ -92,6 +92,17 @@ func cleanOrganization(name string) string {
 	return strings.Clone(name)
 }
 
+// RangePrefixes are the fewest networks that cover the addresses from start to
+// end, of one family, in ascending order.
+func RangePrefixes(start, end netip.Addr) []netip.Prefix {
+	var out []netip.Prefix
+	_ = prefixes(start, end, func(p netip.Prefix) error { // the function never fails
+		out = append(out, p)
+		return nil
+	})
+	return out
+}
+
 // prefixes calls each for the fewest networks that cover start to end, in
 // ascending order.
 func prefixes(start, end netip.Addr, each func(netip.Prefix) error) error {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // ReplaceFile writes path through a temporary file in its folder: write fills
@@ -47,6 +48,32 @@ func fill(f *os.File, write func(io.Writer) error) error {
 	return errors.Join(err, f.Close())
 }
 
+// Files names the database files to read: at most one of each layout, and at
+// least one that says which autonomous system announces a network. Layouts are
+// recognised by the files' metadata, not by their names.
+type Files []string
+
+// extension of the database files of a directory.
+const extension = ".mmdb"
+
+// FilesIn lists the databases of a directory: every file that ends in ".mmdb".
+func FilesIn(dir string) (Files, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("listing the address databases: %w", err)
+	}
+	var files Files
+	for _, e := range entries {
+		if name := e.Name(); strings.HasSuffix(name, extension) && !strings.HasPrefix(name, ".") {
+			files = append(files, filepath.Join(dir, name))
+		}
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("%s has no address database (*%s): make one with metiva geo build, or put databases there", dir, extension)
+	}
+	return files, nil
+}
+
 // installCountry checks the country database and copies it when asked to. It
 // returns the path readers shall use.
 func installCountry(cfg BuildConfig) (string, error) {
@@ -61,7 +88,7 @@ func installCountry(cfg BuildConfig) (string, error) {
 	if err := reader.Close(); err != nil {
 		return "", err
 	}
-	if layout != LayoutCountry {
+	if layout != LayoutCountry && layout != LayoutCountryCode {
 		return "", fmt.Errorf("%s has the layout %s, not %s", filepath.Base(cfg.CountryFile), layout, LayoutCountry)
 	}
 	if cfg.CountryOutFile == "" {

@@ -178,8 +178,8 @@ func TestOpenRefusesOtherFiles(t *testing.T) {
 		t.Error("opened a text file")
 	}
 	files := geotest.Small(t, smallVersion, "30.0.0.0,30.0.0.255,1,B")
-	if _, err := geo.OpenDatabases(geo.Files{ASN: files.ASN, Country: files.ASN}); err == nil {
-		t.Error("took an ASN database for countries")
+	if _, err := geo.OpenDatabases(append(files, files...)); err == nil {
+		t.Error("took two databases of one layout")
 	}
 }
 
@@ -227,7 +227,7 @@ func TestSwap(t *testing.T) {
 	}
 	close(stop)
 	readers.Wait()
-	if err := d.Swap(geo.Files{ASN: filepath.Join(t.TempDir(), "missing")}); err == nil {
+	if err := d.Swap(geo.Files{filepath.Join(t.TempDir(), "missing")}); err == nil {
 		t.Error("swapped to a missing file")
 	}
 	v := view(t, d)
@@ -313,7 +313,7 @@ func TestRealDatabase(t *testing.T) {
 			t.Errorf("the attribution lacks %q", owed)
 		}
 	}
-	d := open(t, geo.Files{ASN: cfg.OutFile, Country: cfg.CountryOutFile})
+	d := open(t, geo.Files{cfg.OutFile, cfg.CountryOutFile})
 	v := view(t, d)
 	defer v.Release()
 	for address, want := range map[string]struct {

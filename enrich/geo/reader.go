@@ -4,55 +4,11 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/oschwald/maxminddb-golang/v2"
 )
-
-// Layout is which fields the records of a database have.
-type Layout uint8
-
-// The layouts this package reads. Files say which by their metadata.
-const (
-	LayoutUnknown Layout = iota
-	// LayoutASN has autonomous_system_number and autonomous_system_organization.
-	LayoutASN
-	// LayoutCountry has country_code.
-	LayoutCountry
-)
-
-func (l Layout) String() string {
-	switch l {
-	case LayoutASN:
-		return "asn"
-	case LayoutCountry:
-		return "country"
-	default:
-		return "unknown"
-	}
-}
-
-// layoutOf recognises a database by the type its metadata names.
-func layoutOf(databaseType string) Layout {
-	switch t := strings.ToLower(databaseType); {
-	case t == strings.ToLower(DatabaseTypeASN), t == "geolite2-asn", t == "geoip2-asn", t == "dbip-asn-lite":
-		return LayoutASN
-	case strings.Contains(t, "country") && !strings.HasPrefix(t, "geo"):
-		// MaxMind's own country databases nest the code; they are another layout.
-		return LayoutCountry
-	default:
-		return LayoutUnknown
-	}
-}
-
-// record is the union of the fields of all layouts.
-type record struct {
-	ASN          uint32 `maxminddb:"autonomous_system_number"`
-	Organization string `maxminddb:"autonomous_system_organization"`
-	CountryCode  string `maxminddb:"country_code"`
-}
 
 // recordSlots bounds the decoded records a reader keeps: a power of two. They
 // are keyed by their offset in the file, never by an address.
@@ -60,7 +16,7 @@ const recordSlots = 1 << 14
 
 type slot struct {
 	offset uintptr
-	record record
+	facts  facts
 }
 
 // Reader is one open database file. Its methods are safe for concurrent use;
@@ -69,7 +25,9 @@ type Reader struct {
 	file   string
 	db     *maxminddb.Reader
 	layout Layout
-	slots  []atomic.Pointer[slot]
+	// buildMs is the build time, Unix milliseconds.
+	buildMs int64
+	slots   []atomic.Pointer[slot]
 }
 
 // Open maps a database file and recognises its layout.
@@ -78,11 +36,16 @@ func Open(path string) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the address database %s: %w", filepath.Base(path), err)
 	}
+	return newReader(path, db)
+}
+
+func newReader(path string, db *maxminddb.Reader) (*Reader, error) {
 	r := &Reader{
-		file:   path,
-		db:     db,
-		layout: layoutOf(db.Metadata.DatabaseType),
-		slots:  make([]atomic.Pointer[slot], recordSlots),
+		file:    path,
+		db:      db,
+		layout:  layoutOf(db.Metadata.DatabaseType),
+		buildMs: db.Metadata.BuildTime().UnixMilli(),
+		slots:   make([]atomic.Pointer[slot], recordSlots),
 	}
 	if r.layout == LayoutUnknown {
 		_ = db.Close() // read-only mapping; the layout is the error to report
@@ -93,6 +56,12 @@ func Open(path string) (*Reader, error) {
 
 // Layout is the layout of the file's records.
 func (r *Reader) Layout() Layout { return r.layout }
+
+// File is the path of the file.
+func (r *Reader) File() string { return r.file }
+
+// IPVersion is 4 for a database of IPv4 alone, else 6.
+func (r *Reader) IPVersion() int { return int(r.db.Metadata.IPVersion) }
 
 // BuildTime is when the database was built, in UTC.
 func (r *Reader) BuildTime() time.Time { return r.db.Metadata.BuildTime().UTC() }
@@ -119,7 +88,10 @@ func (r *Reader) Close() error {
 // lookup returns the record of the network that holds the address, and that
 // network's length in the address's own family. Without a record, bits is the
 // length of the empty network.
-func (r *Reader) lookup(addr netip.Addr) (rec *record, bits int, err error) {
+func (r *Reader) lookup(addr netip.Addr) (rec *facts, bits int, err error) {
+	if r.db.Metadata.IPVersion == 4 && !addr.Is4() {
+		return nil, 0, nil
+	}
 	result := r.db.Lookup(addr)
 	if err := result.Err(); err != nil {
 		return nil, 0, fmt.Errorf("looking up in the address database: %w", errNoAddress)
@@ -136,12 +108,13 @@ func (r *Reader) lookup(addr netip.Addr) (rec *record, bits int, err error) {
 	// Fibonacci hashing: offsets are near one another.
 	at := &r.slots[(uint64(offset)*0x9e3779b97f4a7c15)>>(64-14)]
 	if s := at.Load(); s != nil && s.offset == offset {
-		return &s.record, bits, nil
+		return &s.facts, bits, nil
 	}
-	fresh := &slot{offset: offset}
-	if err := result.Decode(&fresh.record); err != nil {
+	decoded, err := decode(r.layout, result)
+	if err != nil {
 		return nil, 0, fmt.Errorf("decoding a record of the address database: %w", errNoAddress)
 	}
+	fresh := &slot{offset: offset, facts: decoded}
 	at.Store(fresh)
-	return &fresh.record, bits, nil
+	return &fresh.facts, bits, nil
 }

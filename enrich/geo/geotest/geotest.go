@@ -44,7 +44,7 @@ func Real(tb testing.TB) geo.Files {
 	if err != nil {
 		tb.Fatalf("building the address database: %v", err)
 	}
-	return geo.Files{ASN: report.File, Country: report.CountryFile}
+	return geo.Files{report.File, report.CountryFile}
 }
 
 // Small builds a database from rows of "start,end,number,organisation",
@@ -56,7 +56,7 @@ func Small(tb testing.TB, version string, rows ...string) geo.Files {
 	if _, err := geo.Build(tb.Context(), geo.BuildConfig{ASNPackageDir: dir, OutFile: out}, nil); err != nil {
 		tb.Fatalf("building a small address database: %v", err)
 	}
-	return geo.Files{ASN: out}
+	return geo.Files{out}
 }
 
 // SmallPackage writes rows as a data package and returns its folder.

@@ -33,6 +33,29 @@ type System struct {
 // of IPv4 only, without a tree of IPv6 around it.
 func Typed(tb testing.TB, databaseType string, ipv4 bool, networks map[string]System) geo.Files {
 	tb.Helper()
+	records := make(map[string]map[string]any, len(networks))
+	for network, system := range networks {
+		records[network] = map[string]any{
+			"autonomous_system_number": system.ASN, "autonomous_system_organization": system.Organization,
+		}
+	}
+	return geo.Files{Write(tb, databaseType, ipv4, records)}
+}
+
+// Write writes a database of a type with these records, and returns its path.
+// Values are string, bool, uint16, uint32, map[string]any and []any.
+func Write(tb testing.TB, databaseType string, ipv4 bool, networks map[string]map[string]any) string {
+	tb.Helper()
+	file := filepath.Join(tb.TempDir(), "typed.mmdb")
+	if err := os.WriteFile(file, Bytes(tb, databaseType, ipv4, networks), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return file
+}
+
+// Bytes is the database of Write.
+func Bytes(tb testing.TB, databaseType string, ipv4 bool, networks map[string]map[string]any) []byte {
+	tb.Helper()
 	options := mmdbwriter.Options{
 		DatabaseType: databaseType, RecordSize: 24, IPVersion: 6, IncludeReservedNetworks: true,
 		BuildEpoch: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC).Unix(),
@@ -50,11 +73,8 @@ func Typed(tb testing.TB, databaseType string, ipv4 bool, networks map[string]Sy
 	}
 	slices.SortFunc(order, func(a, b netip.Prefix) int { return cmp.Or(a.Bits()-b.Bits(), a.Addr().Compare(b.Addr())) })
 	for _, p := range order {
-		raw, system := p.Addr().AsSlice(), networks[p.String()]
-		err := tree.Insert(&net.IPNet{IP: raw, Mask: net.CIDRMask(p.Bits(), len(raw)*8)}, mmdbtype.Map{
-			"autonomous_system_number": mmdbtype.Uint32(system.ASN), "autonomous_system_organization": mmdbtype.String(system.Organization),
-		})
-		if err != nil {
+		raw := p.Addr().AsSlice()
+		if err := tree.Insert(&net.IPNet{IP: raw, Mask: net.CIDRMask(p.Bits(), len(raw)*8)}, value(tb, networks[p.String()])); err != nil {
 			tb.Fatalf("inserting %s: %v", p, err)
 		}
 	}
@@ -62,9 +82,33 @@ func Typed(tb testing.TB, databaseType string, ipv4 bool, networks map[string]Sy
 	if _, err := tree.WriteTo(&content); err != nil {
 		tb.Fatal(err)
 	}
-	file := filepath.Join(tb.TempDir(), "typed.mmdb")
-	if err := os.WriteFile(file, content.Bytes(), 0o600); err != nil {
-		tb.Fatal(err)
+	return content.Bytes()
+}
+
+func value(tb testing.TB, v any) mmdbtype.DataType {
+	tb.Helper()
+	switch v := v.(type) {
+	case string:
+		return mmdbtype.String(v)
+	case bool:
+		return mmdbtype.Bool(v)
+	case uint16:
+		return mmdbtype.Uint16(v)
+	case uint32:
+		return mmdbtype.Uint32(v)
+	case []any:
+		out := make(mmdbtype.Slice, len(v))
+		for i := range v {
+			out[i] = value(tb, v[i])
+		}
+		return out
+	case map[string]any:
+		out := make(mmdbtype.Map, len(v))
+		for k, each := range v {
+			out[mmdbtype.String(k)] = value(tb, each)
+		}
+		return out
 	}
-	return geo.Files{ASN: file}
+	tb.Fatalf("a record of %T", v)
+	return nil
 }

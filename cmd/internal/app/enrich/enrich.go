@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/metiva-io/metiva/cmd/internal/app"
@@ -26,6 +25,7 @@ type Config struct {
 	Keys    config.Keys
 	KMS     config.KMS
 	GeoDir  string
+	Lists   company.Lists
 	// ReferrerSpam is the file of the operator's list; none when empty.
 	ReferrerSpam string
 	Enrich       stage.Config
@@ -37,24 +37,12 @@ func (c *Config) Bind(s *config.Set) {
 	c.Kafka.Bind(s)
 	c.Keys.Bind(s)
 	c.KMS.Bind(s)
-	s.String(&c.GeoDir, config.Option{Flag: "geo-dir", Env: "METIVA_GEO_DIR", Help: "Directory with asn.mmdb and, for countries, country.mmdb (metiva geo build makes both)."})
+	s.String(&c.GeoDir, config.Option{Flag: "geo-dir", Env: "METIVA_GEO_DIR", Help: "Directory of the address databases, every *.mmdb of it (metiva geo build makes asn.mmdb and country.mmdb)."})
+	s.String(&c.Lists.Suppressions, config.Option{Flag: "suppressions", Env: "METIVA_ENRICH_SUPPRESSIONS", Help: "File of networks that are never resolved, a line each: prefix, and list (operator, opt_out or a tenant's id)."})
+	s.String(&c.Lists.Rows, config.Option{Flag: "company-rows", Env: "METIVA_ENRICH_COMPANY_ROWS", Help: "CSV of who uses a network: network,name,domain,type,source."})
 	s.String(&c.ReferrerSpam, config.Option{Flag: "referrer-spam", Env: "METIVA_ENRICH_REFERRER_SPAM", Help: "File of hosts whose referrals are spam, a host a line; read at start."})
 	s.Int(&c.Enrich.BatchRecordsMax, config.Option{Flag: "batch-records-max", Env: "METIVA_ENRICH_BATCH_RECORDS_MAX", Default: "1000", Help: "Records of one batch."})
 	s.Duration(&c.Enrich.BatchWaitMax, config.Option{Flag: "batch-wait-max", Env: "METIVA_ENRICH_BATCH_WAIT_MAX", Default: "20ms", Help: "How long a batch waits for more records after its first."})
-}
-
-// files names the databases; the country database is optional.
-func (c *Config) files() geo.Files {
-	files := geo.Files{ASN: filepath.Join(c.GeoDir, geo.FileASN)}
-	if country := filepath.Join(c.GeoDir, geo.FileCountry); fileExists(country) {
-		files.Country = country
-	}
-	return files
-}
-
-func fileExists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 // sources reads the operator's list of referrer spam into the tables of sources.
@@ -82,11 +70,10 @@ func (c *Config) Validate() error {
 	_, keyFault := app.CheckResolvers(&c.Keys, &c.Process, &c.KMS)
 	_, sourceFault := c.sources()
 	faults := []error{c.Process.Validate(), c.Kafka.Validate(&c.Process), keyFault, keeper.Validate(&c.KMS), c.Enrich.Validate(), sourceFault}
-	switch {
-	case c.GeoDir == "":
-		faults = append(faults, errors.New("METIVA_GEO_DIR is missing: set the directory with "+geo.FileASN))
-	case !fileExists(filepath.Join(c.GeoDir, geo.FileASN)):
-		faults = append(faults, fmt.Errorf("METIVA_GEO_DIR has no %s: make one with metiva geo build, or put a database of that layout there", geo.FileASN))
+	if c.GeoDir == "" {
+		faults = append(faults, errors.New("METIVA_GEO_DIR is missing: set the directory with the address databases"))
+	} else if _, err := geo.FilesIn(c.GeoDir); err != nil {
+		faults = append(faults, fmt.Errorf("METIVA_GEO_DIR: %w", err))
 	}
 	return errors.Join(faults...)
 }
@@ -111,11 +98,19 @@ func Run(ctx context.Context, sys app.System) error {
 	if err != nil {
 		return err
 	}
-	chain, err := company.NewChain(company.Config{})
+	tables, err := cfg.Lists.Read()
 	if err != nil {
 		return err
 	}
-	databases, err := geo.OpenDatabases(cfg.files())
+	chain, err := company.NewChain(tables)
+	if err != nil {
+		return err
+	}
+	files, err := geo.FilesIn(cfg.GeoDir)
+	if err != nil {
+		return err
+	}
+	databases, err := geo.OpenDatabases(files)
 	if err != nil {
 		return err
 	}

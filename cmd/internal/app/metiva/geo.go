@@ -3,10 +3,6 @@ package metiva
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"net/netip"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -14,14 +10,14 @@ import (
 	"github.com/metiva-io/metiva/enrich/company"
 	"github.com/metiva-io/metiva/enrich/edgefile"
 	"github.com/metiva-io/metiva/enrich/geo"
-	"github.com/metiva-io/metiva/pkg/businessnet"
-	"github.com/metiva-io/metiva/schemas"
-	"github.com/metiva-io/metiva/schemas/metivav1"
+	"github.com/metiva-io/metiva/enrich/verdict"
 )
 
 type geoCommand struct {
 	Build  geoBuild  `cmd:"" help:"Build the default company database from the installed data."`
-	Lookup geoLookup `cmd:"" help:"Print the verdict for addresses, one JSON object each."`
+	Check  geoCheck  `cmd:"" help:"Verify the databases of a directory, and the tables against them; exits with 1 when something is wrong."`
+	Diff   geoDiff   `cmd:"" help:"Print what changes between two sets of databases, before one takes the place of the other."`
+	Lookup geoLookup `cmd:"" help:"Print the verdict for addresses, one JSON object each, in a line."`
 
 	Networks geoNetworks `cmd:"" help:"Write the business networks of the databases, for collectors of the precision network."`
 }
@@ -47,58 +43,18 @@ func (c *geoBuild) Run(ctx context.Context, t terminal) error {
 	return json.NewEncoder(t.out).Encode(report)
 }
 
-type geoLookup struct {
-	dataFlags
-	Geo       string   `env:"METIVA_GEO_DIR" help:"Directory of the databases; default: geo in the cache."`
-	Networks  string   `help:"File of business networks: cut addresses as a collector with it does for sites of the precision network."`
-	Addresses []string `arg:"" help:"Addresses to look up, as the worker would on what is left after truncation."`
+// lists are the operator's own files, those of the enrich process.
+type lists struct {
+	Suppressions string `env:"METIVA_ENRICH_SUPPRESSIONS" help:"File of networks that are never resolved."`
+	Rows         string `env:"METIVA_ENRICH_COMPANY_ROWS" name:"company-rows" help:"CSV of who uses a network."`
 }
 
-// lookupLine is the answer for one address. The address is the operator's own
-// argument; no visitor's is ever printed.
-type lookupLine struct {
-	Address    string  `json:"address"`
-	Verdict    string  `json:"verdict"`
-	Name       string  `json:"name,omitempty"`
-	Domain     string  `json:"domain,omitempty"`
-	Account    string  `json:"account,omitempty"`
-	Confidence float32 `json:"confidence"`
-	Reason     string  `json:"reason"`
-	ASN        uint32  `json:"asn,omitempty"`
-	Prefix     string  `json:"prefix,omitempty"`
-	Country    string  `json:"country,omitempty"`
-}
-
-// Truncation of addresses at the edge (DESIGN.md §4).
-const (
-	truncateIPv4Bits = 24
-	truncateIPv6Bits = 48
-)
-
-// Run prints one line for each address.
-func (c *geoLookup) Run(t terminal) error {
-	dir, err := c.geoDir(c.Geo)
+func (l lists) chain() (*company.Chain, error) {
+	cfg, err := company.Lists{Suppressions: l.Suppressions, Rows: l.Rows}.Read()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var finer *businessnet.Set
-	if c.Networks != "" {
-		if finer, err = businessnet.Load(c.Networks); err != nil {
-			return err
-		}
-	}
-	return withGeo(dir, func(view geo.View, chain *company.Chain) error {
-		for _, text := range c.Addresses {
-			line, err := lookup(view, chain, finer, text)
-			if err != nil {
-				return err
-			}
-			if err := json.NewEncoder(t.out).Encode(line); err != nil {
-				return fmt.Errorf("printing a verdict: %w", err)
-			}
-		}
-		return nil
-	})
+	return company.NewChain(cfg)
 }
 
 // geoDir is the directory of the databases; empty is the default one.
@@ -110,19 +66,18 @@ func (f dataFlags) geoDir(dir string) (string, error) {
 	return filepath.Join(cache, "geo"), err
 }
 
-// withGeo opens the databases of a directory, as enrich does: countries are
-// optional.
-func withGeo(dir string, do func(view geo.View, chain *company.Chain) error) error {
-	files := geo.Files{ASN: filepath.Join(dir, geo.FileASN)}
-	if country := filepath.Join(dir, geo.FileCountry); fileExists(country) {
-		files.Country = country
+// withGeo opens the databases of a directory, as enrich does.
+func withGeo(dir string, own lists, do func(judge verdict.Judge) error) error {
+	files, err := geo.FilesIn(dir)
+	if err != nil {
+		return err
 	}
 	databases, err := geo.OpenDatabases(files)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = databases.Close() }()
-	chain, err := company.NewChain(company.Config{})
+	chain, err := own.chain()
 	if err != nil {
 		return err
 	}
@@ -131,16 +86,12 @@ func withGeo(dir string, do func(view geo.View, chain *company.Chain) error) err
 		return err
 	}
 	defer view.Release()
-	return do(view, chain)
-}
-
-func fileExists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
+	return do(verdict.Judge{View: view, Chain: chain})
 }
 
 type geoNetworks struct {
 	dataFlags
+	lists
 	Geo string `env:"METIVA_GEO_DIR" help:"Directory of the databases; default: geo in the cache."`
 	Out string `help:"File to write; default: business.networks beside the databases. It is replaced as a whole."`
 }
@@ -161,8 +112,8 @@ func (c *geoNetworks) Run(ctx context.Context, t terminal) error {
 	if c.Out == "" {
 		c.Out = filepath.Join(dir, edgefile.FileName)
 	}
-	return withGeo(dir, func(view geo.View, chain *company.Chain) error {
-		set, err := edgefile.Build(ctx, view, chain)
+	return withGeo(dir, c.lists, func(judge verdict.Judge) error {
+		set, err := edgefile.Build(ctx, judge.View, judge.Chain)
 		if err != nil {
 			return err
 		}
@@ -171,43 +122,4 @@ func (c *geoNetworks) Run(ctx context.Context, t terminal) error {
 		}
 		return json.NewEncoder(t.out).Encode(networksReport{File: c.Out, Networks: set.Len(), BuildTime: set.BuildTime()})
 	})
-}
-
-// lookup decides about one address as the worker would.
-func lookup(view geo.View, chain *company.Chain, finer *businessnet.Set, text string) (lookupLine, error) {
-	addr, err := netip.ParseAddr(text)
-	if err != nil {
-		return lookupLine{}, errors.New("an argument is not an IP address")
-	}
-	addr = addr.Unmap()
-	bits := truncateIPv6Bits
-	if addr.Is4() {
-		bits = max(truncateIPv4Bits, finer.LengthOf(addr))
-	}
-	network, err := addr.WithZone("").Prefix(bits)
-	if err != nil {
-		return lookupLine{}, fmt.Errorf("truncating an address: %w", err)
-	}
-	answer, err := view.Lookup(network)
-	if err != nil {
-		return lookupLine{}, err
-	}
-	var verdict metivav1.Resolution
-	chain.Resolve(&verdict, company.Query{
-		Network: network, Found: answer.Outcome == geo.OutcomeFound, Ambiguous: answer.Outcome == geo.OutcomeAmbiguous,
-		ASN: answer.ASN, Organization: answer.Organization, MatchedBits: answer.Bits, DatabaseBuildMs: answer.Build.UnixMilli(),
-	})
-	line := lookupLine{
-		Address: text, Verdict: schemas.Label(verdict.GetVerdict()), Name: verdict.GetName(), Domain: verdict.GetDomain(),
-		Account: verdict.GetAccountId(), Confidence: verdict.GetConfidence(), Reason: verdict.GetSource(), ASN: verdict.GetAsn(),
-		Country: answer.Country,
-	}
-	if verdict.GetPrefixBits() > 0 {
-		matched, err := network.Addr().Prefix(int(verdict.GetPrefixBits()))
-		if err != nil {
-			return lookupLine{}, fmt.Errorf("naming the matched network: %w", err)
-		}
-		line.Prefix = matched.String()
-	}
-	return line, nil
 }

@@ -1,12 +1,12 @@
-package company
+package orgname
 
 import "strings"
 
-// looksLikePerson reports whether the name of an AS is a natural person's:
+// LooksLikePerson reports whether the name of an AS is a natural person's:
 // "A B trading as C", or a common given name followed by a surname, without a
 // word that organisations carry. Such a network is a person's own business and
 // is never named. It errs towards false: the caller shows neither.
-func looksLikePerson(name string) bool {
+func LooksLikePerson(name string) bool {
 	lower := strings.ToLower(name)
 	for _, mark := range [...]string{"eenmanszaak", " e.k.", "einzelunternehmen", "entreprise individuelle"} { // sole trader
 		if strings.Contains(lower, mark) {

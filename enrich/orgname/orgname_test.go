@@ -1,0 +1,108 @@
+package orgname_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/metiva-io/metiva/enrich/orgname"
+)
+
+func TestLooksLikePerson(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]bool{
+		"Stef Herman Anton Wolters trading as MC-Node": true,
+		"Valentino de Vries trading as DirectNode":     true,
+		"Jori Vanneste":    true,
+		"Job Snijders":     true,
+		"Uwe Zeidler":      true,
+		"Max Müller e.K.":  true,
+		"Fabien Schenkels": true,
+		"Jan de Nul N.V.":  false,
+		"Bart":             false,
+		"Mark Media Group": false,
+		"ING Bank N.V.":    false,
+		"Deutsche Telekom": false,
+		"":                 false,
+		"Max-Planck-Gesellschaft zur Forderung der Wissenschaften e.V.":           false,
+		"MK Netzdienste Verwaltungs GmbH trading as MK Netzdienste GmbH & Co. KG": false,
+		"Computacenter Management GmbH trading as Computacenter AG & Co.oHG":      false,
+		"Stichting Sint Jan": false,
+	} {
+		if got := orgname.LooksLikePerson(name); got != want {
+			t.Errorf("%q: got %t", name, got)
+		}
+	}
+}
+
+func TestRegistrable(t *testing.T) {
+	t.Parallel()
+	for domain, want := range map[string]string{
+		"ing.nl": "ing.nl", "WWW.ING.nl.": "ing.nl", " a.b.example.co.uk ": "example.co.uk", "xn--bcher-kva.de": "xn--bcher-kva.de",
+		"com": "", "co.uk": "", "": "", "localhost": "", "10.1.2.3": "", "a..nl": "", "-a.nl": "", "a b.nl": "", "ing.nl/x": "",
+		"é.nl": "", strings.Repeat("a.", 200) + "nl": "", strings.Repeat("a", 64) + ".nl": "",
+	} {
+		if got := orgname.Registrable(domain); got != want {
+			t.Errorf("%q: got %q, want %q", domain, got, want)
+		}
+	}
+}
+
+func TestKey(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"ING Bank N.V.": "ing-bank", "ING BANK NV": "ing-bank", "Müller & Söhne GmbH & Co. KG": "muller-sohne",
+		"Société Générale S.A.": "societe-generale", "Groß AG": "gross", "B.V.": "bv", "": "", "日本": "",
+		"d'Ieteren NV": "dieteren", "Cafe\u0301 BV": "cafe",
+	} {
+		if got := orgname.Key(name); got != want {
+			t.Errorf("%q: got %q, want %q", name, got, want)
+		}
+	}
+	if long := orgname.Key(strings.Repeat("lang ", 100)); len(long) > 80 || strings.HasSuffix(long, "-") {
+		t.Errorf("%d bytes: %q", len(long), long)
+	}
+	if !orgname.Same("ING Bank N.V.", "ing bank nv") || orgname.Same("ING", "ABN") || orgname.Same("日本", "中国") {
+		t.Error("two names compared wrongly")
+	}
+}
+
+func TestNameHolds(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name, domain string
+		want         bool
+	}{
+		{"KPN B.V.", "kpn.net", true},
+		{"Koninklijke KPN N.V.", "static.kpn.net", true},
+		{"Deutsche Telekom AG", "telekom.de", true},
+		{"NetCologne Gesellschaft", "netcologne.de", true},
+		{"A1 Telekom Austria AG", "a1.net", true},
+		{"Bakkerij Jansen B.V.", "kpn.net", false},
+		{"Mars N.V.", "a1.net", false},
+		{"Amarsa", "ma.nl", false},
+		{"KPN", "", false},
+	} {
+		if got := orgname.NameHolds(row.name, row.domain); got != row.want {
+			t.Errorf("%q and %q: got %t", row.name, row.domain, got)
+		}
+	}
+}
+
+// FuzzNames: no name or domain of a database is worse than unknown.
+func FuzzNames(f *testing.F) {
+	for _, seed := range []string{"ING Bank N.V.", "a.b.co.uk", "\xff.nl", "Jan  trading as ", "Ⅷ", "..", "-"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		orgname.LooksLikePerson(text)
+		key := orgname.Key(text)
+		if strings.Trim(key, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || orgname.Key(key) != orgname.Key(orgname.Key(key)) {
+			t.Errorf("key %q of %q", key, text)
+		}
+		domain := orgname.Registrable(text)
+		if domain != "" && orgname.Registrable(domain) != domain {
+			t.Errorf("domain %q of %q", domain, text)
+		}
+		orgname.NameHolds(text, text)
+	})
+}
