@@ -81,6 +81,10 @@ func captureReasonCases() []reasonCase {
 		{name: "off", site: mode(metivav1.SiteMode_SITE_MODE_OFF), body: good, reason: "off"},
 		{name: "count", site: mode(metivav1.SiteMode_SITE_MODE_COUNT), body: good, reason: "count_only"},
 		{name: "prefetch", body: good, headers: headers("Sec-Purpose", "prefetch"), reason: "prefetch"},
+		{name: "bot", body: good, headers: headers("User-Agent", testBot), reason: "bot"},
+		{name: "bot that posts to another form", body: changed("form", "x"), headers: headers("User-Agent", testBot), reason: "bot"},
+		{name: "bot that objects", body: good, headers: headers("User-Agent", testBot, "Sec-GPC", "1"), reason: "objected"},
+		{name: "bots pass", config: func(c *Config) { c.Bots = BotsPass }, body: good, headers: headers("User-Agent", testBot), ledger: tenant("none")},
 		{name: "no id", body: changed("id", nil), reason: "malformed"},
 		{name: "random id", body: changed("id", "9b2f5c1e-7c1e-4b44-9f0a-1d2e3f405162"), reason: "malformed"},
 		{name: "no time", body: changed("at", nil), reason: "malformed"},
@@ -143,6 +147,7 @@ func TestRefusedCapturesLeaveNothing(t *testing.T) {
 		"id":           {[2]string{"metiva_id", "x"}, nil, "malformed"},
 		"page":         {[2]string{"metiva_url", "https://evil.example/"}, nil, "origin_not_allowed"},
 		"prefetch":     {[2]string{}, map[string]string{"Sec-Purpose": "prefetch"}, "prefetch"},
+		"bot":          {[2]string{}, map[string]string{"User-Agent": testBot}, "bot"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

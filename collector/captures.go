@@ -164,6 +164,8 @@ func (p *capture) decide() metivav1.Reason {
 	r.signals.Proof = c.withdrawals.Check(r.site.companyID, proof)
 	d := consent.Decide(r.site.policy, r.signals)
 	switch {
+	case r.isBot(d):
+		return metivav1.Reason_REASON_BOT
 	case !d.Allows():
 		return d.Reason()
 	case p.form == nil:

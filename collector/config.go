@@ -18,6 +18,9 @@ type Config struct {
 	Name string
 	// TrustedNetworks are the proxies whose X-Forwarded-For is believed.
 	TrustedNetworks []netip.Prefix
+	// Bots is what becomes of events and captures whose user agent names itself a
+	// bot, a crawler or a spider: BotsRefuse, or BotsPass to leave them to enrich.
+	Bots string
 
 	// BodyBytesMax: sendBeacon gives up at 64 KiB. It holds for what was received
 	// and for what it decompresses to.
@@ -110,6 +113,7 @@ const userAgentBytesMax = 512
 func DefaultConfig() Config {
 	return Config{
 		Name:                "collector",
+		Bots:                BotsRefuse,
 		BodyBytesMax:        64 << 10,
 		EventsPerRequestMax: 50,
 		HeaderBytesMax:      8 << 10,
@@ -185,6 +189,9 @@ func (c Config) withDefaults() Config {
 	if c.Name == "" {
 		c.Name = d.Name
 	}
+	if c.Bots == "" {
+		c.Bots = d.Bots
+	}
 	return c
 }
 
@@ -195,6 +202,9 @@ func (c Config) Validate() error {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("collector: "+format, args...)) }
 	if len(c.Name) > 64 {
 		fault("the name has %d bytes, at most 64 are allowed", len(c.Name))
+	}
+	if c.Bots != BotsRefuse && c.Bots != BotsPass {
+		fault("bots must be %q or %q", BotsRefuse, BotsPass)
 	}
 	for _, p := range c.TrustedNetworks {
 		if !p.IsValid() {

@@ -12,7 +12,7 @@
 // withdrawal one on control.withdrawals as well; and the answer.
 //
 // The order for an event is: form (beacon), site key, origin, client address,
-// consent (consent.Decide), prefetch, limits, reduction (mask), time, visit key,
+// consent (consent.Decide), bot (package crawler), prefetch, limits, reduction (mask), time, visit key,
 // consent of the type (Decision.ReasonFor), what it says by its type, sealing
 // (pkg/seal), produce, acknowledgement. A Decision that allows it is the only way to
 // build an event.

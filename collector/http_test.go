@@ -3,6 +3,7 @@ package collector
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ func TestPixel(t *testing.T) {
 	e := startEdge(t, nil)
 	get := func(query string, headers map[string]string) {
 		t.Helper()
-		headers["X-Forwarded-For"], headers["User-Agent"] = testVisitor, testAgent
+		headers["X-Forwarded-For"], headers["User-Agent"] = testVisitor, cmp.Or(headers["User-Agent"], testAgent)
 		a := e.do(http.MethodGet, PathPixel+query, nil, headers)
 		if a.status != 200 || a.header.Get("Cache-Control") != "no-store" || a.header.Get("Content-Type") != "image/gif" || len(a.body) != 43 {
 			t.Errorf("%s: %d %v, %d bytes", query, a.status, a.header, len(a.body))
@@ -93,9 +94,10 @@ func TestPixel(t *testing.T) {
 	get("?site=pk_other"+page, map[string]string{})
 	get("", map[string]string{})
 	get(site+page, map[string]string{"Purpose": "prefetch"})
+	get(site+page, map[string]string{"User-Agent": testBot})
 	e.only(2)
 	wantLedger(t, e.stoppedLedger(), map[string]uint64{
-		testCompany + "/none": 2, testCompany + "/objected": 1, testCompany + "/origin_not_allowed": 3, testCompany + "/malformed": 1, testCompany + "/prefetch": 1,
+		testCompany + "/none": 2, testCompany + "/objected": 1, testCompany + "/origin_not_allowed": 3, testCompany + "/malformed": 1, testCompany + "/prefetch": 1, testCompany + "/bot": 1,
 		"/unknown_site": 1, "/malformed": 1,
 	})
 }

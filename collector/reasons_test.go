@@ -29,6 +29,8 @@ type reasonCase struct {
 	reasons  []metivav1.Reason
 }
 
+const testBot = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+
 func one(e *edge) any { return e.body(newPage(e)) }
 
 func changed(name string, value any) func(*edge) any {
@@ -83,6 +85,14 @@ func reasonCases() []reasonCase {
 		{name: "count only", site: func(s *metivav1.SiteRecord) { s.Mode = metivav1.SiteMode_SITE_MODE_COUNT }, body: one, status: 200, outcomes: "dropped:count_only", ledger: company("count_only", 1), reasons: []metivav1.Reason{metivav1.Reason_REASON_COUNT_ONLY}},
 		{name: "prefetch", body: one, headers: []func(map[string]string){header("Sec-Purpose", "Prefetch;prerender")}, status: 200, outcomes: "dropped:prefetch", ledger: company("prefetch", 1), reasons: []metivav1.Reason{metivav1.Reason_REASON_PREFETCH}},
 		{name: "old prefetch", body: one, headers: []func(map[string]string){header("Purpose", "prefetch")}, status: 200, outcomes: "dropped:prefetch", ledger: company("prefetch", 1)},
+		{name: "bot", body: func(e *edge) any { return e.body(newPage(e), newPage(e)) }, headers: []func(map[string]string){header("User-Agent", testBot)}, status: 200, outcomes: "dropped:bot dropped:bot", ledger: company("bot", 2), reasons: []metivav1.Reason{metivav1.Reason_REASON_BOT}},
+		{name: "bots pass", config: func(c *Config) { c.Bots = BotsPass }, body: one, headers: []func(map[string]string){header("User-Agent", testBot)}, status: 200, outcomes: "accepted", ledger: company("none", 1)},
+		{name: "headless", body: one, headers: []func(map[string]string){header("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/156.0.0.0 Safari/537.36")}, status: 200, outcomes: "accepted", ledger: company("none", 1)},
+		{name: "bot elsewhere", body: one, headers: []func(map[string]string){header("User-Agent", testBot), header("Origin", "https://evil.example")}, status: 403, reason: "origin_not_allowed", ledger: company("origin_not_allowed", 1)},
+		{name: "bot that objects", body: one, headers: []func(map[string]string){header("User-Agent", testBot), header("Sec-GPC", "1")}, status: 200, outcomes: "dropped:objected", ledger: company("objected", 1)},
+		{name: "bot at a site that is off", site: func(s *metivav1.SiteRecord) { s.Mode = metivav1.SiteMode_SITE_MODE_OFF }, body: one, headers: []func(map[string]string){header("User-Agent", testBot)}, status: 200, outcomes: "dropped:off", ledger: company("off", 1)},
+		{name: "bot at a site that counts", site: func(s *metivav1.SiteRecord) { s.Mode = metivav1.SiteMode_SITE_MODE_COUNT }, body: one, headers: []func(map[string]string){header("User-Agent", testBot)}, status: 200, outcomes: "dropped:bot", ledger: company("bot", 1)},
+		{name: "bot ahead of a visit", body: one, headers: []func(map[string]string){header("User-Agent", testBot), header("Sec-Purpose", "prefetch")}, status: 200, outcomes: "dropped:bot", ledger: company("bot", 1)},
 		{name: "form post", body: one, headers: []func(map[string]string){header("Content-Type", "application/x-www-form-urlencoded")}, status: 415, reason: "unsupported_type", ledger: map[string]uint64{"/unsupported_type": 1}, reasons: []metivav1.Reason{metivav1.Reason_REASON_UNSUPPORTED_TYPE}},
 		{name: "compressed by name only", body: one, headers: []func(map[string]string){header("Content-Encoding", "gzip")}, status: 400, reason: "malformed", ledger: map[string]uint64{"/malformed": 1}},
 		{name: "compressed otherwise", body: one, headers: []func(map[string]string){header("Content-Encoding", "compress")}, status: 415, reason: "unsupported_type", ledger: map[string]uint64{"/unsupported_type": 1}},

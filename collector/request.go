@@ -207,6 +207,8 @@ func (r *request) decide(token []byte) metivav1.Reason {
 	r.signals.Proof = c.withdrawals.Check(r.site.companyID, proof)
 	r.decision = consent.Decide(r.site.policy, r.signals)
 	switch {
+	case r.isBot(r.decision):
+		return metivav1.Reason_REASON_BOT
 	case !r.decision.Allows():
 		return r.decision.Reason()
 	case r.prefetch:

@@ -1,6 +1,9 @@
 // Package bot tells automated visitors from people: by their user agent, by what
 // the page's script says, and by the network and the campaign they come with.
 //
+// Those that name themselves bots, crawlers or spiders seldom get here: the
+// collector drops them, unless its operator lets them pass (ADR 0022).
+//
 // Enters: the user agent of one event, opened in memory; the signs of the event
 // (Signs). Leaves: a BotClass. Nothing of the agent is kept: the copy made for
 // comparing is cleared.

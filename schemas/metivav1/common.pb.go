@@ -259,6 +259,9 @@ const (
 	// Too many events wait for Kafka and the spool is full or away. The client was
 	// told to send the event again; it is not in the log.
 	Reason_REASON_OVERLOADED Reason = 21
+	// The user agent names itself a bot, a crawler or a spider. Machines that do not
+	// are accepted, and enrich classes them (BotClass).
+	Reason_REASON_BOT Reason = 22
 	// The same event id was accepted before: a client sent it again.
 	Reason_REASON_DUPLICATE Reason = 32
 	// The record cannot be decoded or breaks the envelope's rules. Dead letter.
@@ -307,6 +310,7 @@ var (
 		19: "REASON_UNKNOWN_TEXT",
 		20: "REASON_REDIRECT_NOT_ALLOWED",
 		21: "REASON_OVERLOADED",
+		22: "REASON_BOT",
 		32: "REASON_DUPLICATE",
 		33: "REASON_INVALID_RECORD",
 		34: "REASON_UNKNOWN_KEY",
@@ -341,6 +345,7 @@ var (
 		"REASON_UNKNOWN_TEXT":         19,
 		"REASON_REDIRECT_NOT_ALLOWED": 20,
 		"REASON_OVERLOADED":           21,
+		"REASON_BOT":                  22,
 		"REASON_DUPLICATE":            32,
 		"REASON_INVALID_RECORD":       33,
 		"REASON_UNKNOWN_KEY":          34,
@@ -532,7 +537,7 @@ const file_metiva_v1_common_proto_rawDesc = "" +
 	"\n" +
 	"STAGE_SINK\x10\x03\x12\x0e\n" +
 	"\n" +
-	"STAGE_CORE\x10\x04*\xf4\x05\n" +
+	"STAGE_CORE\x10\x04*\x84\x06\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13REASON_UNKNOWN_SITE\x10\x01\x12\x1d\n" +
@@ -557,7 +562,9 @@ const file_metiva_v1_common_proto_rawDesc = "" +
 	"\x13REASON_UNKNOWN_FORM\x10\x12\x12\x17\n" +
 	"\x13REASON_UNKNOWN_TEXT\x10\x13\x12\x1f\n" +
 	"\x1bREASON_REDIRECT_NOT_ALLOWED\x10\x14\x12\x15\n" +
-	"\x11REASON_OVERLOADED\x10\x15\x12\x14\n" +
+	"\x11REASON_OVERLOADED\x10\x15\x12\x0e\n" +
+	"\n" +
+	"REASON_BOT\x10\x16\x12\x14\n" +
 	"\x10REASON_DUPLICATE\x10 \x12\x19\n" +
 	"\x15REASON_INVALID_RECORD\x10!\x12\x16\n" +
 	"\x12REASON_UNKNOWN_KEY\x10\"\x12\x13\n" +

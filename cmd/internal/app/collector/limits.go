@@ -16,6 +16,7 @@ func bindLimits(s *config.Set, edge *stage.Config) {
 	env := func(flag string) string {
 		return "METIVA_COLLECTOR_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 	}
+	s.String(&edge.Bots, config.Option{Flag: "bots", Env: env("bots"), Default: d.Bots, Help: "What becomes of visitors whose user agent names itself a bot, a crawler or a spider: refuse, or pass them on to enrich."})
 	for _, o := range []struct {
 		p          *int
 		d          int

@@ -11,7 +11,8 @@ const (
 	kindHosting    visitKind = "hosting"
 	kindEducation  visitKind = "education network"
 	kindReserved   visitKind = "reserved"
-	kindBot        visitKind = "bot"
+	kindCrawler    visitKind = "crawler" // says so, and is dropped at the edge
+	kindBot        visitKind = "bot"     // enrich finds it out
 )
 
 // demoVisit is one visitor of the demo: an address of a real network, which
@@ -34,6 +35,7 @@ const (
 	agentPhone   = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.0 Mobile/15E148 Safari/604.1"
 	agentGoogle  = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 	agentGPT     = "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; +https://openai.com/gptbot)"
+	agentScript  = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/141.0.0.0 Safari/537.36"
 	agentCurl    = "curl/8.14.1"
 	agentNone    = ""
 )
@@ -65,8 +67,9 @@ func demoVisits() []demoVisit {
 		{"2.28.14.7", agentChrome, kindHosting, 0, []string{home}, ""},
 		{"145.97.39.155", agentChrome, kindEducation, 0, []string{home}, ""},
 		{"10.20.30.40", agentChrome, kindReserved, 0, []string{home}, ""},
-		{"145.221.10.9", agentGoogle, kindBot, 0, []string{home}, ""},
-		{"2.28.99.1", agentGPT, kindBot, 1, []string{home, prices}, ""},
+		{"145.221.10.9", agentGoogle, kindCrawler, 0, []string{home}, ""},
+		{"2.28.99.1", agentGPT, kindCrawler, 1, []string{home, prices}, ""},
+		{"145.221.10.11", agentScript, kindBot, 0, []string{home, prices}, search},
 		{"77.161.44.3", agentCurl, kindBot, 0, []string{home}, ""},
 		{"84.24.99.3", agentNone, kindBot, 1, []string{home}, ""},
 	}

@@ -171,6 +171,18 @@ func (h *harness) testDemo(t *testing.T) {
 			}
 		}
 	}
+	// Two crawlers of three pages say what they are, three bots of four do not.
+	var found uint64
+	for _, site := range result.sites {
+		for _, c := range site.coverage {
+			if c.Verdict == "bot" {
+				found += c.Events
+			}
+		}
+	}
+	if result.Dropped["bot"] != 3 || found != 4 {
+		t.Errorf("%d events of bots were dropped at the edge and %d found later, want 3 and 4", result.Dropped["bot"], found)
+	}
 	for _, reason := range []string{"unknown_site", "origin_not_allowed", "objected", "prefetch", "too_old", "malformed", "duplicate"} {
 		if result.Dropped[reason] == 0 {
 			t.Errorf("no event was dropped as %s: %v", reason, result.Dropped)
