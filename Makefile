@@ -121,6 +121,10 @@ generate: ## Generate Go from the contract and bundle the snippet
 snippet: ## Build the snippet and print its size, the last line as JSON
 	@cd collector/snippet && $(GO) run ./internal/build
 
+.PHONY: lists
+lists: ## Write the vendored lists of crawlers and referrers anew, from their packages
+	@.ci/tools/lists
+
 .PHONY: snippet-release
 snippet-release: ## Keep the present scripts among the released ones, for pages that pin them
 	cd collector/snippet && $(GO) run ./internal/build -release released

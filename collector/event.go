@@ -38,8 +38,8 @@ func incomingOf(e *beacon.Event, sentAtMs int64) incoming {
 // builder is the memory for building and encoding one event.
 type builder struct {
 	record eventRecord
-	// detail has no other field than its Detail: what an event of another type
-	// than a page view adds. It is encoded behind the record.
+	// detail has no other fields than its Detail, what an event of another type than
+	// a page view adds, and Automated. It is encoded behind the record.
 	detail    metivav1.CollectedEvent
 	details   *details
 	id        [schemas.IDBytes]byte
@@ -100,6 +100,7 @@ func (r *request) fill(d consent.Decision, e *incoming, occurredAtMs int64) meti
 	m.eventID = b.id[:]
 	m.companyID, m.brandID, m.siteID = r.site.companyID, r.site.brandID, r.site.siteID
 	m.kind = e.kind
+	b.detail.Automated = r.batch.Automated
 	m.receivedAtMs, m.occurredAtMs, m.clientAtMs = r.received.UnixMilli(), occurredAtMs, e.atMs
 	m.consent, m.consentSeq, m.consentTextVersion = d.State(), d.Sequence(), d.TextVersion()
 	m.visitKey, m.visitorID = b.visitKey[:], nil
@@ -165,7 +166,7 @@ func (r *request) send() (Ack, error) {
 
 // encode makes the value of the event's record.
 func (b *builder) encode() (err error) {
-	if b.value, err = b.record.append(b.value[:0]); err != nil || b.detail.Detail == nil {
+	if b.value, err = b.record.append(b.value[:0]); err != nil || b.detail.Detail == nil && !b.detail.Automated {
 		return err
 	}
 	b.value, err = schemas.Encode(b.value, &b.detail)
@@ -175,6 +176,6 @@ func (b *builder) encode() (err error) {
 // forget clears what belongs to the last event.
 func (b *builder) forget() {
 	b.record = eventRecord{}
-	b.detail.Detail = nil
+	b.detail.Detail, b.detail.Automated = nil, false
 	b.details.forget()
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/metiva-io/metiva/enrich/company"
 	"github.com/metiva-io/metiva/enrich/geo"
+	"github.com/metiva-io/metiva/enrich/source"
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/pkg/seal"
 )
@@ -83,14 +84,17 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Deps is what the worker works with. All are required.
+// Deps is what the worker works with. All are required but Sources.
 type Deps struct {
 	Kafka *kafka.Client
 	// Opener holds the resolver's private key; the worker feeds it with
 	// control.keys.
-	Opener     *seal.Opener
-	Databases  *geo.Databases
-	Chain      *company.Chain
+	Opener    *seal.Opener
+	Databases *geo.Databases
+	Chain     *company.Chain
+	// Sources are those of package source with the operator's referrer spam; nil, that
+	// package's own.
+	Sources    *source.Tables
 	Now        func() time.Time
 	Log        *slog.Logger
 	Registerer prometheus.Registerer

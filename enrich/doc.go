@@ -3,7 +3,7 @@
 // from, and says what kind of browser it was.
 //
 // Enters: events.collected, in the consumer group "enrich"; control.keys,
-// control.withdrawals and control.erasures as tables. Leaves: one record on
+// control.withdrawals, control.erasures and control.sites as tables. Leaves: one record on
 // events.enriched for each record that came in, an event or a drop with its
 // reason, so that the ledger balances; and a copy on events.dead of what could
 // not be read. The source (partition and offset) is the identity of an event
@@ -11,9 +11,11 @@
 // goes the acceptance id, which the copies a collector sends of one acceptance
 // have in common (ADR 0018), and what the event says by its type.
 //
-// Steps, in order: decode and check the envelope; withdrawn or erased; bot;
-// company; device. Each is a function of the event alone and is counted. Later
-// steps (source, visit, person) go between company and device.
+// Steps, in order: decode and check the envelope; withdrawn or erased; source; bot;
+// company, and what its network tells of a bot; device. Each is a function of the
+// event, the lists and the tables, and is counted. The source goes first because a
+// link of a mailing tells a link scanner from a person. Later steps (visit, person) go
+// after device.
 //
 // Dropped: records that cannot be decoded or break the envelope's rules
 // (invalid_record), whose key is unknown even after control.keys was read to

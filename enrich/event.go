@@ -10,6 +10,7 @@ import (
 	"github.com/metiva-io/metiva/enrich/company"
 	"github.com/metiva-io/metiva/enrich/device"
 	"github.com/metiva-io/metiva/enrich/geo"
+	"github.com/metiva-io/metiva/enrich/source"
 	"github.com/metiva-io/metiva/pkg/seal"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -27,6 +28,9 @@ type steps struct {
 	opener      opener
 	chain       *company.Chain
 	bots        *bot.Classifier
+	devices     *device.Reader
+	sources     *source.Tables
+	siteHosts   *siteHosts
 	revocations *revocations
 	metrics     *metrics
 	now         func() time.Time
@@ -70,53 +74,52 @@ var errKeyMissing = errors.New("a data key is not on control.keys")
 // enrich runs the steps on one record. The error is errKeyMissing, with the
 // drop for the case that the key does not come, or one of the database's: the
 // record is then tried again with its batch.
-func (s *steps) enrich(sc *scratch, v geo.View, value []byte, source *metivav1.SourceRef) (outcome, error) {
+func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.SourceRef) (outcome, error) {
 	defer sc.forget()
 	sc.seen++
 	watch := s.metrics.watch(sc.seen%stepSampleEvery == 0)
 	e := &sc.collected
 	if !decode(e, value) {
-		return drop(e, source, metivav1.Reason_REASON_INVALID_RECORD), nil
+		return drop(e, from, metivav1.Reason_REASON_INVALID_RECORD), nil
 	}
 	watch.lap(stepDecode)
 	if s.revocations.isErased(e.GetCompanyId(), subjectOf(e)) {
-		return drop(e, source, metivav1.Reason_REASON_ERASED), nil
+		return drop(e, from, metivav1.Reason_REASON_ERASED), nil
 	}
 	if s.lostConsent(e) {
-		return drop(e, source, metivav1.Reason_REASON_WITHDRAWN), nil
+		return drop(e, from, metivav1.Reason_REASON_WITHDRAWN), nil
 	}
 	binding := seal.Binding{CompanyID: e.GetCompanyId(), SiteID: e.GetSiteId(), EventID: [schemas.IDBytes]byte(e.GetEventId())}
 	if reason := s.openAgent(sc, binding); reason != 0 {
-		return failedOpen(e, source, reason)
+		return failedOpen(e, from, reason)
 	}
 	watch.lap(stepOpen)
-	out := enrichedOf(e, source)
+	out := enrichedOf(e, from)
 	unlinked := s.applyWithdrawal(out)
-	out.Bot = s.bots.Classify(sc.agent)
+	spam := s.origin(out)
+	watch.lap(stepSource)
+	s.judgeSender(out, sc.agent, bot.Signs{Automated: e.GetAutomated(), ReferrerSpam: spam})
 	watch.lap(stepBot)
-	if out.GetBot() != metivav1.BotClass_BOT_CLASS_NONE {
-		out.Resolution.Verdict = metivav1.Verdict_VERDICT_BOT
-		out.Resolution.Source = sourceAgent
-		out.Resolution.Confidence = 1
-	} else {
+	if out.GetBot() == metivav1.BotClass_BOT_CLASS_NONE {
 		reason, err := s.resolve(out, v, binding)
 		if err != nil {
 			return outcome{}, err
 		}
 		if reason != 0 {
-			return failedOpen(e, source, reason)
+			return failedOpen(e, from, reason)
 		}
+		s.judgeNetwork(out)
 	}
 	watch.lap(stepCompany)
-	d := device.Describe(sc.agent)
+	d := s.devices.Describe(sc.agent)
+	if !isConsented(out.GetConsent()) {
+		d = d.Coarse()
+	}
 	out.Device, out.BrowserFamily, out.SystemFamily = d.Class, d.Browser, d.System
 	watch.lap(stepDevice)
 	out.EnrichedAtMs = s.now().UnixMilli()
 	return outcome{record: schemas.EnrichedOf(out), companyID: e.GetCompanyId(), visitKey: e.GetVisitKey(), unlinked: unlinked}, nil
 }
-
-// sourceAgent is the source of the verdict on a bot.
-const sourceAgent = "user_agent"
 
 // openAgent puts the agent into the scratch; an event without one has none.
 func (s *steps) openAgent(sc *scratch, b seal.Binding) metivav1.Reason {
@@ -165,13 +168,13 @@ func (s *steps) applyWithdrawal(out *metivav1.EnrichedEvent) bool {
 
 // enrichedOf carries over what the steps do not change. The fields share the
 // collected event's memory, which the next Reset leaves to them.
-func enrichedOf(e *metivav1.CollectedEvent, source *metivav1.SourceRef) *metivav1.EnrichedEvent {
+func enrichedOf(e *metivav1.CollectedEvent, from *metivav1.SourceRef) *metivav1.EnrichedEvent {
 	out := &metivav1.EnrichedEvent{
 		EventId: e.GetEventId(), CompanyId: e.GetCompanyId(), BrandId: e.GetBrandId(), SiteId: e.GetSiteId(),
 		Type: e.GetType(), ReceivedAtMs: e.GetReceivedAtMs(), OccurredAtMs: e.GetOccurredAtMs(),
 		Consent: e.GetConsent(), ConsentSeq: e.GetConsentSeq(), VisitKey: e.GetVisitKey(), VisitorId: e.GetVisitorId(),
 		Host: e.GetHost(), Path: e.GetPath(), ReferrerHost: e.GetReferrerHost(), Campaign: e.GetCampaign(),
-		SealedAddress: e.GetSealedAddress(), Source: source, WriterId: e.GetWriterId(), RetentionDays: e.GetRetentionDays(),
+		SealedAddress: e.GetSealedAddress(), Source: from, WriterId: e.GetWriterId(), RetentionDays: e.GetRetentionDays(),
 		Resolution: &metivav1.Resolution{}, Replayed: e.GetReplayed(), AcceptanceId: acceptanceID(e),
 	}
 	copyDetail(out, e)
@@ -192,8 +195,8 @@ func reasonOf(err error) metivav1.Reason {
 	}
 }
 
-func failedOpen(e *metivav1.CollectedEvent, source *metivav1.SourceRef, reason metivav1.Reason) (outcome, error) {
-	out := drop(e, source, reason)
+func failedOpen(e *metivav1.CollectedEvent, from *metivav1.SourceRef, reason metivav1.Reason) (outcome, error) {
+	out := drop(e, from, reason)
 	if reason == metivav1.Reason_REASON_UNKNOWN_KEY {
 		return out, errKeyMissing
 	}
@@ -202,8 +205,8 @@ func failedOpen(e *metivav1.CollectedEvent, source *metivav1.SourceRef, reason m
 
 // drop ends a record with its reason; what an operator may want to look at
 // leaves a dead letter too.
-func drop(e *metivav1.CollectedEvent, source *metivav1.SourceRef, reason metivav1.Reason) outcome {
-	d := dropOf(e, source, reason)
+func drop(e *metivav1.CollectedEvent, from *metivav1.SourceRef, reason metivav1.Reason) outcome {
+	d := dropOf(e, from, reason)
 	out := outcome{record: schemas.DropOf(d), companyID: d.GetCompanyId(), reason: reason}
 	if len(e.GetVisitKey()) == schemas.IDBytes {
 		out.visitKey = e.GetVisitKey()

@@ -16,6 +16,7 @@ import (
 const (
 	stepDecode  = "decode"
 	stepOpen    = "open"
+	stepSource  = "source"
 	stepBot     = "bot"
 	stepCompany = "company"
 	stepDevice  = "device"
@@ -32,6 +33,7 @@ type metrics struct {
 	drops     map[metivav1.Reason]prometheus.Counter
 	verdicts  map[metivav1.Verdict]prometheus.Counter
 	bots      map[metivav1.BotClass]prometheus.Counter
+	channels  map[metivav1.Channel]prometheus.Counter
 	withdrawn prometheus.Counter
 	control   *prometheus.CounterVec
 	steps     map[string]prometheus.Observer
@@ -50,6 +52,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	drops := vector("metiva_enrich_drops_total", "Collected records dropped, by reason.", "reason")
 	verdicts := vector("metiva_enrich_verdicts_total", "Events by verdict of the company resolution.", "verdict")
 	bots := vector("metiva_enrich_bots_total", "Events by bot class.", "class")
+	channels := vector("metiva_enrich_channels_total", "Page views of people by channel.", "channel")
 	steps := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "metiva_enrich_step_seconds", Help: "Time of one step of one event; one event in 16 is measured.",
 		Buckets: []float64{1e-7, 2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 1e-3, 1e-2},
@@ -71,13 +74,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		drops:    childrenOf[metivav1.Reason](drops, 0),
 		verdicts: childrenOf[metivav1.Verdict](verdicts, 0),
 		bots:     childrenOf[metivav1.BotClass](bots, 0),
+		channels: childrenOf[metivav1.Channel](channels, 0),
 		steps:    make(map[string]prometheus.Observer),
 	}
-	for _, step := range []string{stepDecode, stepOpen, stepBot, stepCompany, stepDevice, stepBuild} {
+	for _, step := range []string{stepDecode, stepOpen, stepSource, stepBot, stepCompany, stepDevice, stepBuild} {
 		m.steps[step] = steps.WithLabelValues(step)
 	}
 	var faults []error
-	for _, c := range []prometheus.Collector{m.in, m.out, drops, verdicts, bots, m.withdrawn, m.control, steps, m.batch, m.lag, m.database} {
+	for _, c := range []prometheus.Collector{m.in, m.out, drops, verdicts, bots, channels, m.withdrawn, m.control, steps, m.batch, m.lag, m.database} {
 		if err := reg.Register(c); err != nil {
 			faults = append(faults, fmt.Errorf("registering metrics: %w", err))
 		}

@@ -265,6 +265,9 @@ func (p *partition) count(out outcome) {
 	}
 	p.counts.events++
 	m.bots[e.GetBot()].Inc()
+	if e.GetBot() == metivav1.BotClass_BOT_CLASS_NONE && e.GetChannel() != metivav1.Channel_CHANNEL_UNSPECIFIED {
+		m.channels[e.GetChannel()].Inc()
+	}
 	m.verdicts[e.GetResolution().GetVerdict()].Inc()
 	m.setLag(p.number, time.Duration(e.GetEnrichedAtMs()-e.GetReceivedAtMs())*time.Millisecond)
 }

@@ -8,6 +8,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/metiva-io/metiva/enrich/bot"
+	"github.com/metiva-io/metiva/enrich/device"
+	"github.com/metiva-io/metiva/enrich/source"
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/schemas"
 )
@@ -29,6 +31,7 @@ type Worker struct {
 	keyTable    *kafka.Table
 	withdrawals *kafka.Table
 	erasures    *kafka.Table
+	sites       *kafka.Table
 	ready       chan struct{}
 }
 
@@ -47,11 +50,21 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	bots, err := bot.NewClassifier()
+	if err != nil {
+		return nil, fmt.Errorf("compiling the lists of bots: %w", err)
+	}
+	if deps.Sources == nil {
+		if deps.Sources, err = source.NewTables(nil); err != nil {
+			return nil, fmt.Errorf("reading the lists of sources: %w", err)
+		}
+	}
+	hosts := newSiteHosts()
 	revoked := newRevocations()
 	w := &Worker{
 		cfg: cfg, deps: deps, metrics: m, revocations: revoked, ready: make(chan struct{}),
 		steps: &steps{
-			opener: deps.Opener, chain: deps.Chain, bots: bot.NewClassifier(),
+			opener: deps.Opener, chain: deps.Chain, bots: bots, devices: device.NewReader(), sources: deps.Sources, siteHosts: hosts,
 			revocations: revoked, metrics: m, now: deps.Now,
 		},
 	}
@@ -65,6 +78,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	w.keyTable = w.table(schemas.TopicControlKeys, deps.Opener.ApplyDayKey)
 	w.withdrawals = w.table(schemas.TopicControlWithdrawals, revoked.ApplyWithdrawal)
 	w.erasures = w.table(schemas.TopicControlErasures, revoked.ApplyErasure)
+	w.sites = w.table(schemas.TopicControlSites, hosts.Apply)
 	w.keys = w.keyTable
 	return w, nil
 }
@@ -82,6 +96,11 @@ func (w *Worker) table(topic string, apply func(key, value []byte) error) *kafka
 	})
 }
 
+// tables are the control topics, which are read to their end before any event.
+func (w *Worker) tables() []*kafka.Table {
+	return []*kafka.Table{w.keyTable, w.withdrawals, w.erasures, w.sites}
+}
+
 // Ready is closed once the control tables are read and partitions can be
 // taken.
 func (w *Worker) Ready() <-chan struct{} { return w.ready }
@@ -94,7 +113,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	// the batches it finishes.
 	rest, stopRest := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRest()
-	for _, t := range []*kafka.Table{w.keyTable, w.withdrawals, w.erasures} {
+	for _, t := range w.tables() {
 		group.Go(func() error { return t.Run(rest) })
 	}
 	group.Go(func() error { return w.sender.Run(rest) })
@@ -111,7 +130,7 @@ func (w *Worker) Run(ctx context.Context) error {
 // consume takes partitions once the tables are complete: an event must not
 // pass before the withdrawal that stands against it is known.
 func (w *Worker) consume(ctx context.Context) error {
-	for _, t := range []*kafka.Table{w.keyTable, w.withdrawals, w.erasures} {
+	for _, t := range w.tables() {
 		select {
 		case <-ctx.Done():
 			return nil

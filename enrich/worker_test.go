@@ -195,7 +195,11 @@ func checkRecord(t *testing.T, want map[string]expected, r *metivav1.EnrichedRec
 	if got := e.GetResolution(); shown && (got.GetAccountId() != "ing.nl" || got.GetName() != "ING" || got.GetDatabaseBuildMs() == 0) || !shown && got.GetName() != "" {
 		t.Errorf("%q: resolution %v", x.name, got)
 	}
-	if x.bot == metivav1.BotClass_BOT_CLASS_NONE && (e.GetBrowserFamily() != "chrome" || e.GetSystemFamily() != "windows" || e.GetDevice() != metivav1.DeviceClass_DEVICE_CLASS_DESKTOP) {
+	browser, system := "", "" // without consent, the class alone
+	if len(x.visitor) > 0 {
+		browser, system = "chrome", "windows"
+	}
+	if x.bot == metivav1.BotClass_BOT_CLASS_NONE && (e.GetBrowserFamily() != browser || e.GetSystemFamily() != system || e.GetDevice() != metivav1.DeviceClass_DEVICE_CLASS_DESKTOP) {
 		t.Errorf("%q: device %v %s %s", x.name, e.GetDevice(), e.GetBrowserFamily(), e.GetSystemFamily())
 	}
 	if e.GetPath() != "/prijzen" || e.GetCampaign().GetSource() != "nieuwsbrief" || e.GetRetentionDays() != 30 || e.GetWriterId() != "collector-1" {

@@ -173,6 +173,7 @@ func checkEvent(e *metivav1.EnrichedEvent) error {
 		{"referrer_host", len(e.GetReferrerHost()) <= schemas.HostBytesMax},
 		{"campaign", fits(schemas.CampaignFieldBytesMax, e.GetCampaign().GetSource(), e.GetCampaign().GetMedium(), e.GetCampaign().GetName())},
 		{"families", fits(labelBytesMax, e.GetBrowserFamily(), e.GetSystemFamily())},
+		{"traffic_source", len(e.GetTrafficSource()) <= schemas.HostBytesMax},
 		{"country", len(e.GetCountry()) == 0 || len(e.GetCountry()) == 2},
 		{"resolution names", fits(nameBytesMax, r.GetAccountId(), r.GetName(), r.GetDomain()) && fits(labelBytesMax, r.GetSource())},
 		{"resolution verdict", !named || r.GetVerdict() == metivav1.Verdict_VERDICT_COMPANY},

@@ -16,6 +16,9 @@ type Batch struct {
 	// Refused is the page's claim that the visitor refuses analytics: its banner,
 	// consent platform, TC string or Consent Mode says so. It lowers only.
 	Refused bool
+	// Automated is what the page's script found: a program drives the browser
+	// (navigator.webdriver). enrich counts such events as automated.
+	Automated bool
 	// Total counts the events of the body; Events holds at most as many as
 	// Parse was told to keep.
 	Total  int
@@ -116,6 +119,8 @@ func (b *Batch) member(key []byte) bool {
 		return b.flag(&b.OptOut)
 	case "refused":
 		return b.flag(&b.Refused)
+	case "automated":
+		return b.flag(&b.Automated)
 	case "events":
 		b.listed = true
 		return s.array(2, b.element)

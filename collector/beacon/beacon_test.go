@@ -60,7 +60,7 @@ func TestMalformedBodies(t *testing.T) {
 		`{"id":"x","n":01}`, `{"id":"x","n":1.}`, `{"id":"x","n":.5}`, `{"id":"x","n":+1}`, `{"id":"x","n":-}`, `{"id":"x","n":1e}`, `{"id":"x","n":0x10}`, `{"id":"x","n":NaN}`,
 		"{\"id\":\"a\nb\"}", "{\"id\":\"a\x00b\"}", `{"id":"\x"}`, `{"id":"\u12"}`, `{"id":"\u12g4"}`, `{"id":"\ud800"}`, `{"id":"\ud800\u0041"}`, `{"id":"\udc00\ud800"}`, `{"id":"x\"}`, `{"id":"x`,
 		"{\"id\":\"\xff\"}", "{\"id\":\"\xc0\xaf\"}", "{\"id\":\"\xed\xa0\x80\"}", "\xef\xbb\xbf{\"id\":\"x\"}",
-		`{"site":1,"id":"x"}`, `{"site":null,"id":"x"}`, `{"sent_at":"1","id":"x"}`, `{"sent_at":-1,"id":"x"}`, `{"sent_at":1.5,"id":"x"}`, `{"sent_at":99999999999999999,"id":"x"}`, `{"opt_out":"yes","id":"x"}`, `{"refused":1,"id":"x"}`, `{"refused":"true","id":"x"}`,
+		`{"site":1,"id":"x"}`, `{"site":null,"id":"x"}`, `{"sent_at":"1","id":"x"}`, `{"sent_at":-1,"id":"x"}`, `{"sent_at":1.5,"id":"x"}`, `{"sent_at":99999999999999999,"id":"x"}`, `{"opt_out":"yes","id":"x"}`, `{"refused":1,"id":"x"}`, `{"refused":"true","id":"x"}`, `{"automated":1,"id":"x"}`,
 		`{"events":{}}`, `{"events":[]}`, `{"events":[{}],"id":"x"}`, `{"events":[{}`, `{"events":[{},]}`, `{"events":null}`, `{"site":"pk_x"}`,
 		`{"id":"x","a":truE}`, `{"id":"x","a":nul}`, `{"id":"x","a":tru`, `{"id":"x","d":` + deep + `}`, `{"id":"x","d":` + strings.Repeat("[", 40000) + `}`, many.String(),
 	} {
@@ -96,7 +96,10 @@ func TestFaultsStayWithTheirEvent(t *testing.T) {
 	if err := b.Parse([]byte(`{"id":"i","opt_out":false,"refused":true}`), keepMax); err != nil || b.OptOut || !b.Refused {
 		t.Errorf("%v, refused %v", err, b.Refused)
 	}
-	if err := b.Parse([]byte(`{"id":"i","opt_out":true}`), keepMax); err != nil || !b.OptOut || b.Refused {
+	if err := b.Parse([]byte(`{"id":"i","automated":true}`), keepMax); err != nil || !b.Automated || b.Refused {
+		t.Errorf("%v, automated %v", err, b.Automated)
+	}
+	if err := b.Parse([]byte(`{"id":"i","opt_out":true}`), keepMax); err != nil || !b.OptOut || b.Refused || b.Automated {
 		t.Errorf("opt-out: %v", err)
 	}
 }

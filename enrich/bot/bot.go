@@ -2,7 +2,6 @@ package bot
 
 import (
 	"bytes"
-	"slices"
 
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
@@ -10,34 +9,45 @@ import (
 // agentBytesMax is as much of an agent as the collector seals.
 const agentBytesMax = 512
 
-// Classifier is the compiled list. It is immutable and safe for concurrent
-// use.
+// Classifier is the compiled lists. It is immutable and safe for concurrent use.
 type Classifier struct {
-	// byFirst holds the rules by the first byte of their literal, so that one
-	// pass over the agent compares few of them.
-	byFirst [256][]rule
+	index   index
+	classes []metivav1.BotClass
+	mail    map[uint32]bool
 }
 
-type rule struct {
-	literal string
-	class   metivav1.BotClass
-	// rank orders the classes when several rules match; the lowest wins.
-	rank int
-}
-
-// NewClassifier compiles the list.
-func NewClassifier() *Classifier {
-	c := new(Classifier)
-	for rank, group := range lists() {
-		for _, literal := range group.literals {
-			first := literal[0]
-			c.byFirst[first] = append(c.byFirst[first], rule{literal: literal, class: group.class, rank: rank})
+// NewClassifier compiles the lists. An error is a fault of the lists.
+func NewClassifier() (*Classifier, error) {
+	c := &Classifier{index: index{buckets: make(map[[gramBytes]byte][]entry)}, classes: ranks()}
+	patterns, err := readPatterns(crawlersTSV)
+	if err != nil {
+		return nil, err
+	}
+	typical := typicalAgents()
+	for _, p := range patterns {
+		if err := c.index.addPattern(p, typical); err != nil {
+			return nil, err
 		}
 	}
-	for i := range c.byFirst {
-		slices.SortStableFunc(c.byFirst[i], func(a, b rule) int { return a.rank - b.rank })
+	for rank, class := range c.classes {
+		for _, l := range lists() {
+			if l.class != class {
+				continue
+			}
+			for _, literal := range l.literals {
+				if err := c.index.add(&rule{lower: literal, rank: rank}, typical); err != nil {
+					return nil, err
+				}
+			}
+		}
 	}
-	return c
+	if c.index.expressions > triedMax {
+		return nil, errTooManyExpressions
+	}
+	if c.mail, err = readMailScanners(mailScannersTSV); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // Classify returns the class of an agent; BOT_CLASS_NONE is a browser. It
@@ -46,7 +56,9 @@ func NewClassifier() *Classifier {
 func (c *Classifier) Classify(agent []byte) metivav1.BotClass {
 	var buf [agentBytesMax]byte
 	defer clear(buf[:])
-	lower := buf[:copy(buf[:], bytes.TrimSpace(agent))]
+	agent = bytes.TrimSpace(agent)
+	agent = agent[:min(len(agent), agentBytesMax)]
+	lower := buf[:copy(buf[:], agent)]
 	for i, b := range lower {
 		if 'A' <= b && b <= 'Z' {
 			lower[i] = b + 'a' - 'A'
@@ -55,30 +67,60 @@ func (c *Classifier) Classify(agent []byte) metivav1.BotClass {
 	if len(lower) == 0 {
 		return metivav1.BotClass_BOT_CLASS_NO_AGENT
 	}
-	const none = 1 << 10
-	rank, class := none, metivav1.BotClass_BOT_CLASS_NONE
-	for i, b := range lower {
-		for _, r := range c.byFirst[b] {
-			if r.rank >= rank {
-				break
-			}
-			if len(lower)-i >= len(r.literal) && string(lower[i:i+len(r.literal)]) == r.literal {
-				rank, class = r.rank, r.class
-			}
-		}
-		if rank == none && b == 'b' && isGenericBot(lower, i) {
-			rank, class = none-1, metivav1.BotClass_BOT_CLASS_OTHER
-		}
-	}
-	switch {
-	case rank != none:
-		return class
+	switch rank := c.index.find(agent, lower, len(c.classes)); {
+	case rank < len(c.classes):
+		return c.classes[rank]
+	case namesBot(lower):
+		return metivav1.BotClass_BOT_CLASS_OTHER
 	case !isBrowserLike(lower):
 		return metivav1.BotClass_BOT_CLASS_NO_AGENT
 	case isIntroduction(lower):
 		return metivav1.BotClass_BOT_CLASS_OTHER
 	}
-	return class
+	return metivav1.BotClass_BOT_CLASS_NONE
+}
+
+// tried notes which expressions were compared with an agent.
+type tried [2]uint64
+
+const triedMax = 2 * 64
+
+// first reports whether the expression was not tried before, and notes it.
+func (t *tried) first(number int) bool {
+	word, bit := number/64, uint64(1)<<(number%64)
+	before := t[word] & bit
+	t[word] |= bit
+	return before == 0
+}
+
+// find returns the lowest rank of the rules that match, or none.
+func (x *index) find(agent, lower []byte, none int) int {
+	var done tried
+	best := none
+	for i := 0; i+gramBytes <= len(lower); i++ {
+		if !x.mayHave(lower[i], lower[i+1], lower[i+2]) {
+			continue
+		}
+		for _, e := range x.buckets[[gramBytes]byte(lower[i:i+gramBytes])] {
+			if e.rule.rank < best && e.rule.isAt(agent, lower, i-e.offset, &done) {
+				best = e.rule.rank
+			}
+		}
+	}
+	return best
+}
+
+// isAt reports whether the rule's literal is at that place, and its expression, if
+// it has one, matches the agent.
+func (r *rule) isAt(agent, lower []byte, at int, done *tried) bool {
+	end := at + len(r.lower)
+	if at < 0 || end > len(lower) || r.atStart && at > 0 || string(lower[at:end]) != r.lower {
+		return false
+	}
+	if r.exact != "" && string(agent[at:end]) != r.exact {
+		return false
+	}
+	return r.expression == nil || done.first(r.number) && r.expression.Match(agent)
 }
 
 // isIntroduction reports whether the agent introduces a program by its address
@@ -92,16 +134,24 @@ func isIntroduction(agent []byte) bool {
 	return ok && !bytes.HasPrefix(after, []byte("msie")) && !bytes.HasPrefix(after, []byte("konqueror"))
 }
 
-// isGenericBot reports whether "bot" at i ends a word: "FooBot/1.0", "bot;".
-// Cubot is a maker of telephones.
-func isGenericBot(agent []byte, i int) bool {
-	if !bytes.HasPrefix(agent[i:], []byte("bot")) {
-		return false
+// namesBot reports whether "bot" ends a word: "FooBot/1.0", "bot;". Cubot is a
+// maker of telephones.
+func namesBot(agent []byte) bool {
+	const word = "bot"
+	for from := 0; ; {
+		i := bytes.Index(agent[from:], []byte(word))
+		if i < 0 {
+			return false
+		}
+		i += from
+		from = i + len(word)
+		if from < len(agent) && 'a' <= agent[from] && agent[from] <= 'z' {
+			continue
+		}
+		if !bytes.HasSuffix(agent[:i], []byte("cu")) {
+			return true
+		}
 	}
-	if end := i + len("bot"); end < len(agent) && 'a' <= agent[end] && agent[end] <= 'z' {
-		return false
-	}
-	return !bytes.HasSuffix(agent[:i], []byte("cu"))
 }
 
 // isBrowserLike reports whether a browser could send the agent: all current

@@ -1,10 +1,6 @@
 package device
 
-import (
-	"bytes"
-
-	"github.com/metiva-io/metiva/schemas/metivav1"
-)
+import "github.com/metiva-io/metiva/schemas/metivav1"
 
 // agentBytesMax is as much of an agent as the collector seals.
 const agentBytesMax = 512
@@ -16,12 +12,20 @@ type Description struct {
 	Browser, System string
 }
 
+// Coarse is what is kept of an agent without consent: the class alone. Families
+// tell the visitors of one office apart, and company level has no place for that
+// (docs/operations/bots-and-sources.md).
+func (d Description) Coarse() Description { return Description{Class: d.Class} }
+
 // other is a family outside the lists, or an agent that says nothing.
 const other = "other"
 
+// inApp is a page shown inside an application that is no browser.
+const inApp = "in_app"
+
 // Browsers is the closed list of browser families.
 func Browsers() []string {
-	return []string{"chrome", "safari", "firefox", "edge", "opera", "samsung", "vivaldi", "yandex", "uc", "duckduckgo", "explorer", other}
+	return []string{"chrome", "safari", "firefox", "edge", "opera", "samsung", "vivaldi", "yandex", "uc", "duckduckgo", "explorer", inApp, other}
 }
 
 // Systems is the closed list of system families.
@@ -29,95 +33,122 @@ func Systems() []string {
 	return []string{"windows", "macos", "ios", "android", "chromeos", "linux", other}
 }
 
+// Reader reads agents. It is immutable and safe for concurrent use.
+type Reader struct {
+	// byFirst holds the literals by their first byte; begins has a bit for each two
+	// bytes that one begins with, of which an agent has few.
+	byFirst [256][]literal
+	begins  [1 << 16 / 64]uint64
+}
+
+type literal struct {
+	text string
+	mark mark
+}
+
+// NewReader makes a reader.
+func NewReader() *Reader {
+	r := new(Reader)
+	for text, m := range literals() {
+		r.byFirst[text[0]] = append(r.byFirst[text[0]], literal{text: text, mark: m})
+		word, bit := pair(text[0], text[1])
+		r.begins[word] |= bit
+	}
+	return r
+}
+
 // Describe reads an agent. It does not change, keep or copy the agent beyond
 // the call, and does not allocate.
-func Describe(agent []byte) Description {
+func (r *Reader) Describe(agent []byte) Description {
 	var buf [agentBytesMax]byte
 	defer clear(buf[:])
-	lower := agentText(buf[:copy(buf[:], agent)])
+	lower := buf[:copy(buf[:], agent)]
 	for i, b := range lower {
 		if 'A' <= b && b <= 'Z' {
 			lower[i] = b + 'a' - 'A'
 		}
 	}
-	system := lower.system()
-	return Description{Class: lower.class(system), Browser: lower.browser(), System: system}
+	said := r.marksOf(lower)
+	system := said.system()
+	return Description{Class: said.class(system), Browser: said.browser(), System: system}
 }
 
-// agentText is an agent in lower case.
-type agentText []byte
+// has reports whether any of the marks is in the set.
+func (m mark) has(any mark) bool { return m&any != 0 }
 
-func (a agentText) has(literals ...string) bool {
-	for _, l := range literals {
-		if bytes.Contains(a, []byte(l)) {
-			return true
-		}
-	}
-	return false
-}
-
-// browser takes the most specific token: browsers built on another name that
+// browser takes the most specific name: browsers built on another name that
 // one too.
-func (a agentText) browser() string {
+func (m mark) browser() string {
 	switch {
-	case a.has("edg/", "edge/", "edga/", "edgios/"):
+	case m.has(edge):
 		return "edge"
-	case a.has("opr/", "opera", "opios/", "opt/"):
+	case m.has(opera):
 		return "opera"
-	case a.has("samsungbrowser/"):
+	case m.has(samsung):
 		return "samsung"
-	case a.has("vivaldi/"):
+	case m.has(vivaldi):
 		return "vivaldi"
-	case a.has("yabrowser/"):
+	case m.has(yandex):
 		return "yandex"
-	case a.has("ucbrowser/", "ucweb/"):
+	case m.has(uc):
 		return "uc"
-	case a.has("duckduckgo/", "ddg/"):
+	case m.has(duckDuckGo):
 		return "duckduckgo"
-	case a.has("firefox/", "fxios/", "focus/"):
+	case m.isInApp():
+		return inApp
+	case m.has(firefox):
 		return "firefox"
-	case a.has("msie ", "trident/"):
+	case m.has(explorer):
 		return "explorer"
-	case a.has("chrome/", "crios/", "chromium/"):
+	case m.has(chrome):
 		return "chrome"
-	case a.has("safari/") && a.has("version/"):
+	case m.has(safari) && m.has(version):
 		return "safari"
 	}
 	return other
 }
 
-func (a agentText) system() string {
+// isInApp reports whether an application shows the page: it says so, it is Android's
+// component for that, or it is Apple's, which has no name behind its version.
+func (m mark) isInApp() bool {
+	return m.has(applicationView) || m.has(webKit) && m.has(iOS|android) && !m.has(safari|ownNameOnIOS)
+}
+
+func (m mark) system() string {
 	switch {
-	case a.has("windows"):
+	case m.has(windows):
 		return "windows"
-	case a.has("iphone", "ipad", "ipod"):
+	case m.has(iOS), m.isDesktopPad():
 		return "ios"
-	case a.has("android"):
-		return "android"
-	case a.has("cros "):
-		return "chromeos"
-	case a.has("macintosh", "mac os x"):
-		return "macos"
-	case a.has("tizen", "web0s", "webos", "playstation", "nintendo"):
+	case m.has(otherSystem):
 		return other
-	case a.has("linux", "x11"):
+	case m.has(android):
+		return "android"
+	case m.has(chromeOS):
+		return "chromeos"
+	case m.has(macOS):
+		return "macos"
+	case m.has(linux | x11):
 		return "linux"
 	}
 	return other
 }
 
-func (a agentText) class(system string) metivav1.DeviceClass {
+// isDesktopPad reports whether an iPad that asks for desktop pages gives itself
+// away, by what there is for iOS alone. Safari does not.
+func (m mark) isDesktopPad() bool { return m.has(macintosh) && m.has(iOSOnly) }
+
+func (m mark) class(system string) metivav1.DeviceClass {
 	switch {
-	case a.has("smart-tv", "smarttv", "googletv", "google tv", "appletv", "apple tv", "hbbtv", "netcast", "web0s", "bravia", "crkey/", "roku", "android tv"),
-		a.has("tizen") && a.has(" tv "):
+	case m.has(television), m.has(tizen) && m.has(televisionWord):
 		return metivav1.DeviceClass_DEVICE_CLASS_TV
-	case a.has("ipad", "tablet", "kindle", "silk/", "playbook"):
+	case m.has(noDesktop):
+		return metivav1.DeviceClass_DEVICE_CLASS_OTHER
+	case m.has(tablet) && !m.has(tabletPC), m.isDesktopPad(), system == "android" && !m.has(mobile):
 		return metivav1.DeviceClass_DEVICE_CLASS_TABLET
-	case system == "android" && !a.has("mobile"):
-		return metivav1.DeviceClass_DEVICE_CLASS_TABLET
-	case a.has("mobile", "iphone", "ipod", "windows phone", "opera mini", "blackberry", "nokia"):
+	case m.has(mobile):
 		return metivav1.DeviceClass_DEVICE_CLASS_MOBILE
-	case system == "windows", system == "macos", system == "chromeos", system == "linux":
+	case system == "windows", system == "macos", system == "chromeos", system == "linux", m.has(x11):
 		return metivav1.DeviceClass_DEVICE_CLASS_DESKTOP
 	}
 	return metivav1.DeviceClass_DEVICE_CLASS_OTHER

@@ -2,55 +2,91 @@ package device_test
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/metiva-io/metiva/enrich/bot"
 	"github.com/metiva-io/metiva/enrich/device"
+	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
-const (
-	desktop = metivav1.DeviceClass_DEVICE_CLASS_DESKTOP
-	mobile  = metivav1.DeviceClass_DEVICE_CLASS_MOBILE
-	tablet  = metivav1.DeviceClass_DEVICE_CLASS_TABLET
-	tv      = metivav1.DeviceClass_DEVICE_CLASS_TV
-	unknown = metivav1.DeviceClass_DEVICE_CLASS_OTHER
-)
-
-func agents() map[string]device.Description {
-	return map[string]device.Description{
-		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36":                            {desktop, "chrome", "windows"},
-		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0":              {desktop, "edge", "windows"},
-		"Mozilla/5.0 (Windows NT 10.0; WOW64; Trident/7.0; rv:11.0) like Gecko":                                                                      {desktop, "explorer", "windows"},
-		"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Safari/605.1.15":                      {desktop, "safari", "macos"},
-		"Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0":                                                                     {desktop, "firefox", "linux"},
-		"Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36":                             {desktop, "chrome", "chromeos"},
-		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/139.0.0.0 Safari/537.36 OPR/123.0.0.0":              {desktop, "opera", "windows"},
-		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1":    {mobile, "safari", "ios"},
-		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/140.0.0.0 Mobile/15E148 Safari/604.1": {mobile, "chrome", "ios"},
-		"Mozilla/5.0 (iPad; CPU OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1":             {tablet, "safari", "ios"},
-		"Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36":                            {mobile, "chrome", "android"},
-		"Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36":                                   {tablet, "chrome", "android"},
-		"Mozilla/5.0 (Linux; Android 15; SM-S921B) AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/28.0 Chrome/130.0.0.0 Mobile Safari/537.36": {mobile, "samsung", "android"},
-		"Mozilla/5.0 (Web0S; Linux/SmartTV) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/108.0.5359.211 Safari/537.36":                              {tv, "chrome", "other"},
-		"Mozilla/5.0 (SMART-TV; LINUX; Tizen 7.0) AppleWebKit/537.36 (KHTML, like Gecko) 94.0.4606.31/7.0 TV Safari/537.36":                          {tv, "other", "other"},
-		"curl/8.5.0": {unknown, "other", "other"},
-		"":           {unknown, "other", "other"},
+// agents is testdata/agents.tsv: what is to be read from each agent.
+func agents(tb testing.TB) map[string]device.Description {
+	tb.Helper()
+	raw, err := os.ReadFile(filepath.Join("testdata", "agents.tsv"))
+	if err != nil {
+		tb.Fatal(err)
 	}
+	classes := make(map[string]metivav1.DeviceClass)
+	for class, label := range schemas.Labels(metivav1.DeviceClass(0)) {
+		classes[label] = class
+	}
+	out := map[string]device.Description{"": {Class: metivav1.DeviceClass_DEVICE_CLASS_OTHER, Browser: "other", System: "other"}}
+	for line := range strings.Lines(string(raw)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(fields) != 4 || classes[fields[0]] == 0 || out[fields[3]].Browser != "" {
+			tb.Fatalf("the line of %q is wrong, or there twice", fields[len(fields)-1])
+		}
+		out[fields[3]] = device.Description{Class: classes[fields[0]], Browser: fields[1], System: fields[2]}
+	}
+	if len(out) < 200 {
+		tb.Fatalf("only %d agents", len(out))
+	}
+	return out
 }
 
 func TestDescribe(t *testing.T) {
 	t.Parallel()
-	for agent, want := range agents() {
-		if got := device.Describe([]byte(agent)); got != want {
+	r := device.NewReader()
+	for agent, want := range agents(t) {
+		if got := r.Describe([]byte(agent)); got != want {
 			t.Errorf("%q: got %v, want %v", agent, got, want)
 		}
 	}
 }
 
-func TestDescribeAllocatesNothing(t *testing.T) {
+// TestBrowsersAreNoBots: no agent of a browser is taken for a machine.
+func TestBrowsersAreNoBots(t *testing.T) {
+	t.Parallel()
+	c, err := bot.NewClassifier()
+	if err != nil {
+		t.Fatal(err)
+	}
+	browsers := 0
+	for agent, d := range agents(t) {
+		if !strings.HasPrefix(agent, "Mozilla/5.0 (") && !strings.HasPrefix(agent, "Opera/") {
+			continue
+		}
+		browsers++
+		if got := c.Classify([]byte(agent)); got != metivav1.BotClass_BOT_CLASS_NONE {
+			t.Errorf("%q (%s) is %s", agent, d.Browser, got)
+		}
+	}
+	if browsers < 150 {
+		t.Errorf("only %d browsers", browsers)
+	}
+}
+
+func TestCoarse(t *testing.T) {
+	t.Parallel()
+	for _, d := range agents(t) {
+		if got := d.Coarse(); got != (device.Description{Class: d.Class}) {
+			t.Errorf("%v of %v", got, d)
+		}
+	}
+}
+
+func TestAllocs(t *testing.T) {
+	r := device.NewReader()
 	agent := []byte("Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0")
-	if n := testing.AllocsPerRun(100, func() { device.Describe(agent) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { r.Describe(agent) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -58,12 +94,13 @@ func TestDescribeAllocatesNothing(t *testing.T) {
 // FuzzDescribe: any bytes give values of the closed lists, and the agent is
 // not changed.
 func FuzzDescribe(f *testing.F) {
-	for agent := range agents() {
+	for agent := range agents(f) {
 		f.Add([]byte(agent))
 	}
+	r := device.NewReader()
 	f.Fuzz(func(t *testing.T, agent []byte) {
 		before := bytes.Clone(agent)
-		got := device.Describe(agent)
+		got := r.Describe(agent)
 		if !bytes.Equal(before, agent) {
 			t.Error("the agent was changed")
 		}
@@ -76,8 +113,9 @@ func FuzzDescribe(f *testing.F) {
 
 func BenchmarkDescribe(b *testing.B) {
 	agent := []byte("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36")
+	r := device.NewReader()
 	b.ReportAllocs()
 	for b.Loop() {
-		device.Describe(agent)
+		r.Describe(agent)
 	}
 }

@@ -87,7 +87,7 @@ func Rules() Table {
 			{Binary: "cmd/sink", Never: []string{"github.com/jackc/pgx", "github.com/valyala/fasthttp", "github.com/twmb/franz-go", "github.com/tink-crypto", "github.com/hashicorp"}, Why: "it only reads Kafka and writes ClickHouse"},
 			{Binary: "cmd/core", Never: []string{"github.com/valyala/fasthttp", "github.com/twmb/franz-go"}, Why: "the embedded engines are for one machine"},
 		},
-		Programs: []string{"collector/snippet/internal/build"},
+		Programs: []string{"collector/snippet/internal/build", "enrich/internal/lists"},
 	}
 }
 

@@ -186,44 +186,64 @@ type BotClass int32
 const (
 	BotClass_BOT_CLASS_UNSPECIFIED BotClass = 0
 	BotClass_BOT_CLASS_NONE        BotClass = 1
-	// Search engines and their previews.
+	// Crawlers of search engines, SEO tools, archives, advertising, research, feeds.
 	BotClass_BOT_CLASS_CRAWLER BotClass = 2
 	// Uptime and performance monitors.
 	BotClass_BOT_CLASS_MONITOR BotClass = 3
 	// HTTP libraries and command line clients.
 	BotClass_BOT_CLASS_LIBRARY BotClass = 4
-	// Automated browsers.
+	// Automated browsers, by their agent or by what the page's script says.
 	BotClass_BOT_CLASS_HEADLESS BotClass = 5
 	// Crawlers of AI services.
 	BotClass_BOT_CLASS_AI BotClass = 6
 	// No user agent at all, or one no browser sends.
 	BotClass_BOT_CLASS_NO_AGENT BotClass = 7
 	BotClass_BOT_CLASS_OTHER    BotClass = 8
+	// Scanners for weaknesses and for what stands open.
+	BotClass_BOT_CLASS_SCANNER BotClass = 9
+	// Security scanners of mail gateways, which follow the links of a mailing.
+	BotClass_BOT_CLASS_LINK_SCANNER BotClass = 10
+	// Social networks and messengers that fetch a page to show a preview.
+	BotClass_BOT_CLASS_PREVIEW BotClass = 11
+	// An agent of a browser in a hosting network, without consent of anybody.
+	BotClass_BOT_CLASS_HOSTING BotClass = 12
+	// The referrer is on the operator's list of referrer spam.
+	BotClass_BOT_CLASS_REFERRER_SPAM BotClass = 13
 )
 
 // Enum value maps for BotClass.
 var (
 	BotClass_name = map[int32]string{
-		0: "BOT_CLASS_UNSPECIFIED",
-		1: "BOT_CLASS_NONE",
-		2: "BOT_CLASS_CRAWLER",
-		3: "BOT_CLASS_MONITOR",
-		4: "BOT_CLASS_LIBRARY",
-		5: "BOT_CLASS_HEADLESS",
-		6: "BOT_CLASS_AI",
-		7: "BOT_CLASS_NO_AGENT",
-		8: "BOT_CLASS_OTHER",
+		0:  "BOT_CLASS_UNSPECIFIED",
+		1:  "BOT_CLASS_NONE",
+		2:  "BOT_CLASS_CRAWLER",
+		3:  "BOT_CLASS_MONITOR",
+		4:  "BOT_CLASS_LIBRARY",
+		5:  "BOT_CLASS_HEADLESS",
+		6:  "BOT_CLASS_AI",
+		7:  "BOT_CLASS_NO_AGENT",
+		8:  "BOT_CLASS_OTHER",
+		9:  "BOT_CLASS_SCANNER",
+		10: "BOT_CLASS_LINK_SCANNER",
+		11: "BOT_CLASS_PREVIEW",
+		12: "BOT_CLASS_HOSTING",
+		13: "BOT_CLASS_REFERRER_SPAM",
 	}
 	BotClass_value = map[string]int32{
-		"BOT_CLASS_UNSPECIFIED": 0,
-		"BOT_CLASS_NONE":        1,
-		"BOT_CLASS_CRAWLER":     2,
-		"BOT_CLASS_MONITOR":     3,
-		"BOT_CLASS_LIBRARY":     4,
-		"BOT_CLASS_HEADLESS":    5,
-		"BOT_CLASS_AI":          6,
-		"BOT_CLASS_NO_AGENT":    7,
-		"BOT_CLASS_OTHER":       8,
+		"BOT_CLASS_UNSPECIFIED":   0,
+		"BOT_CLASS_NONE":          1,
+		"BOT_CLASS_CRAWLER":       2,
+		"BOT_CLASS_MONITOR":       3,
+		"BOT_CLASS_LIBRARY":       4,
+		"BOT_CLASS_HEADLESS":      5,
+		"BOT_CLASS_AI":            6,
+		"BOT_CLASS_NO_AGENT":      7,
+		"BOT_CLASS_OTHER":         8,
+		"BOT_CLASS_SCANNER":       9,
+		"BOT_CLASS_LINK_SCANNER":  10,
+		"BOT_CLASS_PREVIEW":       11,
+		"BOT_CLASS_HOSTING":       12,
+		"BOT_CLASS_REFERRER_SPAM": 13,
 	}
 )
 
@@ -252,6 +272,119 @@ func (x BotClass) Number() protoreflect.EnumNumber {
 // Deprecated: Use BotClass.Descriptor instead.
 func (BotClass) EnumDescriptor() ([]byte, []int) {
 	return file_metiva_v1_event_proto_rawDescGZIP(), []int{3}
+}
+
+// Channel is where a page view's visitor came from: the default channel groups
+// of Google Analytics 4, and two of our own. Only page views have one.
+type Channel int32
+
+const (
+	Channel_CHANNEL_UNSPECIFIED Channel = 0
+	// Neither a referrer nor a campaign.
+	Channel_CHANNEL_DIRECT           Channel = 1
+	Channel_CHANNEL_CROSS_NETWORK    Channel = 2
+	Channel_CHANNEL_PAID_SHOPPING    Channel = 3
+	Channel_CHANNEL_PAID_SEARCH      Channel = 4
+	Channel_CHANNEL_PAID_SOCIAL      Channel = 5
+	Channel_CHANNEL_PAID_VIDEO       Channel = 6
+	Channel_CHANNEL_DISPLAY          Channel = 7
+	Channel_CHANNEL_PAID_OTHER       Channel = 8
+	Channel_CHANNEL_ORGANIC_SHOPPING Channel = 9
+	Channel_CHANNEL_ORGANIC_SOCIAL   Channel = 10
+	Channel_CHANNEL_ORGANIC_VIDEO    Channel = 11
+	Channel_CHANNEL_ORGANIC_SEARCH   Channel = 12
+	Channel_CHANNEL_EMAIL            Channel = 13
+	Channel_CHANNEL_AFFILIATES       Channel = 14
+	Channel_CHANNEL_REFERRAL         Channel = 15
+	Channel_CHANNEL_AUDIO            Channel = 16
+	Channel_CHANNEL_SMS              Channel = 17
+	Channel_CHANNEL_MOBILE_PUSH      Channel = 18
+	// Ours: ChatGPT and its like.
+	Channel_CHANNEL_AI_ASSISTANT Channel = 19
+	// A campaign that no rule knows.
+	Channel_CHANNEL_UNASSIGNED Channel = 20
+	// Ours: from a page of the same site. It is no source, and does not begin or
+	// change what brought the visit.
+	Channel_CHANNEL_INTERNAL Channel = 21
+)
+
+// Enum value maps for Channel.
+var (
+	Channel_name = map[int32]string{
+		0:  "CHANNEL_UNSPECIFIED",
+		1:  "CHANNEL_DIRECT",
+		2:  "CHANNEL_CROSS_NETWORK",
+		3:  "CHANNEL_PAID_SHOPPING",
+		4:  "CHANNEL_PAID_SEARCH",
+		5:  "CHANNEL_PAID_SOCIAL",
+		6:  "CHANNEL_PAID_VIDEO",
+		7:  "CHANNEL_DISPLAY",
+		8:  "CHANNEL_PAID_OTHER",
+		9:  "CHANNEL_ORGANIC_SHOPPING",
+		10: "CHANNEL_ORGANIC_SOCIAL",
+		11: "CHANNEL_ORGANIC_VIDEO",
+		12: "CHANNEL_ORGANIC_SEARCH",
+		13: "CHANNEL_EMAIL",
+		14: "CHANNEL_AFFILIATES",
+		15: "CHANNEL_REFERRAL",
+		16: "CHANNEL_AUDIO",
+		17: "CHANNEL_SMS",
+		18: "CHANNEL_MOBILE_PUSH",
+		19: "CHANNEL_AI_ASSISTANT",
+		20: "CHANNEL_UNASSIGNED",
+		21: "CHANNEL_INTERNAL",
+	}
+	Channel_value = map[string]int32{
+		"CHANNEL_UNSPECIFIED":      0,
+		"CHANNEL_DIRECT":           1,
+		"CHANNEL_CROSS_NETWORK":    2,
+		"CHANNEL_PAID_SHOPPING":    3,
+		"CHANNEL_PAID_SEARCH":      4,
+		"CHANNEL_PAID_SOCIAL":      5,
+		"CHANNEL_PAID_VIDEO":       6,
+		"CHANNEL_DISPLAY":          7,
+		"CHANNEL_PAID_OTHER":       8,
+		"CHANNEL_ORGANIC_SHOPPING": 9,
+		"CHANNEL_ORGANIC_SOCIAL":   10,
+		"CHANNEL_ORGANIC_VIDEO":    11,
+		"CHANNEL_ORGANIC_SEARCH":   12,
+		"CHANNEL_EMAIL":            13,
+		"CHANNEL_AFFILIATES":       14,
+		"CHANNEL_REFERRAL":         15,
+		"CHANNEL_AUDIO":            16,
+		"CHANNEL_SMS":              17,
+		"CHANNEL_MOBILE_PUSH":      18,
+		"CHANNEL_AI_ASSISTANT":     19,
+		"CHANNEL_UNASSIGNED":       20,
+		"CHANNEL_INTERNAL":         21,
+	}
+)
+
+func (x Channel) Enum() *Channel {
+	p := new(Channel)
+	*p = x
+	return p
+}
+
+func (x Channel) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Channel) Descriptor() protoreflect.EnumDescriptor {
+	return file_metiva_v1_event_proto_enumTypes[4].Descriptor()
+}
+
+func (Channel) Type() protoreflect.EnumType {
+	return &file_metiva_v1_event_proto_enumTypes[4]
+}
+
+func (x Channel) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Channel.Descriptor instead.
+func (Channel) EnumDescriptor() ([]byte, []int) {
+	return file_metiva_v1_event_proto_rawDescGZIP(), []int{4}
 }
 
 // Verdict is the outcome of company resolution. A name is shown only for
@@ -332,11 +465,11 @@ func (x Verdict) String() string {
 }
 
 func (Verdict) Descriptor() protoreflect.EnumDescriptor {
-	return file_metiva_v1_event_proto_enumTypes[4].Descriptor()
+	return file_metiva_v1_event_proto_enumTypes[5].Descriptor()
 }
 
 func (Verdict) Type() protoreflect.EnumType {
-	return &file_metiva_v1_event_proto_enumTypes[4]
+	return &file_metiva_v1_event_proto_enumTypes[5]
 }
 
 func (x Verdict) Number() protoreflect.EnumNumber {
@@ -345,7 +478,7 @@ func (x Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Verdict.Descriptor instead.
 func (Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_metiva_v1_event_proto_rawDescGZIP(), []int{4}
+	return file_metiva_v1_event_proto_rawDescGZIP(), []int{5}
 }
 
 // CollectedEvent is one accepted event on events.collected. It has no field
@@ -400,7 +533,10 @@ type CollectedEvent struct {
 	//	*CollectedEvent_FormAction
 	//	*CollectedEvent_Custom
 	//	*CollectedEvent_FormCapture
-	Detail        isCollectedEvent_Detail `protobuf_oneof:"detail"`
+	Detail isCollectedEvent_Detail `protobuf_oneof:"detail"`
+	// The page's script says that a program drives the browser
+	// (navigator.webdriver).
+	Automated     bool `protobuf:"varint,28,opt,name=automated,proto3" json:"automated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -639,6 +775,13 @@ func (x *CollectedEvent) GetFormCapture() *FormCapture {
 		}
 	}
 	return nil
+}
+
+func (x *CollectedEvent) GetAutomated() bool {
+	if x != nil {
+		return x.Automated
+	}
+	return false
 }
 
 type isCollectedEvent_Detail interface {
@@ -1134,7 +1277,12 @@ type EnrichedEvent struct {
 	// Names the acceptance: the first 16 bytes of the SHA-256 of the sealed address.
 	// All copies a collector sends of one acceptance have it in common, and no other
 	// record has it.
-	AcceptanceId  []byte `protobuf:"bytes,32,opt,name=acceptance_id,json=acceptanceId,proto3" json:"acceptance_id,omitempty"`
+	AcceptanceId []byte `protobuf:"bytes,32,opt,name=acceptance_id,json=acceptanceId,proto3" json:"acceptance_id,omitempty"`
+	// Of a page view; other types have none.
+	Channel Channel `protobuf:"varint,33,opt,name=channel,proto3,enum=metiva.v1.Channel" json:"channel,omitempty"`
+	// The campaign's source in lower case, else the name of the referrer ("google"),
+	// else its host. Empty for DIRECT and INTERNAL.
+	TrafficSource string `protobuf:"bytes,34,opt,name=traffic_source,json=trafficSource,proto3" json:"traffic_source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1406,6 +1554,20 @@ func (x *EnrichedEvent) GetAcceptanceId() []byte {
 		return x.AcceptanceId
 	}
 	return nil
+}
+
+func (x *EnrichedEvent) GetChannel() Channel {
+	if x != nil {
+		return x.Channel
+	}
+	return Channel_CHANNEL_UNSPECIFIED
+}
+
+func (x *EnrichedEvent) GetTrafficSource() string {
+	if x != nil {
+		return x.TrafficSource
+	}
+	return ""
 }
 
 type isEnrichedEvent_Detail interface {
@@ -1742,7 +1904,7 @@ var File_metiva_v1_event_proto protoreflect.FileDescriptor
 
 const file_metiva_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15metiva/v1/event.proto\x12\tmetiva.v1\x1a\x16metiva/v1/common.proto\"\x9f\b\n" +
+	"\x15metiva/v1/event.proto\x12\tmetiva.v1\x1a\x16metiva/v1/common.proto\"\xbd\b\n" +
 	"\x0eCollectedEvent\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\fR\aeventId\x12\x1d\n" +
 	"\n" +
@@ -1778,7 +1940,8 @@ const file_metiva_v1_event_proto_rawDesc = "" +
 	"\vform_action\x18\x19 \x01(\v2\x15.metiva.v1.FormActionH\x00R\n" +
 	"formAction\x120\n" +
 	"\x06custom\x18\x1a \x01(\v2\x16.metiva.v1.CustomEventH\x00R\x06custom\x12;\n" +
-	"\fform_capture\x18\x1b \x01(\v2\x16.metiva.v1.FormCaptureH\x00R\vformCaptureB\b\n" +
+	"\fform_capture\x18\x1b \x01(\v2\x16.metiva.v1.FormCaptureH\x00R\vformCapture\x12\x1c\n" +
+	"\tautomated\x18\x1c \x01(\bR\tautomatedB\b\n" +
 	"\x06detail\"R\n" +
 	"\n" +
 	"Engagement\x12\x1d\n" +
@@ -1826,7 +1989,8 @@ const file_metiva_v1_event_proto_rawDesc = "" +
 	"\x03asn\x18\a \x01(\rR\x03asn\x12\x1f\n" +
 	"\vprefix_bits\x18\b \x01(\rR\n" +
 	"prefixBits\x12*\n" +
-	"\x11database_build_ms\x18\t \x01(\x03R\x0fdatabaseBuildMs\"\xce\t\n" +
+	"\x11database_build_ms\x18\t \x01(\x03R\x0fdatabaseBuildMs\"\xa3\n" +
+	"\n" +
 	"\rEnrichedEvent\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\fR\aeventId\x12\x1d\n" +
 	"\n" +
@@ -1868,7 +2032,9 @@ const file_metiva_v1_event_proto_rawDesc = "" +
 	"formAction\x120\n" +
 	"\x06custom\x18\x1e \x01(\v2\x16.metiva.v1.CustomEventH\x00R\x06custom\x12\x1a\n" +
 	"\breplayed\x18\x1f \x01(\bR\breplayed\x12#\n" +
-	"\racceptance_id\x18  \x01(\fR\facceptanceIdB\b\n" +
+	"\racceptance_id\x18  \x01(\fR\facceptanceId\x12,\n" +
+	"\achannel\x18! \x01(\x0e2\x12.metiva.v1.ChannelR\achannel\x12%\n" +
+	"\x0etraffic_source\x18\" \x01(\tR\rtrafficSourceB\b\n" +
 	"\x06detail\"\xde\x02\n" +
 	"\x04Drop\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\fR\aeventId\x12\x1d\n" +
@@ -1910,7 +2076,7 @@ const file_metiva_v1_event_proto_rawDesc = "" +
 	"\x13DEVICE_CLASS_MOBILE\x10\x02\x12\x17\n" +
 	"\x13DEVICE_CLASS_TABLET\x10\x03\x12\x13\n" +
 	"\x0fDEVICE_CLASS_TV\x10\x04\x12\x16\n" +
-	"\x12DEVICE_CLASS_OTHER\x10\x05*\xd5\x01\n" +
+	"\x12DEVICE_CLASS_OTHER\x10\x05*\xd3\x02\n" +
 	"\bBotClass\x12\x19\n" +
 	"\x15BOT_CLASS_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eBOT_CLASS_NONE\x10\x01\x12\x15\n" +
@@ -1920,7 +2086,37 @@ const file_metiva_v1_event_proto_rawDesc = "" +
 	"\x12BOT_CLASS_HEADLESS\x10\x05\x12\x10\n" +
 	"\fBOT_CLASS_AI\x10\x06\x12\x16\n" +
 	"\x12BOT_CLASS_NO_AGENT\x10\a\x12\x13\n" +
-	"\x0fBOT_CLASS_OTHER\x10\b*\xd3\x02\n" +
+	"\x0fBOT_CLASS_OTHER\x10\b\x12\x15\n" +
+	"\x11BOT_CLASS_SCANNER\x10\t\x12\x1a\n" +
+	"\x16BOT_CLASS_LINK_SCANNER\x10\n" +
+	"\x12\x15\n" +
+	"\x11BOT_CLASS_PREVIEW\x10\v\x12\x15\n" +
+	"\x11BOT_CLASS_HOSTING\x10\f\x12\x1b\n" +
+	"\x17BOT_CLASS_REFERRER_SPAM\x10\r*\x9a\x04\n" +
+	"\aChannel\x12\x17\n" +
+	"\x13CHANNEL_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eCHANNEL_DIRECT\x10\x01\x12\x19\n" +
+	"\x15CHANNEL_CROSS_NETWORK\x10\x02\x12\x19\n" +
+	"\x15CHANNEL_PAID_SHOPPING\x10\x03\x12\x17\n" +
+	"\x13CHANNEL_PAID_SEARCH\x10\x04\x12\x17\n" +
+	"\x13CHANNEL_PAID_SOCIAL\x10\x05\x12\x16\n" +
+	"\x12CHANNEL_PAID_VIDEO\x10\x06\x12\x13\n" +
+	"\x0fCHANNEL_DISPLAY\x10\a\x12\x16\n" +
+	"\x12CHANNEL_PAID_OTHER\x10\b\x12\x1c\n" +
+	"\x18CHANNEL_ORGANIC_SHOPPING\x10\t\x12\x1a\n" +
+	"\x16CHANNEL_ORGANIC_SOCIAL\x10\n" +
+	"\x12\x19\n" +
+	"\x15CHANNEL_ORGANIC_VIDEO\x10\v\x12\x1a\n" +
+	"\x16CHANNEL_ORGANIC_SEARCH\x10\f\x12\x11\n" +
+	"\rCHANNEL_EMAIL\x10\r\x12\x16\n" +
+	"\x12CHANNEL_AFFILIATES\x10\x0e\x12\x14\n" +
+	"\x10CHANNEL_REFERRAL\x10\x0f\x12\x11\n" +
+	"\rCHANNEL_AUDIO\x10\x10\x12\x0f\n" +
+	"\vCHANNEL_SMS\x10\x11\x12\x17\n" +
+	"\x13CHANNEL_MOBILE_PUSH\x10\x12\x12\x18\n" +
+	"\x14CHANNEL_AI_ASSISTANT\x10\x13\x12\x16\n" +
+	"\x12CHANNEL_UNASSIGNED\x10\x14\x12\x14\n" +
+	"\x10CHANNEL_INTERNAL\x10\x15*\xd3\x02\n" +
 	"\aVerdict\x12\x17\n" +
 	"\x13VERDICT_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fVERDICT_COMPANY\x10\x01\x12\x14\n" +
@@ -1950,71 +2146,73 @@ func file_metiva_v1_event_proto_rawDescGZIP() []byte {
 	return file_metiva_v1_event_proto_rawDescData
 }
 
-var file_metiva_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_metiva_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
 var file_metiva_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_metiva_v1_event_proto_goTypes = []any{
 	(ClickKind)(0),         // 0: metiva.v1.ClickKind
 	(FormActionKind)(0),    // 1: metiva.v1.FormActionKind
 	(DeviceClass)(0),       // 2: metiva.v1.DeviceClass
 	(BotClass)(0),          // 3: metiva.v1.BotClass
-	(Verdict)(0),           // 4: metiva.v1.Verdict
-	(*CollectedEvent)(nil), // 5: metiva.v1.CollectedEvent
-	(*Engagement)(nil),     // 6: metiva.v1.Engagement
-	(*Click)(nil),          // 7: metiva.v1.Click
-	(*FormAction)(nil),     // 8: metiva.v1.FormAction
-	(*CustomEvent)(nil),    // 9: metiva.v1.CustomEvent
-	(*FormCapture)(nil),    // 10: metiva.v1.FormCapture
-	(*Resolution)(nil),     // 11: metiva.v1.Resolution
-	(*EnrichedEvent)(nil),  // 12: metiva.v1.EnrichedEvent
-	(*Drop)(nil),           // 13: metiva.v1.Drop
-	(*EnrichedRecord)(nil), // 14: metiva.v1.EnrichedRecord
-	(*LedgerEntry)(nil),    // 15: metiva.v1.LedgerEntry
-	nil,                    // 16: metiva.v1.CustomEvent.PropertiesEntry
-	nil,                    // 17: metiva.v1.FormCapture.SealedFieldsEntry
-	(EventType)(0),         // 18: metiva.v1.EventType
-	(ConsentState)(0),      // 19: metiva.v1.ConsentState
-	(*Campaign)(nil),       // 20: metiva.v1.Campaign
-	(*SourceRef)(nil),      // 21: metiva.v1.SourceRef
-	(Stage)(0),             // 22: metiva.v1.Stage
-	(Reason)(0),            // 23: metiva.v1.Reason
+	(Channel)(0),           // 4: metiva.v1.Channel
+	(Verdict)(0),           // 5: metiva.v1.Verdict
+	(*CollectedEvent)(nil), // 6: metiva.v1.CollectedEvent
+	(*Engagement)(nil),     // 7: metiva.v1.Engagement
+	(*Click)(nil),          // 8: metiva.v1.Click
+	(*FormAction)(nil),     // 9: metiva.v1.FormAction
+	(*CustomEvent)(nil),    // 10: metiva.v1.CustomEvent
+	(*FormCapture)(nil),    // 11: metiva.v1.FormCapture
+	(*Resolution)(nil),     // 12: metiva.v1.Resolution
+	(*EnrichedEvent)(nil),  // 13: metiva.v1.EnrichedEvent
+	(*Drop)(nil),           // 14: metiva.v1.Drop
+	(*EnrichedRecord)(nil), // 15: metiva.v1.EnrichedRecord
+	(*LedgerEntry)(nil),    // 16: metiva.v1.LedgerEntry
+	nil,                    // 17: metiva.v1.CustomEvent.PropertiesEntry
+	nil,                    // 18: metiva.v1.FormCapture.SealedFieldsEntry
+	(EventType)(0),         // 19: metiva.v1.EventType
+	(ConsentState)(0),      // 20: metiva.v1.ConsentState
+	(*Campaign)(nil),       // 21: metiva.v1.Campaign
+	(*SourceRef)(nil),      // 22: metiva.v1.SourceRef
+	(Stage)(0),             // 23: metiva.v1.Stage
+	(Reason)(0),            // 24: metiva.v1.Reason
 }
 var file_metiva_v1_event_proto_depIdxs = []int32{
-	18, // 0: metiva.v1.CollectedEvent.type:type_name -> metiva.v1.EventType
-	19, // 1: metiva.v1.CollectedEvent.consent:type_name -> metiva.v1.ConsentState
-	20, // 2: metiva.v1.CollectedEvent.campaign:type_name -> metiva.v1.Campaign
-	6,  // 3: metiva.v1.CollectedEvent.engagement:type_name -> metiva.v1.Engagement
-	7,  // 4: metiva.v1.CollectedEvent.click:type_name -> metiva.v1.Click
-	8,  // 5: metiva.v1.CollectedEvent.form_action:type_name -> metiva.v1.FormAction
-	9,  // 6: metiva.v1.CollectedEvent.custom:type_name -> metiva.v1.CustomEvent
-	10, // 7: metiva.v1.CollectedEvent.form_capture:type_name -> metiva.v1.FormCapture
+	19, // 0: metiva.v1.CollectedEvent.type:type_name -> metiva.v1.EventType
+	20, // 1: metiva.v1.CollectedEvent.consent:type_name -> metiva.v1.ConsentState
+	21, // 2: metiva.v1.CollectedEvent.campaign:type_name -> metiva.v1.Campaign
+	7,  // 3: metiva.v1.CollectedEvent.engagement:type_name -> metiva.v1.Engagement
+	8,  // 4: metiva.v1.CollectedEvent.click:type_name -> metiva.v1.Click
+	9,  // 5: metiva.v1.CollectedEvent.form_action:type_name -> metiva.v1.FormAction
+	10, // 6: metiva.v1.CollectedEvent.custom:type_name -> metiva.v1.CustomEvent
+	11, // 7: metiva.v1.CollectedEvent.form_capture:type_name -> metiva.v1.FormCapture
 	0,  // 8: metiva.v1.Click.kind:type_name -> metiva.v1.ClickKind
 	1,  // 9: metiva.v1.FormAction.kind:type_name -> metiva.v1.FormActionKind
-	16, // 10: metiva.v1.CustomEvent.properties:type_name -> metiva.v1.CustomEvent.PropertiesEntry
-	17, // 11: metiva.v1.FormCapture.sealed_fields:type_name -> metiva.v1.FormCapture.SealedFieldsEntry
-	4,  // 12: metiva.v1.Resolution.verdict:type_name -> metiva.v1.Verdict
-	18, // 13: metiva.v1.EnrichedEvent.type:type_name -> metiva.v1.EventType
-	19, // 14: metiva.v1.EnrichedEvent.consent:type_name -> metiva.v1.ConsentState
-	20, // 15: metiva.v1.EnrichedEvent.campaign:type_name -> metiva.v1.Campaign
+	17, // 10: metiva.v1.CustomEvent.properties:type_name -> metiva.v1.CustomEvent.PropertiesEntry
+	18, // 11: metiva.v1.FormCapture.sealed_fields:type_name -> metiva.v1.FormCapture.SealedFieldsEntry
+	5,  // 12: metiva.v1.Resolution.verdict:type_name -> metiva.v1.Verdict
+	19, // 13: metiva.v1.EnrichedEvent.type:type_name -> metiva.v1.EventType
+	20, // 14: metiva.v1.EnrichedEvent.consent:type_name -> metiva.v1.ConsentState
+	21, // 15: metiva.v1.EnrichedEvent.campaign:type_name -> metiva.v1.Campaign
 	2,  // 16: metiva.v1.EnrichedEvent.device:type_name -> metiva.v1.DeviceClass
 	3,  // 17: metiva.v1.EnrichedEvent.bot:type_name -> metiva.v1.BotClass
-	11, // 18: metiva.v1.EnrichedEvent.resolution:type_name -> metiva.v1.Resolution
-	21, // 19: metiva.v1.EnrichedEvent.source:type_name -> metiva.v1.SourceRef
-	6,  // 20: metiva.v1.EnrichedEvent.engagement:type_name -> metiva.v1.Engagement
-	7,  // 21: metiva.v1.EnrichedEvent.click:type_name -> metiva.v1.Click
-	8,  // 22: metiva.v1.EnrichedEvent.form_action:type_name -> metiva.v1.FormAction
-	9,  // 23: metiva.v1.EnrichedEvent.custom:type_name -> metiva.v1.CustomEvent
-	22, // 24: metiva.v1.Drop.stage:type_name -> metiva.v1.Stage
-	23, // 25: metiva.v1.Drop.reason:type_name -> metiva.v1.Reason
-	21, // 26: metiva.v1.Drop.source:type_name -> metiva.v1.SourceRef
-	12, // 27: metiva.v1.EnrichedRecord.event:type_name -> metiva.v1.EnrichedEvent
-	13, // 28: metiva.v1.EnrichedRecord.drop:type_name -> metiva.v1.Drop
-	22, // 29: metiva.v1.LedgerEntry.stage:type_name -> metiva.v1.Stage
-	23, // 30: metiva.v1.LedgerEntry.reason:type_name -> metiva.v1.Reason
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	12, // 18: metiva.v1.EnrichedEvent.resolution:type_name -> metiva.v1.Resolution
+	22, // 19: metiva.v1.EnrichedEvent.source:type_name -> metiva.v1.SourceRef
+	7,  // 20: metiva.v1.EnrichedEvent.engagement:type_name -> metiva.v1.Engagement
+	8,  // 21: metiva.v1.EnrichedEvent.click:type_name -> metiva.v1.Click
+	9,  // 22: metiva.v1.EnrichedEvent.form_action:type_name -> metiva.v1.FormAction
+	10, // 23: metiva.v1.EnrichedEvent.custom:type_name -> metiva.v1.CustomEvent
+	4,  // 24: metiva.v1.EnrichedEvent.channel:type_name -> metiva.v1.Channel
+	23, // 25: metiva.v1.Drop.stage:type_name -> metiva.v1.Stage
+	24, // 26: metiva.v1.Drop.reason:type_name -> metiva.v1.Reason
+	22, // 27: metiva.v1.Drop.source:type_name -> metiva.v1.SourceRef
+	13, // 28: metiva.v1.EnrichedRecord.event:type_name -> metiva.v1.EnrichedEvent
+	14, // 29: metiva.v1.EnrichedRecord.drop:type_name -> metiva.v1.Drop
+	23, // 30: metiva.v1.LedgerEntry.stage:type_name -> metiva.v1.Stage
+	24, // 31: metiva.v1.LedgerEntry.reason:type_name -> metiva.v1.Reason
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_metiva_v1_event_proto_init() }
@@ -2045,7 +2243,7 @@ func file_metiva_v1_event_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_metiva_v1_event_proto_rawDesc), len(file_metiva_v1_event_proto_rawDesc)),
-			NumEnums:      5,
+			NumEnums:      6,
 			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,

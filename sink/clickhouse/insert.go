@@ -21,6 +21,7 @@ type labels struct {
 	consents map[metivav1.ConsentState]string
 	devices  map[metivav1.DeviceClass]string
 	bots     map[metivav1.BotClass]string
+	channels map[metivav1.Channel]string
 	verdicts map[metivav1.Verdict]string
 	stages   map[metivav1.Stage]string
 	reasons  map[metivav1.Reason]string
@@ -35,6 +36,7 @@ func New(conn *clickhouse.Conn) *Store {
 		consents: schemas.Labels(metivav1.ConsentState(0)),
 		devices:  schemas.Labels(metivav1.DeviceClass(0)),
 		bots:     schemas.Labels(metivav1.BotClass(0)),
+		channels: schemas.Labels(metivav1.Channel(0)),
 		verdicts: schemas.Labels(metivav1.Verdict(0)),
 		stages:   schemas.Labels(metivav1.Stage(0)),
 		reasons:  schemas.Labels(metivav1.Reason(0)),
@@ -101,6 +103,8 @@ func (s *Store) eventColumns(rows []EventRow) []clickhouse.Column {
 		text("system_family", (*event).GetSystemFamily),
 		text("bot", func(e *event) string { return label(s.labels.bots, e.GetBot()) }),
 		text("country", (*event).GetCountry),
+		text("channel", func(e *event) string { return labelOrEmpty(s.labels.channels, e.GetChannel()) }),
+		text("traffic_source", (*event).GetTrafficSource),
 		text("sealed_address", func(e *event) string { return string(e.GetSealedAddress()) }),
 		column("source_partition", rows, func(r *EventRow) int32 { return r.Event.GetSource().GetPartition() }),
 		column("source_offset", rows, func(r *EventRow) int64 { return r.Event.GetSource().GetOffset() }),

@@ -56,6 +56,10 @@ func insertEvents(t *testing.T, c *clickhouse.Conn, events ...event) {
 		at[i], expires[i] = from.Add(time.Duration(e.minutes)*time.Minute), time.Now().AddDate(1, 0, 0)
 		account[i], name[i], confidence[i], source[i] = e.account, e.name, 0.75, "asn"
 	}
+	bots := make([]string, n)
+	for i, e := range events {
+		bots[i] = cmp.Or(map[string]string{"bot": "crawler", "hosting": "hosting"}[e.verdict], "none")
+	}
 	err := c.Insert(context.Background(), "events", "", []clickhouse.Column{
 		{Name: "tenant_bucket", Values: bucket},
 		{Name: "company_id", Values: company},
@@ -66,6 +70,7 @@ func insertEvents(t *testing.T, c *clickhouse.Conn, events ...event) {
 		{Name: "type", Values: kind},
 		{Name: "consent", Values: slices.Repeat([]string{"analytics"}, n)},
 		{Name: "verdict", Values: verdict},
+		{Name: "bot", Values: bots},
 		{Name: "account_id", Values: account},
 		{Name: "account_name", Values: name},
 		{Name: "confidence", Values: confidence},
@@ -148,6 +153,26 @@ func TestOnlyPageViewsAreVisitsAndPages(t *testing.T) {
 	}
 	if coverage, err := r.Coverage(ctx, period); err != nil || len(coverage) != 1 || coverage[0] != (VerdictCount{"company", 1, 6}) {
 		t.Errorf("coverage %+v, %v", coverage, err)
+	}
+}
+
+// TestFiltered: automated visits by class, of the tenant and the period only.
+func TestFiltered(t *testing.T) {
+	t.Parallel()
+	c := migrated(t)
+	insertEvents(t, c,
+		event{"cmp_a", "company", "ing.nl", "ING", 1, 1, ""}, event{"cmp_a", "isp", "", "", 2, 1, ""},
+		event{"cmp_a", "hosting", "", "", 3, 2, ""},
+		event{"cmp_a", "bot", "", "", 4, 3, ""}, event{"cmp_a", "bot", "", "", 5, 4, ""}, event{"cmp_a", "bot", "", "", 5, 5, ""},
+		event{"cmp_a", "bot", "", "", 6, 3000, ""}, event{"cmp_b", "bot", "", "", 7, 1, ""},
+	)
+	r, err := NewReader(c, tenant("cmp_a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.Filtered(context.Background(), Period{from, from.AddDate(0, 0, 1)})
+	if want := []ClassCount{{"crawler", 2, 3}, {"hosting", 1, 1}}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("filtered %+v, %v; want %+v", got, err, want)
 	}
 }
 

@@ -139,3 +139,31 @@ WHERE`+tenantPredicate+`GROUP BY verdict ORDER BY visits DESC, verdict`,
 	}
 	return out, nil
 }
+
+// ClassCount says how much of a period was one class of automated visitors.
+type ClassCount struct {
+	Class  string `json:"class"`
+	Visits uint64 `json:"visits"`
+	// Events are those of every type.
+	Events uint64 `json:"events"`
+}
+
+// Filtered counts the automated visits of a period by class. None of them is a
+// company, whatever its network.
+func (r *Reader) Filtered(ctx context.Context, p Period) ([]ClassCount, error) {
+	var out []ClassCount
+	err := r.each(ctx, `SELECT bot, uniqExactIf(visit_key, type = 'page_view') AS visits, count() FROM events FINAL
+WHERE`+tenantPredicate+`AND bot NOT IN ('', 'none') GROUP BY bot ORDER BY visits DESC, bot`,
+		func(scan func(...any) error) error {
+			var c ClassCount
+			if err := scan(&c.Class, &c.Visits, &c.Events); err != nil {
+				return err
+			}
+			out = append(out, c)
+			return nil
+		}, r.of(p)...)
+	if err != nil {
+		return nil, fmt.Errorf("counting filtered visits: %w", err)
+	}
+	return out, nil
+}

@@ -2,5 +2,5 @@
 // and its configuration.
 //
 // Enters: events.collected, control.keys, control.withdrawals,
-// control.erasures. Leaves: events.enriched, events.dead.
+// control.erasures, control.sites. Leaves: events.enriched, events.dead.
 package enrich

@@ -55,6 +55,18 @@ func printCoverage(t terminal, coverage []analytics.VerdictCount) {
 	})
 }
 
+func printFiltered(t terminal, filtered []analytics.ClassCount) {
+	if len(filtered) == 0 {
+		return
+	}
+	t.printf("\nFiltered: automated visitors, by class\n")
+	t.table("  class | visits | events", func(row func(...any)) {
+		for _, c := range filtered {
+			row("  "+c.Class, c.Visits, c.Events)
+		}
+	})
+}
+
 type companiesCommand struct {
 	storeFlags
 	Company string        `required:"" help:"Tenant (cmp_…)."`
@@ -81,9 +93,14 @@ func (c *companiesCommand) Run(ctx context.Context, t terminal) error {
 		if err != nil {
 			return err
 		}
+		filtered, err := reader.Filtered(ctx, period)
+		if err != nil {
+			return err
+		}
 		printCompanies(t, companies)
 		t.printf("\nNot shown, by reason\n")
 		printCoverage(t, coverage)
+		printFiltered(t, filtered)
 		return nil
 	})
 }
