@@ -222,11 +222,13 @@ func (f *facts) enterprise(t *traits) {
 	}
 	// GeoIP2's isp and organization are equal where the user is not known.
 	f.company = newCompany(string(t.Organization), string(t.Domain), kind, []string{string(t.ISP)}, nil)
-	f.company.withoutProviderDomain(string(t.ISP), string(t.ASOrganization))
 	// Of an organisation that announces its own network all three names are the
 	// same; its kind says that it is not a provider.
 	own := kind.IsOrganization() && orgname.Same(string(t.Organization), string(t.ASOrganization))
 	f.company.Provider = f.company.Provider && !own
+	if !own {
+		f.company.withoutForeignDomain()
+	}
 }
 
 func (f *facts) ipinfoCompany(r *companyRecord) {
