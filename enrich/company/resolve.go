@@ -268,6 +268,10 @@ func (s *step) operator() bool {
 		return s.company(s.row.organization, SourceOperator, confidenceOperator)
 	case s.c.showAt <= confidenceUntyped:
 		return s.company(s.row.organization, SourceOperator, confidenceUntyped)
+	case s.known.kind.isOrganization() && s.row.organization.account != s.known.organization.account && s.row.key != s.known.key:
+		// Not sure enough to be shown, but enough to doubt that the network is the
+		// organisation's around it.
+		return s.end(metivav1.Verdict_VERDICT_UNCLASSIFIED, SourceOperator, confidenceUntyped)
 	}
 	return false
 }
