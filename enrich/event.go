@@ -59,7 +59,7 @@ var errKeyMissing = errors.New("a data key is not on control.keys")
 func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.SourceRef) (outcome, error) {
 	defer sc.forget()
 	sc.seen++
-	watch := s.metrics.watch(sc.seen%stepSampleEvery == 0)
+	watch := s.metrics.watch(sc.isTimed())
 	e := &sc.collected.Event
 	if !decode(&sc.collected, value) {
 		return drop(e, from, metivav1.Reason_REASON_INVALID_RECORD), nil

@@ -174,7 +174,7 @@ func (p *partition) guarded(view geo.View, r *kafka.Record, source *metivav1.Sou
 // text of a database is not UTF-8, could not be the next time either: it is a dead
 // letter.
 func (p *partition) encode(out outcome, source *metivav1.SourceRef) (outcome, error) {
-	watch := p.w.metrics.watch(p.scratch.seen%stepSampleEvery == 0)
+	watch := p.w.metrics.watch(p.scratch.isTimed())
 	value, err := encodeRecord(p.encoded[:0], out.record)
 	if err != nil {
 		p.w.deps.Log.Error("an event cannot be encoded; it is a dead letter", "partition", source.GetPartition(), "offset", source.GetOffset())
