@@ -203,8 +203,8 @@ func (f *facts) system(asn, organization text) {
 
 func (f *facts) place(r *placeRecord) {
 	f.country = countryCode(r.Country.ISOCode)
-	if f.country != "" && isRegionCode(r.Subdivisions.ISOCode) {
-		f.region = string(r.Subdivisions.ISOCode)
+	if f.country != "" && isSubdivision(r.Subdivisions.ISOCode) {
+		f.region = f.country + "-" + string(r.Subdivisions.ISOCode)
 	}
 }
 
@@ -246,14 +246,15 @@ func (f *facts) ipinfoCompany(r *companyRecord) {
 
 func isCellular(connection text) bool { return strings.EqualFold(string(connection), "Cellular") }
 
-// isRegionCode reports whether the value is the second part of an ISO 3166-2 code.
-func isRegionCode(v text) bool {
-	for i := range len(v) {
-		if (v[i] < 'A' || v[i] > 'Z') && (v[i] < '0' || v[i] > '9') {
+// isSubdivision reports whether the text is the second part of a code of ISO 3166-2:
+// one to three letters or digits.
+func isSubdivision(code text) bool {
+	for i := range len(code) {
+		if c := code[i]; (c < 'A' || c > 'Z') && (c < '0' || c > '9') {
 			return false
 		}
 	}
-	return len(v) > 0 && len(v) <= 3
+	return len(code) >= 1 && len(code) <= 3
 }
 
 // countryCode is the first value that is an ISO 3166-1 alpha-2 code; the

@@ -103,7 +103,7 @@ func TestFieldsBesideOddOnes(t *testing.T) {
 		"subdivisions": mmdbtype.Slice{mmdbtype.Map{"iso_code": mmdbtype.String("ZH")}, mmdbtype.Map{"iso_code": mmdbtype.String("AA")}},
 		"traits":       mmdbtype.Map{"is_anonymous": mmdbtype.Bool(true), "is_hosting_provider": mmdbtype.Bool(true)},
 	})
-	if err != nil || rec.country != "NL" || rec.region != "ZH" || rec.anonymous || !rec.hosting {
+	if err != nil || rec.country != "NL" || rec.region != "NL-ZH" || rec.anonymous || !rec.hosting {
 		t.Errorf("%+v, %v", rec, err)
 	}
 	rec, err = shaped(t, "GeoIP2-Country", mmdbtype.Map{
