@@ -22,15 +22,17 @@ type Visit struct {
 	Version uint64
 	Removed bool
 	// Day is as AccountDay.day.
-	Day           int32
-	StartedAtMs   int64
-	Human         bool
-	PageViews     uint32
-	EngagedMs     uint32
-	Interactions  uint32
-	Identity      metivav1.AccountIdentity
-	KeyPages      []*metivav1.KeyPage
-	RetentionDays uint32
+	Day          int32
+	StartedAtMs  int64
+	Human        bool
+	PageViews    uint32
+	EngagedMs    uint32
+	Interactions uint32
+	// As the resolution has them.
+	Name, Domain, Country string
+	Confidence            float32
+	KeyPages              []*metivav1.KeyPage
+	RetentionDays         uint32
 }
 
 // Shown reports whether the visit belongs to an account that is shown, and has
@@ -81,10 +83,9 @@ func Read(dst *Visit, v *metivav1.Visit, rules *Rules, zone *time.Location) {
 		ID: [schemas.IDBytes]byte(v.GetVisitId()), Version: v.GetVersion(), Removed: v.GetRemoved(),
 		Day: DayOf(v.GetStartedAtMs(), zone), StartedAtMs: v.GetStartedAtMs(),
 		Human: HasHumanSign(v), PageViews: v.GetPageViews(), EngagedMs: bounded(v.GetEngagedMs()), Interactions: interactions(v),
+		Name: r.GetName(), Domain: r.GetDomain(), Country: v.GetCountry(), Confidence: r.GetConfidence(),
 		RetentionDays: v.GetRetentionDays(),
 	}
-	dst.Identity.Name, dst.Identity.Domain = r.GetName(), r.GetDomain()
-	dst.Identity.Country, dst.Identity.Confidence = v.GetCountry(), r.GetConfidence()
 	for _, p := range v.GetPages() {
 		pages = rules.Match(pages, p.GetPath())
 	}
