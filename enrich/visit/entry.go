@@ -38,7 +38,7 @@ type Entry struct {
 	// Name of the form or the custom event.
 	Name string
 
-	Device                          metivav1.DeviceClass
+	Device                           metivav1.DeviceClass
 	Browser, System, Country, Region string
 	// Resolution is shared with the event and never changed.
 	Resolution    *metivav1.Resolution
