@@ -13,6 +13,9 @@ const (
 	TopicCapturesEnriched   = "captures.enriched"
 	TopicVisitsState        = "visits.state"
 	TopicVisitsEnriched     = "visits.enriched"
+	TopicAccountsEnriched   = "accounts.enriched"
+	TopicAccountsState      = "accounts.state"
+	TopicAccountSignals     = "account.signals"
 	TopicConsentRecords     = "consent.records"
 	TopicLedgerEdge         = "ledger.edge"
 	TopicControlSites       = "control.sites"
@@ -50,6 +53,9 @@ func Topics() []Topic {
 		{TopicCapturesEnriched, 4, 7 * day, "tenant and visitor"},
 		{TopicVisitsState, eventPartitions, 0, "journal, from tenant, site and visitor or visit key"},
 		{TopicVisitsEnriched, eventPartitions, 7 * day, "tenant bucket and account, or else visit key"},
+		{TopicAccountsEnriched, eventPartitions, 7 * day, "tenant bucket, site and account"},
+		{TopicAccountsState, eventPartitions, 0, "tenant, site and account"},
+		{TopicAccountSignals, 4, 30 * day, "tenant, site and account"},
 		{TopicConsentRecords, 4, 30 * day, "tenant and subject"},
 		{TopicLedgerEdge, 1, 7 * day, "writer, tenant, site, minute and reason"},
 		{TopicEventsDead, 4, 30 * day, "key of the source record"},
