@@ -45,7 +45,7 @@ func Topics() []Topic {
 	return []Topic{
 		{TopicEventsCollected, eventPartitions, 7 * day, "tenant bucket and visit key"},
 		{TopicEventsEnriched, eventPartitions, 7 * day, "tenant bucket and visit key"},
-		{TopicCapturesEnriched, 4, 7 * day, "tenant and visitor"},
+		{TopicCapturesEnriched, 4, 7 * day, "tenant and subject"},
 		{TopicConsentRecords, 4, 30 * day, "tenant and subject"},
 		{TopicLedgerEdge, 1, 7 * day, "writer, tenant, site, minute and reason"},
 		{TopicEventsDead, 4, 30 * day, "key of the source record"},
