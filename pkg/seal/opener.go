@@ -137,9 +137,14 @@ func (o *Opener) OpenAddress(b Binding, blob []byte) (Truncated, error) {
 	if b.Field != FieldAddress {
 		return Truncated{}, ErrField
 	}
-	var plain [addressBytes]byte
-	out, err := o.open(plain[:0], &b, blob)
-	defer clear(plain[:])
+	// What is opened flows into an interface, so a variable here would be an
+	// allocation for each address.
+	buf := o.buffers.Get().(*aadBuffer)
+	defer func() {
+		clear(buf.address[:])
+		o.buffers.Put(buf)
+	}()
+	out, err := o.open(buf.address[:0], &b, blob)
 	if err != nil {
 		return Truncated{}, err
 	}

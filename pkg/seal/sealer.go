@@ -75,8 +75,12 @@ type dataKey struct {
 	used        atomic.Uint64
 }
 
-// aadBuffer holds additional data while a value is sealed or opened.
-type aadBuffer struct{ bytes []byte }
+// aadBuffer holds additional data while a value is sealed or opened, and an
+// address while it is opened.
+type aadBuffer struct {
+	bytes   []byte
+	address [addressBytes]byte
+}
 
 func newAADBuffer() any { return &aadBuffer{bytes: make([]byte, 0, 160)} }
 
