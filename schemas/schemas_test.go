@@ -77,7 +77,8 @@ func TestTopics(t *testing.T) {
 			t.Errorf("%s: %d partitions cannot each hold one bucket", topic.Name, topic.Partitions)
 		}
 		control := strings.HasPrefix(topic.Name, "control.")
-		if control != topic.Compacted() {
+		state := strings.HasSuffix(topic.Name, ".state")
+		if (control || state) != topic.Compacted() {
 			t.Errorf("%s: compacted is %t", topic.Name, topic.Compacted())
 		}
 		if control && topic.Partitions != 1 {

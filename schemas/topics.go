@@ -11,6 +11,9 @@ const (
 	TopicEventsEnriched     = "events.enriched"
 	TopicEventsDead         = "events.dead"
 	TopicCapturesEnriched   = "captures.enriched"
+	TopicAccountsEnriched   = "accounts.enriched"
+	TopicAccountsState      = "accounts.state"
+	TopicAccountSignals     = "account.signals"
 	TopicConsentRecords     = "consent.records"
 	TopicLedgerEdge         = "ledger.edge"
 	TopicControlSites       = "control.sites"
@@ -46,6 +49,9 @@ func Topics() []Topic {
 		{TopicEventsCollected, eventPartitions, 7 * day, "tenant bucket and visit key"},
 		{TopicEventsEnriched, eventPartitions, 7 * day, "tenant bucket and visit key"},
 		{TopicCapturesEnriched, 4, 7 * day, "tenant and visitor"},
+		{TopicAccountsEnriched, eventPartitions, 7 * day, "tenant bucket, site and account"},
+		{TopicAccountsState, eventPartitions, 0, "tenant, site and account"},
+		{TopicAccountSignals, 4, 30 * day, "tenant, site and account"},
 		{TopicConsentRecords, 4, 30 * day, "tenant and subject"},
 		{TopicLedgerEdge, 1, 7 * day, "writer, tenant, site, minute and reason"},
 		{TopicEventsDead, 4, 30 * day, "key of the source record"},
