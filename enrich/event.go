@@ -146,6 +146,9 @@ func (s *steps) resolve(out *metivav1.EnrichedEvent, v geo.View, b seal.Binding)
 		return 0, fmt.Errorf("resolving a company: %w", err)
 	}
 	out.Country = answer.Country
+	if isConsented(out.GetConsent()) {
+		out.Region = answer.Region
+	}
 	s.chain.Resolve(out.Resolution, company.Query{CompanyID: out.GetCompanyId(), Network: network, Answer: answer})
 	return 0, nil
 }

@@ -223,8 +223,8 @@ func (f *facts) system(asn, organization text) {
 
 func (f *facts) place(country place, subdivisions []place) {
 	f.country = countryCode(country.ISOCode)
-	if len(subdivisions) > 0 && f.country != "" && len(subdivisions[0].ISOCode) <= 3 {
-		f.region = string(subdivisions[0].ISOCode)
+	if len(subdivisions) > 0 && f.country != "" && isSubdivision(subdivisions[0].ISOCode) {
+		f.region = f.country + "-" + string(subdivisions[0].ISOCode)
 	}
 }
 
@@ -263,6 +263,17 @@ func (f *facts) ipinfoCompany(r *companyRecord) {
 }
 
 func isCellular(connection text) bool { return strings.EqualFold(string(connection), "Cellular") }
+
+// isSubdivision reports whether the text is the second part of a code of ISO 3166-2:
+// one to three letters or digits.
+func isSubdivision(code text) bool {
+	for i := range len(code) {
+		if c := code[i]; (c < 'A' || c > 'Z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return len(code) >= 1 && len(code) <= 3
+}
 
 // countryCode is the first value that is an ISO 3166-1 alpha-2 code; the
 // databases also write "None", "ZZ" and whole names.

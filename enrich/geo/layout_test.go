@@ -112,7 +112,7 @@ func checkDamaged(t *testing.T, r *Reader) {
 		if found == nil {
 			continue
 		}
-		if len(found.organization) > organizationBytesMax || len(found.country) > 2 || len(found.region) > 3 {
+		if len(found.organization) > organizationBytesMax || len(found.country) > 2 || len(found.region) > 6 {
 			t.Errorf("%+v", found)
 		}
 		if c := found.company; c != nil && (len(c.Name) > organizationBytesMax || (c.Name != "") != (c.Key != "")) {

@@ -65,8 +65,8 @@ type Answer struct {
 	// Domain is what reverse DNS says of the network, by a database. It may be
 	// the provider's.
 	Domain string
-	// Country is ISO 3166-1 alpha-2 and Region the second part of ISO 3166-2, or
-	// empty when unknown or different within the queried network.
+	// Country is ISO 3166-1 alpha-2 and Region the code of a subdivision by ISO 3166-2
+	// ("NL-NH"), or empty when unknown or different within the queried network.
 	Country, Region string
 }
 

@@ -34,7 +34,7 @@ func TestSeveralDatabases(t *testing.T) {
 		country, region string
 		source          geo.Layout
 	}{
-		"20.0.7.0/24":   {2, geo.OutcomeFound, false, "NL", "ZH", geo.LayoutISP},
+		"20.0.7.0/24":   {2, geo.OutcomeFound, false, "NL", "NL-ZH", geo.LayoutISP},
 		"20.0.199.0/24": {1, geo.OutcomeFound, false, "BE", "", geo.LayoutDefault},
 		"20.0.200.0/24": {1, geo.OutcomeFound, true, "BE", "", geo.LayoutDefault}, // one before it divides the network
 		"20.0.200.9/32": {3, geo.OutcomeFound, false, "BE", "", geo.LayoutISP},

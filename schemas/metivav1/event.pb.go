@@ -1283,6 +1283,9 @@ type EnrichedEvent struct {
 	// The campaign's source in lower case, else the name of the referrer ("google"),
 	// else its host. Empty for DIRECT and INTERNAL.
 	TrafficSource string `protobuf:"bytes,34,opt,name=traffic_source,json=trafficSource,proto3" json:"traffic_source,omitempty"`
+	// ISO 3166-2 code of the subdivision ("NL-NH"), or empty. Only with the consent
+	// ANALYTICS or IDENTIFIED: at company level the country is all there is.
+	Region        string `protobuf:"bytes,35,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1566,6 +1569,13 @@ func (x *EnrichedEvent) GetChannel() Channel {
 func (x *EnrichedEvent) GetTrafficSource() string {
 	if x != nil {
 		return x.TrafficSource
+	}
+	return ""
+}
+
+func (x *EnrichedEvent) GetRegion() string {
+	if x != nil {
+		return x.Region
 	}
 	return ""
 }
@@ -1989,7 +1999,7 @@ const file_metiva_v1_event_proto_rawDesc = "" +
 	"\x03asn\x18\a \x01(\rR\x03asn\x12\x1f\n" +
 	"\vprefix_bits\x18\b \x01(\rR\n" +
 	"prefixBits\x12*\n" +
-	"\x11database_build_ms\x18\t \x01(\x03R\x0fdatabaseBuildMs\"\xa3\n" +
+	"\x11database_build_ms\x18\t \x01(\x03R\x0fdatabaseBuildMs\"\xbb\n" +
 	"\n" +
 	"\rEnrichedEvent\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\fR\aeventId\x12\x1d\n" +
@@ -2034,7 +2044,8 @@ const file_metiva_v1_event_proto_rawDesc = "" +
 	"\breplayed\x18\x1f \x01(\bR\breplayed\x12#\n" +
 	"\racceptance_id\x18  \x01(\fR\facceptanceId\x12,\n" +
 	"\achannel\x18! \x01(\x0e2\x12.metiva.v1.ChannelR\achannel\x12%\n" +
-	"\x0etraffic_source\x18\" \x01(\tR\rtrafficSourceB\b\n" +
+	"\x0etraffic_source\x18\" \x01(\tR\rtrafficSource\x12\x16\n" +
+	"\x06region\x18# \x01(\tR\x06regionB\b\n" +
 	"\x06detail\"\xde\x02\n" +
 	"\x04Drop\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\fR\aeventId\x12\x1d\n" +
