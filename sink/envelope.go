@@ -44,6 +44,7 @@ const (
 	writerIDBytesMax = 128
 	nameBytesMax     = 512
 	labelBytesMax    = 64
+	regionBytesMax   = 6 // ISO 3166-2
 	// Times are stored in 32 bits of seconds in places (2106).
 	timeMsMax = 4_102_444_800_000 // 2100-01-01
 )
@@ -175,6 +176,7 @@ func checkEvent(e *metivav1.EnrichedEvent) error {
 		{"families", fits(labelBytesMax, e.GetBrowserFamily(), e.GetSystemFamily())},
 		{"traffic_source", len(e.GetTrafficSource()) <= schemas.HostBytesMax},
 		{"country", len(e.GetCountry()) == 0 || len(e.GetCountry()) == 2},
+		{"region", e.GetRegion() == "" || len(e.GetRegion()) <= regionBytesMax && person},
 		{"resolution names", fits(nameBytesMax, r.GetAccountId(), r.GetName(), r.GetDomain()) && fits(labelBytesMax, r.GetSource())},
 		{"resolution verdict", !named || r.GetVerdict() == metivav1.Verdict_VERDICT_COMPANY},
 		{"confidence", r.GetConfidence() >= 0 && r.GetConfidence() <= 1},

@@ -103,6 +103,7 @@ func (s *Store) eventColumns(rows []EventRow) []clickhouse.Column {
 		text("system_family", (*event).GetSystemFamily),
 		text("bot", func(e *event) string { return label(s.labels.bots, e.GetBot()) }),
 		text("country", (*event).GetCountry),
+		text("region", (*event).GetRegion),
 		text("channel", func(e *event) string { return labelOrEmpty(s.labels.channels, e.GetChannel()) }),
 		text("traffic_source", (*event).GetTrafficSource),
 		text("sealed_address", func(e *event) string { return string(e.GetSealedAddress()) }),
@@ -186,13 +187,13 @@ func (s *Store) InsertDrops(ctx context.Context, token string, rows []DropRow) e
 // InsertLedger writes rows into ledger_edge under a deduplication token.
 func (s *Store) InsertLedger(ctx context.Context, token string, rows []LedgerRow) error {
 	return s.conn.Insert(ctx, TableLedgerEdge, token, []clickhouse.Column{
-		column("tenant_bucket", rows, func(r *LedgerRow) uint8 { return schemas.TenantBucket(r.Entry.GetCompanyId()) }),
-		column("company_id", rows, func(r *LedgerRow) string { return r.Entry.GetCompanyId() }),
-		column("site_id", rows, func(r *LedgerRow) string { return r.Entry.GetSiteId() }),
-		column("minute", rows, func(r *LedgerRow) time.Time { return time.UnixMilli(r.Entry.GetMinuteMs()).UTC() }),
-		column("stage", rows, func(r *LedgerRow) string { return label(s.labels.stages, r.Entry.GetStage()) }),
-		column("reason", rows, func(r *LedgerRow) string { return label(s.labels.reasons, r.Entry.GetReason()) }),
-		column("writer_id", rows, func(r *LedgerRow) string { return r.Entry.GetWriterId() }),
-		column("count", rows, func(r *LedgerRow) uint64 { return r.Entry.GetCount() }),
+		column("tenant_bucket", rows, func(r *LedgerRow) uint8 { return schemas.TenantBucket(r.Message.GetCompanyId()) }),
+		column("company_id", rows, func(r *LedgerRow) string { return r.Message.GetCompanyId() }),
+		column("site_id", rows, func(r *LedgerRow) string { return r.Message.GetSiteId() }),
+		column("minute", rows, func(r *LedgerRow) time.Time { return time.UnixMilli(r.Message.GetMinuteMs()).UTC() }),
+		column("stage", rows, func(r *LedgerRow) string { return label(s.labels.stages, r.Message.GetStage()) }),
+		column("reason", rows, func(r *LedgerRow) string { return label(s.labels.reasons, r.Message.GetReason()) }),
+		column("writer_id", rows, func(r *LedgerRow) string { return r.Message.GetWriterId() }),
+		column("count", rows, func(r *LedgerRow) uint64 { return r.Message.GetCount() }),
 	})
 }

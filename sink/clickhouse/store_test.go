@@ -336,7 +336,7 @@ func TestLedgerKeepsTheGreatestCount(t *testing.T) {
 	c := migrated(t)
 	s := New(c)
 	for i, count := range []uint64{5, 9, 7} {
-		row := LedgerRow{Entry: &metivav1.LedgerEntry{WriterId: "w", CompanyId: "cmp_a", SiteId: "sit_1", MinuteMs: 1_790_000_040_000, Stage: metivav1.Stage_STAGE_COLLECTOR, Count: count}}
+		row := LedgerRow{Message: &metivav1.LedgerEntry{WriterId: "w", CompanyId: "cmp_a", SiteId: "sit_1", MinuteMs: 1_790_000_040_000, Stage: metivav1.Stage_STAGE_COLLECTOR, Count: count}}
 		if err := s.InsertLedger(ctx, string(rune('a'+i)), []LedgerRow{row}); err != nil {
 			t.Fatal(err)
 		}
