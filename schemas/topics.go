@@ -14,6 +14,8 @@ const (
 	TopicAccountsEnriched   = "accounts.enriched"
 	TopicAccountsState      = "accounts.state"
 	TopicAccountSignals     = "account.signals"
+	TopicVisitsState        = "visits.state"
+	TopicVisitsEnriched     = "visits.enriched"
 	TopicConsentRecords     = "consent.records"
 	TopicLedgerEdge         = "ledger.edge"
 	TopicControlSites       = "control.sites"
@@ -52,6 +54,8 @@ func Topics() []Topic {
 		{TopicAccountsEnriched, eventPartitions, 7 * day, "tenant bucket, site and account"},
 		{TopicAccountsState, eventPartitions, 0, "tenant, site and account"},
 		{TopicAccountSignals, 4, 30 * day, "tenant, site and account"},
+		{TopicVisitsState, eventPartitions, 0, "journal, from tenant, site and visitor or visit key"},
+		{TopicVisitsEnriched, eventPartitions, 7 * day, "tenant bucket and account, or else visit key"},
 		{TopicConsentRecords, 4, 30 * day, "tenant and subject"},
 		{TopicLedgerEdge, 1, 7 * day, "writer, tenant, site, minute and reason"},
 		{TopicEventsDead, 4, 30 * day, "key of the source record"},
