@@ -12,7 +12,7 @@ const Group = "sink"
 
 // Topics are what the group reads.
 func Topics() []string {
-	return []string{schemas.TopicEventsEnriched, schemas.TopicAccountsEnriched, schemas.TopicLedgerEdge}
+	return []string{schemas.TopicEventsEnriched, schemas.TopicVisitsEnriched, schemas.TopicAccountsEnriched, schemas.TopicLedgerEdge}
 }
 
 // Config bounds a batch and its retries. Zero takes the default.

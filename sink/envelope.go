@@ -153,9 +153,7 @@ var errEnvelope = errors.New("breaks the envelope")
 // checkEvent holds an event to the rules of the envelope (schemas: event.proto
 // and limits.go). An error names the field, never its value.
 func checkEvent(e *metivav1.EnrichedEvent) error {
-	r := e.GetResolution()
 	person := e.GetConsent() == metivav1.ConsentState_CONSENT_STATE_ANALYTICS || e.GetConsent() == metivav1.ConsentState_CONSENT_STATE_IDENTIFIED
-	named := r.GetAccountId() != "" || r.GetName() != "" || r.GetDomain() != ""
 	for _, rule := range []struct {
 		field string
 		ok    bool
@@ -177,11 +175,7 @@ func checkEvent(e *metivav1.EnrichedEvent) error {
 		{"traffic_source", len(e.GetTrafficSource()) <= schemas.HostBytesMax},
 		{"country", len(e.GetCountry()) == 0 || len(e.GetCountry()) == 2},
 		{"region", e.GetRegion() == "" || len(e.GetRegion()) <= regionBytesMax && person},
-		{"resolution names", fits(nameBytesMax, r.GetAccountId(), r.GetName(), r.GetDomain()) && fits(labelBytesMax, r.GetSource())},
-		{"resolution verdict", !named || r.GetVerdict() == metivav1.Verdict_VERDICT_COMPANY},
-		{"confidence", r.GetConfidence() >= 0 && r.GetConfidence() <= 1},
-		{"prefix_bits", r.GetPrefixBits() <= 128},
-		{"database_build_ms", isTime(r.GetDatabaseBuildMs())},
+		{"resolution", checkResolution(e.GetResolution()) == nil},
 		{"sealed_address", len(e.GetSealedAddress()) <= schemas.SealedAddressBytesMax},
 		{"writer_id", len(e.GetWriterId()) <= writerIDBytesMax},
 		{"retention_days", e.GetRetentionDays() <= retentionDays},
@@ -194,6 +188,27 @@ func checkEvent(e *metivav1.EnrichedEvent) error {
 		}
 	}
 	return checkSource(e.GetSource())
+}
+
+// checkResolution holds a verdict to its rules: a name only with a verdict that
+// allows it.
+func checkResolution(r *metivav1.Resolution) error {
+	named := r.GetAccountId() != "" || r.GetName() != "" || r.GetDomain() != ""
+	for _, rule := range []struct {
+		field string
+		ok    bool
+	}{
+		{"resolution names", fits(nameBytesMax, r.GetAccountId(), r.GetName(), r.GetDomain()) && fits(labelBytesMax, r.GetSource())},
+		{"resolution verdict", !named || r.GetVerdict() == metivav1.Verdict_VERDICT_COMPANY},
+		{"confidence", r.GetConfidence() >= 0 && r.GetConfidence() <= 1},
+		{"prefix_bits", r.GetPrefixBits() <= 128},
+		{"database_build_ms", isTime(r.GetDatabaseBuildMs())},
+	} {
+		if !rule.ok {
+			return fmt.Errorf("%w: %s", errEnvelope, rule.field)
+		}
+	}
+	return nil
 }
 
 // checkDrop is laxer: a drop may be all that is known of a record that could

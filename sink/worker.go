@@ -41,6 +41,7 @@ type Store interface {
 	InsertEvents(ctx context.Context, token string, rows []store.EventRow) error
 	InsertDrops(ctx context.Context, token string, rows []store.DropRow) error
 	InsertLedger(ctx context.Context, token string, rows []store.LedgerRow) error
+	InsertVisits(ctx context.Context, token string, rows []store.VisitRow) error
 	InsertAccountDays(ctx context.Context, token string, rows []store.AccountDayRow) error
 }
 
@@ -134,6 +135,8 @@ func (w *Worker) newAttempt(b kafka.Batch) attempt {
 	switch b.Topic {
 	case schemas.TopicLedgerEdge:
 		return newLatest(base, w.ledgerEntries())
+	case schemas.TopicVisitsEnriched:
+		return newLatest(base, w.visits())
 	case schemas.TopicAccountsEnriched:
 		return newLatest(base, w.accountDays())
 	default:

@@ -66,32 +66,22 @@ func scoreColumns(rows []AccountDayRow) []clickhouse.Column {
 	number := func(name string, value func(*parts) uint32) clickhouse.Column {
 		return column(name, rows, func(r *AccountDayRow) uint32 { return value(r.Message.GetParts()) })
 	}
+	type hit = metivav1.KeyPageHit
+	hits := func(r *AccountDayRow) []*hit { return r.Message.GetParts().GetKeyPages().GetHits() }
 	return []clickhouse.Column{
 		points("recency_points", func(p *parts) uint32 { return p.GetRecency().GetPoints() }),
 		number("recency_days_since_previous", func(p *parts) uint32 { return p.GetRecency().GetDaysSincePrevious() }),
 		points("depth_points", func(p *parts) uint32 { return p.GetDepth().GetPoints() }),
 		number("depth_page_views", func(p *parts) uint32 { return p.GetDepth().GetPageViews() }),
 		points("key_pages_points", func(p *parts) uint32 { return p.GetKeyPages().GetPoints() }),
-		keyPageHits("key_page_names", rows, (*metivav1.KeyPageHit).GetName),
-		keyPageHits("key_page_weights", rows, func(h *metivav1.KeyPageHit) uint8 { return uint8(h.GetWeight()) }),
-		keyPageHits("key_page_visits", rows, (*metivav1.KeyPageHit).GetVisits),
+		list("key_page_names", rows, hits, (*hit).GetName),
+		list("key_page_weights", rows, hits, func(h *hit) uint8 { return uint8(h.GetWeight()) }),
+		list("key_page_visits", rows, hits, (*hit).GetVisits),
 		points("engagement_points", func(p *parts) uint32 { return p.GetEngagement().GetPoints() }),
 		column("engagement_engaged_ms", rows, func(r *AccountDayRow) uint64 { return r.Message.GetParts().GetEngagement().GetEngagedMs() }),
 		points("returning_points", func(p *parts) uint32 { return p.GetReturning().GetPoints() }),
 		number("returning_earlier_days", func(p *parts) uint32 { return p.GetReturning().GetEarlierDays() }),
 	}
-}
-
-// keyPageHits is an array column: one value of each hit.
-func keyPageHits[V any](name string, rows []AccountDayRow, value func(*metivav1.KeyPageHit) V) clickhouse.Column {
-	return column(name, rows, func(r *AccountDayRow) []V {
-		hits := r.Message.GetParts().GetKeyPages().GetHits()
-		out := make([]V, len(hits))
-		for i, h := range hits {
-			out[i] = value(h)
-		}
-		return out
-	})
 }
 
 func flag(b bool) uint8 {

@@ -115,14 +115,15 @@ func (s *Store) eventColumns(rows []EventRow) []clickhouse.Column {
 		binary("acceptance_id", (*event).GetAcceptanceId),
 		column("replayed", rows, func(r *EventRow) bool { return r.Event.GetReplayed() }),
 	}
-	columns = append(columns, s.resolutionColumns(rows)...)
+	columns = append(columns, resolutionColumns(s, rows, func(r *EventRow) *metivav1.Resolution { return r.Event.GetResolution() })...)
 	return append(columns, s.detailColumns(rows)...)
 }
 
-func (s *Store) resolutionColumns(rows []EventRow) []clickhouse.Column {
+// resolutionColumns are the verdict with its evidence, of events and of visits.
+func resolutionColumns[R any](s *Store, rows []R, of func(*R) *metivav1.Resolution) []clickhouse.Column {
 	type resolution = metivav1.Resolution
 	text := func(name string, value func(*resolution) string) clickhouse.Column {
-		return column(name, rows, func(r *EventRow) string { return value(r.Event.GetResolution()) })
+		return column(name, rows, func(r *R) string { return value(of(r)) })
 	}
 	return []clickhouse.Column{
 		text("verdict", func(r *resolution) string { return label(s.labels.verdicts, r.GetVerdict()) }),
@@ -130,12 +131,10 @@ func (s *Store) resolutionColumns(rows []EventRow) []clickhouse.Column {
 		text("account_name", (*resolution).GetName),
 		text("account_domain", (*resolution).GetDomain),
 		text("resolution_source", (*resolution).GetSource),
-		column("confidence", rows, func(r *EventRow) float32 { return r.Event.GetResolution().GetConfidence() }),
-		column("asn", rows, func(r *EventRow) uint32 { return r.Event.GetResolution().GetAsn() }),
-		column("prefix_bits", rows, func(r *EventRow) uint8 { return uint8(r.Event.GetResolution().GetPrefixBits()) }),
-		column("database_build_at", rows, func(r *EventRow) time.Time {
-			return time.UnixMilli(r.Event.GetResolution().GetDatabaseBuildMs()).UTC()
-		}),
+		column("confidence", rows, func(r *R) float32 { return of(r).GetConfidence() }),
+		column("asn", rows, func(r *R) uint32 { return of(r).GetAsn() }),
+		column("prefix_bits", rows, func(r *R) uint8 { return uint8(of(r).GetPrefixBits()) }),
+		column("database_build_at", rows, func(r *R) time.Time { return time.UnixMilli(of(r).GetDatabaseBuildMs()).UTC() }),
 	}
 }
 

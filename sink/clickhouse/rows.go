@@ -65,9 +65,11 @@ type Row[M any] struct {
 	ExpiresAt time.Time // zero where the table has no such column
 }
 
-// LedgerRow is one row of ledger_edge, AccountDayRow one of accounts_daily.
+// LedgerRow is one row of ledger_edge, VisitRow one of visits and AccountDayRow
+// one of accounts_daily.
 type (
 	LedgerRow     = Row[*metivav1.LedgerEntry]
+	VisitRow      = Row[*metivav1.Visit]
 	AccountDayRow = Row[*metivav1.AccountDay]
 )
 
@@ -79,5 +81,6 @@ const (
 	TableEvents        = "events"
 	TableDrops         = "drops"
 	TableLedgerEdge    = "ledger_edge"
+	TableVisits        = "visits"
 	TableAccountsDaily = "accounts_daily"
 )
