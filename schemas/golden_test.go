@@ -94,14 +94,14 @@ func TestGoldenBytes(t *testing.T) {
 		"visit":            &metivav1.Visit{},
 		"visit_journal":    &metivav1.VisitState{},
 		"visit_checkpoint": &metivav1.VisitState{Kind: &metivav1.VisitState_Checkpoint{Checkpoint: &metivav1.VisitCheckpoint{}}},
+		"account_day":      &metivav1.AccountDay{},
+		"account_state":    &metivav1.AccountState{},
+		"signal":           &metivav1.Signal{},
 		"site":             &metivav1.SiteRecord{},
 		"data_key":         &metivav1.KeyRecord{},
 		"visit_salt":       &metivav1.KeyRecord{Kind: &metivav1.KeyRecord_VisitSalt{VisitSalt: &metivav1.VisitSalt{}}},
 		"withdrawal":       &metivav1.Withdrawal{},
 		"erasure":          &metivav1.Erasure{},
-		"account_day":      &metivav1.AccountDay{},
-		"account_state":    &metivav1.AccountState{},
-		"signal":           &metivav1.Signal{},
 	}
 	for name, m := range messages {
 		t.Run(name, func(t *testing.T) {

@@ -83,6 +83,9 @@ func TestTopics(t *testing.T) {
 		if topic.Name == schemas.TopicVisitsState && topic.Partitions != partitionsOf(schemas.TopicEventsCollected) {
 			t.Errorf("%s: its partitions are not those of %s", topic.Name, schemas.TopicEventsCollected)
 		}
+		if topic.Name == schemas.TopicAccountsState && topic.Partitions != partitionsOf(schemas.TopicVisitsEnriched) {
+			t.Errorf("%s: its partitions are not those of %s", topic.Name, schemas.TopicVisitsEnriched)
+		}
 		if control && topic.Partitions != 1 {
 			t.Errorf("%s: readers rely on one order over all keys", topic.Name)
 		}

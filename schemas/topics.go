@@ -11,11 +11,11 @@ const (
 	TopicEventsEnriched     = "events.enriched"
 	TopicEventsDead         = "events.dead"
 	TopicCapturesEnriched   = "captures.enriched"
+	TopicVisitsState        = "visits.state"
+	TopicVisitsEnriched     = "visits.enriched"
 	TopicAccountsEnriched   = "accounts.enriched"
 	TopicAccountsState      = "accounts.state"
 	TopicAccountSignals     = "account.signals"
-	TopicVisitsState        = "visits.state"
-	TopicVisitsEnriched     = "visits.enriched"
 	TopicConsentRecords     = "consent.records"
 	TopicLedgerEdge         = "ledger.edge"
 	TopicControlSites       = "control.sites"
@@ -51,11 +51,11 @@ func Topics() []Topic {
 		{TopicEventsCollected, eventPartitions, 7 * day, "tenant bucket and visit key"},
 		{TopicEventsEnriched, eventPartitions, 7 * day, "tenant bucket and visit key"},
 		{TopicCapturesEnriched, 4, 7 * day, "tenant and visitor"},
+		{TopicVisitsState, eventPartitions, 0, "journal, from tenant, site and visitor or visit key"},
+		{TopicVisitsEnriched, eventPartitions, 7 * day, "tenant bucket and account, or else visit key"},
 		{TopicAccountsEnriched, eventPartitions, 7 * day, "tenant bucket, site and account"},
 		{TopicAccountsState, eventPartitions, 0, "tenant, site and account"},
 		{TopicAccountSignals, 4, 30 * day, "tenant, site and account"},
-		{TopicVisitsState, eventPartitions, 0, "journal, from tenant, site and visitor or visit key"},
-		{TopicVisitsEnriched, eventPartitions, 7 * day, "tenant bucket and account, or else visit key"},
 		{TopicConsentRecords, 4, 30 * day, "tenant and subject"},
 		{TopicLedgerEdge, 1, 7 * day, "writer, tenant, site, minute and reason"},
 		{TopicEventsDead, 4, 30 * day, "key of the source record"},

@@ -758,12 +758,14 @@ func (x *KeyPageHit) GetVisits() uint32 {
 	return 0
 }
 
-// EngagementPart is how long pages were looked at; without consent nothing is
-// measured and there are no points.
+// EngagementPart is how long pages were looked at, and what was done on them;
+// without consent neither is measured and there are no points.
 type EngagementPart struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Points        uint32                 `protobuf:"varint,1,opt,name=points,proto3" json:"points,omitempty"`
-	EngagedMs     uint64                 `protobuf:"varint,2,opt,name=engaged_ms,json=engagedMs,proto3" json:"engaged_ms,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Points    uint32                 `protobuf:"varint,1,opt,name=points,proto3" json:"points,omitempty"`
+	EngagedMs uint64                 `protobuf:"varint,2,opt,name=engaged_ms,json=engagedMs,proto3" json:"engaged_ms,omitempty"`
+	// Clicks on links that leave, downloads, forms and custom events.
+	Interactions  uint32 `protobuf:"varint,3,opt,name=interactions,proto3" json:"interactions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -808,6 +810,13 @@ func (x *EngagementPart) GetPoints() uint32 {
 func (x *EngagementPart) GetEngagedMs() uint64 {
 	if x != nil {
 		return x.EngagedMs
+	}
+	return 0
+}
+
+func (x *EngagementPart) GetInteractions() uint32 {
+	if x != nil {
+		return x.Interactions
 	}
 	return 0
 }
@@ -1068,10 +1077,10 @@ type AccountState struct {
 	AccountId     string                 `protobuf:"bytes,4,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
 	Version       uint64                 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
 	RetentionDays uint32                 `protobuf:"varint,6,opt,name=retention_days,json=retentionDays,proto3" json:"retention_days,omitempty"`
-	// The first day with a human visit, 0 before one.
-	FirstSeenDay int32 `protobuf:"varint,7,opt,name=first_seen_day,json=firstSeenDay,proto3" json:"first_seen_day,omitempty"`
-	// Newest day that is no longer in days; 0 when none was left out.
-	ForgottenDay       int32 `protobuf:"varint,8,opt,name=forgotten_day,json=forgottenDay,proto3" json:"forgotten_day,omitempty"`
+	// The first and the last day with a human visit that is no longer in days; 0 when
+	// none was left out.
+	ForgottenFirstDay  int32 `protobuf:"varint,7,opt,name=forgotten_first_day,json=forgottenFirstDay,proto3" json:"forgotten_first_day,omitempty"`
+	ForgottenLastDay   int32 `protobuf:"varint,8,opt,name=forgotten_last_day,json=forgottenLastDay,proto3" json:"forgotten_last_day,omitempty"`
 	FirstSeenSignalled bool  `protobuf:"varint,9,opt,name=first_seen_signalled,json=firstSeenSignalled,proto3" json:"first_seen_signalled,omitempty"`
 	// Names the account had; visits point into it.
 	Identities []*AccountIdentity `protobuf:"bytes,10,rep,name=identities,proto3" json:"identities,omitempty"`
@@ -1155,16 +1164,16 @@ func (x *AccountState) GetRetentionDays() uint32 {
 	return 0
 }
 
-func (x *AccountState) GetFirstSeenDay() int32 {
+func (x *AccountState) GetForgottenFirstDay() int32 {
 	if x != nil {
-		return x.FirstSeenDay
+		return x.ForgottenFirstDay
 	}
 	return 0
 }
 
-func (x *AccountState) GetForgottenDay() int32 {
+func (x *AccountState) GetForgottenLastDay() int32 {
 	if x != nil {
-		return x.ForgottenDay
+		return x.ForgottenLastDay
 	}
 	return 0
 }
@@ -1375,8 +1384,9 @@ type VisitShare struct {
 	EngagedMs   uint32 `protobuf:"varint,6,opt,name=engaged_ms,json=engagedMs,proto3" json:"engaged_ms,omitempty"`
 	StartedAtMs int64  `protobuf:"varint,7,opt,name=started_at_ms,json=startedAtMs,proto3" json:"started_at_ms,omitempty"`
 	Identity    uint32 `protobuf:"varint,8,opt,name=identity,proto3" json:"identity,omitempty"`
-	// Indexes in AccountState.key_pages, ascending.
+	// Indexes in AccountState.key_pages.
 	KeyPages      []uint32 `protobuf:"varint,9,rep,packed,name=key_pages,json=keyPages,proto3" json:"key_pages,omitempty"`
+	Interactions  uint32   `protobuf:"varint,10,opt,name=interactions,proto3" json:"interactions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1474,6 +1484,13 @@ func (x *VisitShare) GetKeyPages() []uint32 {
 	return nil
 }
 
+func (x *VisitShare) GetInteractions() uint32 {
+	if x != nil {
+		return x.Interactions
+	}
+	return 0
+}
+
 // KeyPageCount counts visits that saw a key page.
 type KeyPageCount struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1538,6 +1555,7 @@ type ClosedDay struct {
 	LastAtMs      int64                  `protobuf:"varint,6,opt,name=last_at_ms,json=lastAtMs,proto3" json:"last_at_ms,omitempty"`
 	Identity      uint32                 `protobuf:"varint,7,opt,name=identity,proto3" json:"identity,omitempty"`
 	KeyPages      []*KeyPageCount        `protobuf:"bytes,8,rep,name=key_pages,json=keyPages,proto3" json:"key_pages,omitempty"`
+	Interactions  uint32                 `protobuf:"varint,9,opt,name=interactions,proto3" json:"interactions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1628,6 +1646,13 @@ func (x *ClosedDay) GetKeyPages() []*KeyPageCount {
 	return nil
 }
 
+func (x *ClosedDay) GetInteractions() uint32 {
+	if x != nil {
+		return x.Interactions
+	}
+	return 0
+}
+
 var File_metiva_v1_account_proto protoreflect.FileDescriptor
 
 const file_metiva_v1_account_proto_rawDesc = "" +
@@ -1699,11 +1724,12 @@ const file_metiva_v1_account_proto_rawDesc = "" +
 	"KeyPageHit\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06weight\x18\x02 \x01(\rR\x06weight\x12\x16\n" +
-	"\x06visits\x18\x03 \x01(\rR\x06visits\"G\n" +
+	"\x06visits\x18\x03 \x01(\rR\x06visits\"k\n" +
 	"\x0eEngagementPart\x12\x16\n" +
 	"\x06points\x18\x01 \x01(\rR\x06points\x12\x1d\n" +
 	"\n" +
-	"engaged_ms\x18\x02 \x01(\x04R\tengagedMs\"J\n" +
+	"engaged_ms\x18\x02 \x01(\x04R\tengagedMs\x12\"\n" +
+	"\finteractions\x18\x03 \x01(\rR\finteractions\"J\n" +
 	"\rReturningPart\x12\x16\n" +
 	"\x06points\x18\x01 \x01(\rR\x06points\x12!\n" +
 	"\fearlier_days\x18\x02 \x01(\rR\vearlierDays\"\x80\x04\n" +
@@ -1728,7 +1754,7 @@ const file_metiva_v1_account_proto_rawDesc = "" +
 	"\x05score\x18\x0f \x01(\rR\x05score\x12\x1b\n" +
 	"\thot_score\x18\x10 \x01(\rR\bhotScore\x12\x1b\n" +
 	"\tdays_away\x18\x11 \x01(\rR\bdaysAway\x12%\n" +
-	"\x0eretention_days\x18\x12 \x01(\rR\rretentionDays\"\xdb\x03\n" +
+	"\x0eretention_days\x18\x12 \x01(\rR\rretentionDays\"\xee\x03\n" +
 	"\fAccountState\x12\x1d\n" +
 	"\n" +
 	"company_id\x18\x01 \x01(\tR\tcompanyId\x12\x19\n" +
@@ -1737,9 +1763,9 @@ const file_metiva_v1_account_proto_rawDesc = "" +
 	"\n" +
 	"account_id\x18\x04 \x01(\tR\taccountId\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\x04R\aversion\x12%\n" +
-	"\x0eretention_days\x18\x06 \x01(\rR\rretentionDays\x12$\n" +
-	"\x0efirst_seen_day\x18\a \x01(\x05R\ffirstSeenDay\x12#\n" +
-	"\rforgotten_day\x18\b \x01(\x05R\fforgottenDay\x120\n" +
+	"\x0eretention_days\x18\x06 \x01(\rR\rretentionDays\x12.\n" +
+	"\x13forgotten_first_day\x18\a \x01(\x05R\x11forgottenFirstDay\x12,\n" +
+	"\x12forgotten_last_day\x18\b \x01(\x05R\x10forgottenLastDay\x120\n" +
 	"\x14first_seen_signalled\x18\t \x01(\bR\x12firstSeenSignalled\x12:\n" +
 	"\n" +
 	"identities\x18\n" +
@@ -1761,7 +1787,7 @@ const file_metiva_v1_account_proto_rawDesc = "" +
 	"\x12returned_signalled\x18\x04 \x01(\bR\x11returnedSignalled\x12#\n" +
 	"\rhot_signalled\x18\x05 \x01(\bR\fhotSignalled\x12G\n" +
 	"\x13key_pages_signalled\x18\x06 \x03(\v2\x17.metiva.v1.KeyPageCountR\x11keyPagesSignalled\x12\x16\n" +
-	"\x06capped\x18\a \x01(\bR\x06capped\"\x8c\x02\n" +
+	"\x06capped\x18\a \x01(\bR\x06capped\"\xb0\x02\n" +
 	"\n" +
 	"VisitShare\x12\x19\n" +
 	"\bvisit_id\x18\x01 \x01(\fR\avisitId\x12\x18\n" +
@@ -1774,10 +1800,12 @@ const file_metiva_v1_account_proto_rawDesc = "" +
 	"engaged_ms\x18\x06 \x01(\rR\tengagedMs\x12\"\n" +
 	"\rstarted_at_ms\x18\a \x01(\x03R\vstartedAtMs\x12\x1a\n" +
 	"\bidentity\x18\b \x01(\rR\bidentity\x12\x1b\n" +
-	"\tkey_pages\x18\t \x03(\rR\bkeyPages\"A\n" +
+	"\tkey_pages\x18\t \x03(\rR\bkeyPages\x12\"\n" +
+	"\finteractions\x18\n" +
+	" \x01(\rR\finteractions\"A\n" +
 	"\fKeyPageCount\x12\x19\n" +
 	"\bkey_page\x18\x01 \x01(\rR\akeyPage\x12\x16\n" +
-	"\x06visits\x18\x02 \x01(\rR\x06visits\"\x94\x02\n" +
+	"\x06visits\x18\x02 \x01(\rR\x06visits\"\xb8\x02\n" +
 	"\tClosedDay\x12\x16\n" +
 	"\x06visits\x18\x01 \x01(\rR\x06visits\x12!\n" +
 	"\fhuman_visits\x18\x02 \x01(\rR\vhumanVisits\x12\x1d\n" +
@@ -1789,7 +1817,8 @@ const file_metiva_v1_account_proto_rawDesc = "" +
 	"\n" +
 	"last_at_ms\x18\x06 \x01(\x03R\blastAtMs\x12\x1a\n" +
 	"\bidentity\x18\a \x01(\rR\bidentity\x124\n" +
-	"\tkey_pages\x18\b \x03(\v2\x17.metiva.v1.KeyPageCountR\bkeyPages*\xad\x01\n" +
+	"\tkey_pages\x18\b \x03(\v2\x17.metiva.v1.KeyPageCountR\bkeyPages\x12\"\n" +
+	"\finteractions\x18\t \x01(\rR\finteractions*\xad\x01\n" +
 	"\n" +
 	"SignalKind\x12\x1b\n" +
 	"\x17SIGNAL_KIND_UNSPECIFIED\x10\x00\x12\"\n" +
