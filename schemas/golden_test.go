@@ -66,7 +66,7 @@ func scalar(f protoreflect.FieldDescriptor) protoreflect.Value {
 		return protoreflect.ValueOfInt64(1767225600000 + n)
 	case protoreflect.Uint32Kind:
 		return protoreflect.ValueOfUint32(uint32(n) * 1000)
-	case protoreflect.Uint64Kind:
+	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
 		return protoreflect.ValueOfUint64(uint64(n) << 40)
 	case protoreflect.FloatKind:
 		return protoreflect.ValueOfFloat32(float32(n) / 16)

@@ -81,7 +81,7 @@ type Visit struct {
 	Captured bool `protobuf:"varint,29,opt,name=captured,proto3" json:"captured,omitempty"`
 	// The first 50 distinct pages, by their first view.
 	Pages []*VisitPage `protobuf:"bytes,30,rep,name=pages,proto3" json:"pages,omitempty"`
-	// Distinct pages beyond those.
+	// Page views of pages beyond those.
 	PagesBeyond uint32 `protobuf:"varint,31,opt,name=pages_beyond,json=pagesBeyond,proto3" json:"pages_beyond,omitempty"`
 	// Deepest point scrolled to on any page, in percent.
 	ScrollPercentMax uint32 `protobuf:"varint,32,opt,name=scroll_percent_max,json=scrollPercentMax,proto3" json:"scroll_percent_max,omitempty"`
@@ -900,8 +900,10 @@ type VisitJournal struct {
 	// The visible end of the visit in folded, and its last campaign.
 	FoldedVisibleToMs int64     `protobuf:"varint,16,opt,name=folded_visible_to_ms,json=foldedVisibleToMs,proto3" json:"folded_visible_to_ms,omitempty"`
 	FoldedCampaign    *Campaign `protobuf:"bytes,17,opt,name=folded_campaign,json=foldedCampaign,proto3" json:"folded_campaign,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Names the rules that the spans follow.
+	Rules         uint64 `protobuf:"fixed64,18,opt,name=rules,proto3" json:"rules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VisitJournal) Reset() {
@@ -1051,6 +1053,13 @@ func (x *VisitJournal) GetFoldedCampaign() *Campaign {
 		return x.FoldedCampaign
 	}
 	return nil
+}
+
+func (x *VisitJournal) GetRules() uint64 {
+	if x != nil {
+		return x.Rules
+	}
+	return 0
 }
 
 // VisitSpan is one visit of a journal.
@@ -1460,7 +1469,7 @@ const file_metiva_v1_visit_proto_rawDesc = "" +
 	"nextOffset\x12 \n" +
 	"\fstream_at_ms\x18\x02 \x01(\x03R\n" +
 	"streamAtMs\x12\"\n" +
-	"\rwritten_at_ms\x18\x03 \x01(\x03R\vwrittenAtMs\"\x92\x05\n" +
+	"\rwritten_at_ms\x18\x03 \x01(\x03R\vwrittenAtMs\"\xa8\x05\n" +
 	"\fVisitJournal\x12\x1d\n" +
 	"\n" +
 	"company_id\x18\x01 \x01(\tR\tcompanyId\x12\x19\n" +
@@ -1484,7 +1493,8 @@ const file_metiva_v1_visit_proto_rawDesc = "" +
 	"\ffolded_to_id\x18\x0f \x01(\fR\n" +
 	"foldedToId\x12/\n" +
 	"\x14folded_visible_to_ms\x18\x10 \x01(\x03R\x11foldedVisibleToMs\x12<\n" +
-	"\x0ffolded_campaign\x18\x11 \x01(\v2\x13.metiva.v1.CampaignR\x0efoldedCampaign\"=\n" +
+	"\x0ffolded_campaign\x18\x11 \x01(\v2\x13.metiva.v1.CampaignR\x0efoldedCampaign\x12\x14\n" +
+	"\x05rules\x18\x12 \x01(\x06R\x05rules\"=\n" +
 	"\tVisitSpan\x12\x18\n" +
 	"\aentries\x18\x01 \x01(\rR\aentries\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\"\xdb\a\n" +
