@@ -8,6 +8,7 @@ import (
 
 	"github.com/metiva-io/metiva/pkg/seal"
 	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/eventwire"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
@@ -32,7 +33,7 @@ func TestCaptureEnvelope(t *testing.T) {
 		}
 		return out
 	}
-	check := func(e *metivav1.CollectedEvent) bool { return decode(new(metivav1.CollectedEvent), encoded(t, e)) }
+	check := func(e *metivav1.CollectedEvent) bool { return decode(new(eventwire.Collected), encoded(t, e)) }
 	largest := captured(nil, subject)
 	largest.GetFormCapture().SealedFields = fields(15, schemas.FormFieldNameBytesMax, schemas.FormFieldBytesMax+seal.Overhead)
 	if size := len(encoded(t, largest)); size < schemas.RecordBytesMax || size > schemas.CaptureBytesMax {

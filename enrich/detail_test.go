@@ -8,6 +8,7 @@ import (
 
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/eventwire"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
@@ -69,7 +70,7 @@ func TestADetailNeedsItsConsent(t *testing.T) {
 					t.Fatal(err)
 				}
 				want := e.GetConsent() == valid[name] && e.GetType() == own
-				if got := decode(new(metivav1.CollectedEvent), value); got != want {
+				if got := decode(new(eventwire.Collected), value); got != want {
 					t.Errorf("%s as %v under %v: valid is %t", name, e.GetType(), e.GetConsent(), got)
 				}
 			}
@@ -82,7 +83,7 @@ func TestADetailNeedsItsConsent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !decode(new(metivav1.CollectedEvent), value) {
+		if !decode(new(eventwire.Collected), value) {
 			t.Errorf("a page view under %v is refused", state)
 		}
 	}

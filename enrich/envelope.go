@@ -2,12 +2,12 @@ package enrich
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/eventwire"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
@@ -24,15 +24,16 @@ const (
 	writerIDBytesMax = 128
 )
 
-// decode reads a value of events.collected into e and checks the rules of the
-// envelope. It returns false for a record that breaks one; e then holds what
+// decode reads a value of events.collected into c and checks the rules of the
+// envelope. It returns false for a record that breaks one; c then holds what
 // could be read.
-func decode(e *metivav1.CollectedEvent, value []byte) bool {
-	e.Reset()
+func decode(c *eventwire.Collected, value []byte) bool {
+	e := &c.Event
 	if len(value) > schemas.CaptureBytesMax {
+		e.Reset()
 		return false
 	}
-	if proto.Unmarshal(value, e) != nil || len(value) > schemas.RecordBytesMax && e.GetFormCapture() == nil {
+	if c.Decode(value) != nil || len(value) > schemas.RecordBytesMax && e.GetFormCapture() == nil {
 		return false
 	}
 	return hasIdentity(e) && hasConsent(e) && hasPage(e) && hasSealed(e) && hasDetail(e)
@@ -106,7 +107,7 @@ func dropOf(e *metivav1.CollectedEvent, source *metivav1.SourceRef, reason metiv
 		Reason:       reason,
 		Source:       source,
 		Replayed:     e.GetReplayed(),
-		AcceptanceId: acceptanceID(e),
+		AcceptanceId: acceptanceID(e, new([sha256.Size]byte)),
 	}
 	if len(e.GetEventId()) == schemas.IDBytes {
 		d.EventId = bytes.Clone(e.GetEventId())

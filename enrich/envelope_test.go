@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/eventwire"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
@@ -55,7 +56,7 @@ func TestDecode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return decode(new(metivav1.CollectedEvent), value)
+		return decode(new(eventwire.Collected), value)
 	}
 	if !check(validEvent()) {
 		t.Error("a valid event was refused")
@@ -89,9 +90,10 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte("not a message"))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, value []byte) {
-		e := new(metivav1.CollectedEvent)
+		c := new(eventwire.Collected)
+		e := &c.Event
 		source := &metivav1.SourceRef{Partition: 3, Offset: 4}
-		if decode(e, value) {
+		if decode(c, value) {
 			if len(e.GetEventId()) != 16 || len(e.GetPath()) > schemas.PathBytesMax || e.GetFormCapture() == nil && !schemas.DetailFits(e) {
 				t.Errorf("accepted %v", e)
 			}

@@ -50,24 +50,6 @@ type outcome struct {
 	reason metivav1.Reason
 }
 
-// scratch is one partition's memory, reused from event to event. The opened
-// agent is in it only while its event is worked on.
-type scratch struct {
-	collected metivav1.CollectedEvent
-	agent     []byte
-	seen      uint
-}
-
-func newScratch() *scratch {
-	return &scratch{agent: make([]byte, 0, schemas.SealedUserAgentBytesMax)}
-}
-
-// forget clears what was opened.
-func (s *scratch) forget() {
-	clear(s.agent[:cap(s.agent)])
-	s.agent = s.agent[:0]
-}
-
 // errKeyMissing: the key that sealed a value is not known yet.
 var errKeyMissing = errors.New("a data key is not on control.keys")
 
@@ -78,8 +60,8 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.Sou
 	defer sc.forget()
 	sc.seen++
 	watch := s.metrics.watch(sc.seen%stepSampleEvery == 0)
-	e := &sc.collected
-	if !decode(e, value) {
+	e := &sc.collected.Event
+	if !decode(&sc.collected, value) {
 		return drop(e, from, metivav1.Reason_REASON_INVALID_RECORD), nil
 	}
 	watch.lap(stepDecode)
@@ -94,7 +76,7 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.Sou
 		return failedOpen(e, from, reason)
 	}
 	watch.lap(stepOpen)
-	out := enrichedOf(e, from)
+	out := sc.leaving.take(e, from)
 	unlinked := s.applyWithdrawal(out)
 	spam := s.origin(out)
 	watch.lap(stepSource)
@@ -118,12 +100,12 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.Sou
 	out.Device, out.BrowserFamily, out.SystemFamily = d.Class, d.Browser, d.System
 	watch.lap(stepDevice)
 	out.EnrichedAtMs = s.now().UnixMilli()
-	return outcome{record: schemas.EnrichedOf(out), companyID: e.GetCompanyId(), visitKey: e.GetVisitKey(), unlinked: unlinked}, nil
+	return outcome{record: sc.leaving.wrapped(), companyID: e.GetCompanyId(), visitKey: e.GetVisitKey(), unlinked: unlinked}, nil
 }
 
 // openAgent puts the agent into the scratch; an event without one has none.
 func (s *steps) openAgent(sc *scratch, b seal.Binding) metivav1.Reason {
-	sealed := sc.collected.GetSealedUserAgent()
+	sealed := sc.collected.Event.GetSealedUserAgent()
 	if len(sealed) == 0 {
 		return 0
 	}
@@ -167,21 +149,6 @@ func (s *steps) applyWithdrawal(out *metivav1.EnrichedEvent) bool {
 	out.Consent = metivav1.ConsentState_CONSENT_STATE_WITHDRAWN
 	s.metrics.withdrawn.Inc()
 	return true
-}
-
-// enrichedOf carries over what the steps do not change. The fields share the
-// collected event's memory, which the next Reset leaves to them.
-func enrichedOf(e *metivav1.CollectedEvent, from *metivav1.SourceRef) *metivav1.EnrichedEvent {
-	out := &metivav1.EnrichedEvent{
-		EventId: e.GetEventId(), CompanyId: e.GetCompanyId(), BrandId: e.GetBrandId(), SiteId: e.GetSiteId(),
-		Type: e.GetType(), ReceivedAtMs: e.GetReceivedAtMs(), OccurredAtMs: e.GetOccurredAtMs(),
-		Consent: e.GetConsent(), ConsentSeq: e.GetConsentSeq(), VisitKey: e.GetVisitKey(), VisitorId: e.GetVisitorId(),
-		Host: e.GetHost(), Path: e.GetPath(), ReferrerHost: e.GetReferrerHost(), Campaign: e.GetCampaign(),
-		SealedAddress: e.GetSealedAddress(), Source: from, WriterId: e.GetWriterId(), RetentionDays: e.GetRetentionDays(),
-		Resolution: &metivav1.Resolution{}, Replayed: e.GetReplayed(), AcceptanceId: acceptanceID(e),
-	}
-	copyDetail(out, e)
-	return out
 }
 
 // reasonOf is the reason for a value that does not open; none for nil.

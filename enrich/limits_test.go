@@ -5,6 +5,8 @@ import (
 	"context"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -68,5 +70,28 @@ func TestWithdrawnEventIsUnlinked(t *testing.T) {
 	}
 	if want := schemas.EventPartition(tenant, e.GetVisitKey(), schemas.TenantBuckets); raw[0].Partition != want {
 		t.Errorf("partition %d, want %d", raw[0].Partition, want)
+	}
+}
+
+// TestUnwritableEventIsADeadLetter: a text that protobuf has no room for ends its
+// event alone; it would be the same at every try.
+func TestUnwritableEventIsADeadLetter(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, p, _ := w.ready(nil)
+	e := w.event(ingAddr, agent, nil)
+	if !decode(&p.scratch.collected, w.batch(e).Records[0].Value) {
+		t.Fatal("the event is not valid")
+	}
+	source := p.scratch.sourceOf(3, 4)
+	out := p.scratch.leaving.take(&p.scratch.collected.Event, source)
+	out.Resolution.Name = "Caf\xe9 B.V."
+	got, err := p.encode(outcome{record: p.scratch.leaving.wrapped()}, source)
+	if err != nil || !got.dead || got.reason != metivav1.Reason_REASON_INTERNAL || !bytes.Equal(got.record.GetDrop().GetEventId(), e.GetEventId()) {
+		t.Errorf("got %v, %v", got.reason, err)
+	}
+	back := new(metivav1.EnrichedRecord)
+	if err := proto.Unmarshal(p.encoded, back); err != nil || back.GetDrop().GetSource().GetOffset() != 4 {
+		t.Errorf("wrote %v, %v", back, err)
 	}
 }

@@ -28,12 +28,13 @@ const (
 const stepSampleEvery = 16
 
 type metrics struct {
-	in        prometheus.Counter
-	out       *prometheus.CounterVec
-	drops     map[metivav1.Reason]prometheus.Counter
-	verdicts  map[metivav1.Verdict]prometheus.Counter
-	bots      map[metivav1.BotClass]prometheus.Counter
-	channels  map[metivav1.Channel]prometheus.Counter
+	in  prometheus.Counter
+	out *prometheus.CounterVec
+	// By the number of the value.
+	drops     []prometheus.Counter // of metivav1.Reason
+	verdicts  []prometheus.Counter // of metivav1.Verdict
+	bots      []prometheus.Counter // of metivav1.BotClass
+	channels  []prometheus.Counter // of metivav1.Channel
 	withdrawn prometheus.Counter
 	control   *prometheus.CounterVec
 	steps     map[string]prometheus.Observer
@@ -90,16 +91,21 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 }
 
 // childrenOf makes the counters of all values of an enum ahead, so that
-// counting looks nothing up by string and absent reasons read as zero.
+// counting looks nothing up and absent reasons read as zero. They stand at the
+// number of their value; the zero value has none.
 func childrenOf[E interface {
 	comparable
 	schemas.Enum
-}](v *prometheus.CounterVec, zero E) map[E]prometheus.Counter {
-	out := make(map[E]prometheus.Counter)
+}](v *prometheus.CounterVec, zero E) []prometheus.Counter {
+	var out []prometheus.Counter
 	for value, label := range schemas.Labels(zero) {
-		if value != zero {
-			out[value] = v.WithLabelValues(label)
+		if value == zero {
+			continue
 		}
+		if missing := int(value.Number()) + 1 - len(out); missing > 0 {
+			out = append(out, make([]prometheus.Counter, missing)...)
+		}
+		out[value.Number()] = v.WithLabelValues(label)
 	}
 	return out
 }

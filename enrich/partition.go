@@ -11,6 +11,7 @@ import (
 	"github.com/metiva-io/metiva/enrich/geo"
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/eventwire"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
@@ -43,6 +44,8 @@ type partition struct {
 // counts is what a batch adds to the metrics once it is acknowledged.
 type counts struct {
 	events, drops, dead int
+	// age is that of the last event.
+	age time.Duration
 }
 
 // serve works on a partition until ctx ends or something fails; the batch at
@@ -106,6 +109,9 @@ func (p *partition) process(ctx context.Context, batch kafka.Batch) error {
 		return err
 	}
 	m := p.w.metrics
+	if p.counts.events > 0 {
+		m.setLag(p.number, p.counts.age)
+	}
 	m.in.Add(float64(len(batch.Records)))
 	m.out.WithLabelValues("event").Add(float64(p.counts.events))
 	m.out.WithLabelValues("drop").Add(float64(p.counts.drops))
@@ -115,7 +121,7 @@ func (p *partition) process(ctx context.Context, batch kafka.Batch) error {
 
 // record takes one collected record to its one enriched record.
 func (p *partition) record(ctx context.Context, view geo.View, r *kafka.Record) error {
-	source := &metivav1.SourceRef{Partition: int32(r.Partition), Offset: r.Offset}
+	source := p.scratch.sourceOf(r.Partition, r.Offset)
 	out, err := p.guarded(view, r, source)
 	if errors.Is(err, errKeyMissing) && !p.caughtUp {
 		// The collector publishes a key before its first use, so a table read
@@ -126,6 +132,9 @@ func (p *partition) record(ctx context.Context, view geo.View, r *kafka.Record) 
 		out, err = p.guarded(view, r, source)
 	}
 	if err != nil && !errors.Is(err, errKeyMissing) {
+		return err
+	}
+	if out, err = p.encode(out, source); err != nil {
 		return err
 	}
 	if err := p.produce(ctx, r, out); err != nil {
@@ -156,9 +165,34 @@ func (p *partition) guarded(view geo.View, r *kafka.Record, source *metivav1.Sou
 		// event held.
 		p.w.deps.Log.Error("a step panicked; the event is a dead letter",
 			"partition", r.Partition, "offset", r.Offset, "type", fmt.Sprintf("%T", value), "at", panicSite())
-		out, err = drop(&p.scratch.collected, source, metivav1.Reason_REASON_INTERNAL), nil
+		out, err = drop(&p.scratch.collected.Event, source, metivav1.Reason_REASON_INTERNAL), nil
 	}()
 	return p.w.steps.enrich(p.scratch, view, r.Value, source)
+}
+
+// encode writes the record into p.encoded. An event that cannot be written, since a
+// text of a database is not UTF-8, could not be the next time either: it is a dead
+// letter.
+func (p *partition) encode(out outcome, source *metivav1.SourceRef) (outcome, error) {
+	watch := p.w.metrics.watch(p.scratch.seen%stepSampleEvery == 0)
+	value, err := encodeRecord(p.encoded[:0], out.record)
+	if err != nil {
+		p.w.deps.Log.Error("an event cannot be encoded; it is a dead letter", "partition", source.GetPartition(), "offset", source.GetOffset())
+		out = drop(&p.scratch.collected.Event, source, metivav1.Reason_REASON_INTERNAL)
+		if value, err = encodeRecord(p.encoded[:0], out.record); err != nil {
+			return out, fmt.Errorf("encoding a drop: %w", errUndecodable)
+		}
+	}
+	p.encoded = value
+	watch.lap(stepBuild)
+	return out, nil
+}
+
+func encodeRecord(dst []byte, r *metivav1.EnrichedRecord) ([]byte, error) {
+	if e := r.GetEvent(); e != nil {
+		return eventwire.AppendEnriched(dst, e)
+	}
+	return schemas.Encode(dst, r)
 }
 
 // panicSite is the file and line of this module nearest to the panic.
@@ -179,11 +213,6 @@ func panicSite() string {
 // produce hands the enriched record, and the dead letter if there is one, to
 // the producer.
 func (p *partition) produce(ctx context.Context, r *kafka.Record, out outcome) error {
-	value, err := schemas.Encode(p.encoded[:0], out.record)
-	if err != nil {
-		return fmt.Errorf("encoding an enriched record: %w", errUndecodable)
-	}
-	p.encoded = value
 	target := 0 // a record whose tenant is not known
 	if out.companyID != "" {
 		target = schemas.EventPartition(out.companyID, out.visitKey, p.w.enrichedPartitions)
@@ -192,13 +221,13 @@ func (p *partition) produce(ctx context.Context, r *kafka.Record, out outcome) e
 	if out.unlinked {
 		key = append([]byte{schemas.TenantBucket(out.companyID)}, out.record.GetEvent().GetVisitKey()...)
 	}
-	if err := p.send(ctx, schemas.TopicEventsEnriched, target, key, value); err != nil {
+	if err := p.send(ctx, schemas.TopicEventsEnriched, target, key, p.encoded); err != nil {
 		return err
 	}
 	if !out.dead {
 		return nil
 	}
-	target, err = p.w.producer.PartitionFor(ctx, schemas.TopicEventsDead, key)
+	target, err := p.w.producer.PartitionFor(ctx, schemas.TopicEventsDead, key)
 	if err != nil {
 		return fmt.Errorf("placing a dead letter: %w", err)
 	}
@@ -269,5 +298,5 @@ func (p *partition) count(out outcome) {
 		m.channels[e.GetChannel()].Inc()
 	}
 	m.verdicts[e.GetResolution().GetVerdict()].Inc()
-	m.setLag(p.number, time.Duration(e.GetEnrichedAtMs()-e.GetReceivedAtMs())*time.Millisecond)
+	p.counts.age = time.Duration(e.GetEnrichedAtMs()-e.GetReceivedAtMs()) * time.Millisecond
 }

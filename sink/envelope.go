@@ -199,6 +199,7 @@ func checkResolution(r *metivav1.Resolution) error {
 		ok    bool
 	}{
 		{"resolution names", fits(nameBytesMax, r.GetAccountId(), r.GetName(), r.GetDomain()) && fits(labelBytesMax, r.GetSource())},
+		{"confirmation", r.GetConfirmation() == 0 || r.GetVerdict() == metivav1.Verdict_VERDICT_COMPANY},
 		{"resolution verdict", !named || r.GetVerdict() == metivav1.Verdict_VERDICT_COMPANY},
 		{"confidence", r.GetConfidence() >= 0 && r.GetConfidence() <= 1},
 		{"prefix_bits", r.GetPrefixBits() <= 128},

@@ -75,8 +75,12 @@ type dataKey struct {
 	used        atomic.Uint64
 }
 
-// aadBuffer holds additional data while a value is sealed or opened.
-type aadBuffer struct{ bytes []byte }
+// aadBuffer holds additional data while a value is sealed or opened, and an
+// address while it is opened.
+type aadBuffer struct {
+	bytes   []byte
+	address [addressBytes]byte
+}
 
 func newAADBuffer() any { return &aadBuffer{bytes: make([]byte, 0, 160)} }
 
@@ -286,7 +290,7 @@ func (s *Sealer) SealAddress(dst []byte, b Binding, a Address) ([]byte, error) {
 // it, but for a SubjectKey.
 func (s *Sealer) SealBytes(dst []byte, b Binding, plaintext []byte) ([]byte, error) {
 	// A free value must never open as an address.
-	if b.Field == FieldAddress || b.Field == "" || b.ofForm() {
+	if b.Field == FieldAddress || b.Field == "" || b.ofSubject() {
 		return dst, ErrField
 	}
 	if err := b.check(); err != nil {

@@ -7,7 +7,15 @@ type veiled[T any] struct{ outer *veil[T] }
 
 type veil[T any] struct{ inner *T }
 
-func veilOf[T any](v T) veiled[T] { return veiled[T]{outer: &veil[T]{inner: &v}} }
+// veilOf puts the value and the pointer to it into one allocation.
+func veilOf[T any](v T) veiled[T] {
+	held := &struct {
+		veil  veil[T]
+		value T
+	}{value: v}
+	held.veil.inner = &held.value
+	return veiled[T]{outer: &held.veil}
+}
 
 // get is the value, or nil for the zero veiled.
 func (v veiled[T]) get() *T {

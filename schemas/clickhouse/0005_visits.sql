@@ -52,6 +52,7 @@ CREATE TABLE IF NOT EXISTS visits
     account_domain          String CODEC(ZSTD(1)),
     confidence              Float32 CODEC(ZSTD(1)),
     resolution_source       LowCardinality(String),
+    confirmation            LowCardinality(String) COMMENT 'what confirmed the company beside the network: form',
     asn                     UInt32 CODEC(T64, ZSTD(1)),
     prefix_bits             UInt8,
     database_build_at       DateTime('UTC') CODEC(Delta, ZSTD(1)),
@@ -63,7 +64,7 @@ CREATE TABLE IF NOT EXISTS visits
     page_engaged_ms         Array(UInt64) CODEC(ZSTD(1)),
     page_scroll_percents    Array(UInt8) CODEC(ZSTD(1)),
     page_first_at           Array(DateTime64(3, 'UTC')) CODEC(ZSTD(1)),
-    pages_beyond            UInt32 CODEC(T64, ZSTD(1)),
+    pages_beyond            UInt32 COMMENT 'page views of pages beyond those' CODEC(T64, ZSTD(1)),
     scroll_percent_max      UInt8 CODEC(ZSTD(1)),
     forms_started           UInt32 CODEC(T64, ZSTD(1)),
     forms_submitted         UInt32 CODEC(T64, ZSTD(1)),
@@ -82,7 +83,7 @@ CREATE TABLE IF NOT EXISTS visits
     CONSTRAINT tenant_known CHECK company_id != '',
     CONSTRAINT visitor_needs_consent CHECK visitor_id = toFixedString('', 16) OR consent IN ('analytics', 'identified'),
     CONSTRAINT region_needs_consent CHECK region = '' OR consent IN ('analytics', 'identified'),
-    CONSTRAINT name_needs_verdict CHECK verdict = 'company' OR (account_id = '' AND account_name = '' AND account_domain = '')
+    CONSTRAINT name_needs_verdict CHECK verdict = 'company' OR (account_id = '' AND account_name = '' AND account_domain = '' AND confirmation = '')
 )
 ENGINE = ReplacingMergeTree(version, removed)
 PARTITION BY (tenant_bucket, toYYYYMM(started_at))

@@ -23,6 +23,7 @@ type labels struct {
 	bots     map[metivav1.BotClass]string
 	channels map[metivav1.Channel]string
 	verdicts map[metivav1.Verdict]string
+	confirms map[metivav1.Confirmation]string
 	stages   map[metivav1.Stage]string
 	reasons  map[metivav1.Reason]string
 	clicks   map[metivav1.ClickKind]string
@@ -38,6 +39,7 @@ func New(conn *clickhouse.Conn) *Store {
 		bots:     schemas.Labels(metivav1.BotClass(0)),
 		channels: schemas.Labels(metivav1.Channel(0)),
 		verdicts: schemas.Labels(metivav1.Verdict(0)),
+		confirms: schemas.Labels(metivav1.Confirmation(0)),
 		stages:   schemas.Labels(metivav1.Stage(0)),
 		reasons:  schemas.Labels(metivav1.Reason(0)),
 		clicks:   schemas.Labels(metivav1.ClickKind(0)),
@@ -131,6 +133,7 @@ func resolutionColumns[R any](s *Store, rows []R, of func(*R) *metivav1.Resoluti
 		text("account_name", (*resolution).GetName),
 		text("account_domain", (*resolution).GetDomain),
 		text("resolution_source", (*resolution).GetSource),
+		text("confirmation", func(r *resolution) string { return labelOrEmpty(s.labels.confirms, r.GetConfirmation()) }),
 		column("confidence", rows, func(r *R) float32 { return of(r).GetConfidence() }),
 		column("asn", rows, func(r *R) uint32 { return of(r).GetAsn() }),
 		column("prefix_bits", rows, func(r *R) uint8 { return uint8(of(r).GetPrefixBits()) }),

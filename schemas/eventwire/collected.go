@@ -1,0 +1,278 @@
+package eventwire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/metiva-io/metiva/schemas/metivav1"
+)
+
+// Collected is the memory of one collected event, reused from event to event. It
+// must not be copied, and belongs to one goroutine.
+type Collected struct {
+	// Event is what the last Decode read.
+	Event metivav1.CollectedEvent
+
+	campaign     metivav1.Campaign
+	engagement   metivav1.Engagement
+	click        metivav1.Click
+	form         metivav1.FormAction
+	ofEngagement metivav1.CollectedEvent_Engagement
+	ofClick      metivav1.CollectedEvent_Click
+	ofForm       metivav1.CollectedEvent_FormAction
+}
+
+// Decode reads the value of a record into Event as proto.Unmarshal would. Strings
+// are copied and may be kept; byte fields share the memory of value, and messages
+// are overwritten by the next Decode. After an error Event holds what could be
+// read. The error's text may quote what was read.
+func (c *Collected) Decode(value []byte) error {
+	c.Event.Reset()
+	if c.isPlain(value) {
+		return nil
+	}
+	c.Event.Reset()
+	if err := proto.Unmarshal(value, &c.Event); err != nil {
+		return fmt.Errorf("decoding a collected event: %w", err)
+	}
+	return nil
+}
+
+// Wire types of protobuf, in the low bits of a tag.
+const (
+	varint    = 0
+	delimited = 2
+	fixed32   = 5
+)
+
+// fieldsMax: the plain form has fields up to here, which fit a word of bits.
+const fieldsMax = 63
+
+// reader goes through the fields of one message. Its text is the same bytes as a
+// string, of which the strings of the message are parts.
+type reader struct {
+	b    []byte
+	text string
+	at   int
+	seen uint64
+	bad  bool
+}
+
+// tag is the next field's number and wire type as they stand on the wire. It is
+// bad when the field was there before.
+func (r *reader) tag() uint64 {
+	t := r.varint()
+	number := t >> 3
+	if number == 0 || number > fieldsMax || r.seen&(1<<number) != 0 {
+		r.bad = true
+		return 0
+	}
+	r.seen |= 1 << number
+	return t
+}
+
+func (r *reader) varint() uint64 {
+	if r.at < len(r.b) && r.b[r.at] < 0x80 {
+		v := uint64(r.b[r.at])
+		r.at++
+		return v
+	}
+	v, n := binary.Uvarint(r.b[r.at:])
+	if n <= 0 {
+		r.bad = true
+		return 0
+	}
+	r.at += n
+	return v
+}
+
+// span is the range of the next delimited field.
+func (r *reader) span() (from, to int) {
+	n := r.varint()
+	if r.bad || n > uint64(len(r.b)-r.at) {
+		r.bad = true
+		return r.at, r.at
+	}
+	from = r.at
+	r.at += int(n)
+	return from, r.at
+}
+
+func (r *reader) string() string {
+	from, to := r.span()
+	s := r.text[from:to]
+	if !utf8.ValidString(s) {
+		r.bad = true
+	}
+	return s
+}
+
+// bytes of no length are nil, as the generated code has them.
+func (r *reader) bytes() []byte {
+	from, to := r.span()
+	if from == to {
+		return nil
+	}
+	return r.b[from:to:to]
+}
+
+// message is a reader of the next delimited field.
+func (r *reader) message() reader {
+	from, to := r.span()
+	return reader{b: r.b[from:to], text: r.text[from:to]}
+}
+
+func (r *reader) more() bool { return r.at < len(r.b) && !r.bad }
+
+// oneof are the bits of the fields that exclude each other.
+const oneof = 1<<23 | 1<<24 | 1<<25 | 1<<26 | 1<<27
+
+// isPlain reads the plain form, and reports whether value has it.
+func (c *Collected) isPlain(value []byte) bool {
+	e := &c.Event
+	r := reader{b: value, text: string(value)}
+	for r.more() {
+		switch r.tag() {
+		case 1<<3 | delimited:
+			e.EventId = r.bytes()
+		case 2<<3 | delimited:
+			e.CompanyId = r.string()
+		case 3<<3 | delimited:
+			e.BrandId = r.string()
+		case 4<<3 | delimited:
+			e.SiteId = r.string()
+		case 5<<3 | varint:
+			e.Type = metivav1.EventType(r.varint())
+		case 6<<3 | varint:
+			e.ReceivedAtMs = int64(r.varint())
+		case 7<<3 | varint:
+			e.OccurredAtMs = int64(r.varint())
+		case 8<<3 | varint:
+			e.ClientAtMs = int64(r.varint())
+		case 9<<3 | varint:
+			e.Consent = metivav1.ConsentState(r.varint())
+		case 10<<3 | varint:
+			e.ConsentSeq = r.varint()
+		case 11<<3 | delimited:
+			e.ConsentTextVersion = r.string()
+		case 12<<3 | delimited:
+			e.VisitKey = r.bytes()
+		case 13<<3 | delimited:
+			e.VisitorId = r.bytes()
+		case 14<<3 | delimited:
+			e.Host = r.string()
+		case 15<<3 | delimited:
+			e.Path = r.string()
+		case 16<<3 | delimited:
+			e.ReferrerHost = r.string()
+		case 17<<3 | delimited:
+			c.readCampaign(&r)
+		case 18<<3 | delimited:
+			e.SealedAddress = r.bytes()
+		case 19<<3 | delimited:
+			e.SealedUserAgent = r.bytes()
+		case 20<<3 | delimited:
+			e.WriterId = r.string()
+		case 21<<3 | varint:
+			e.RetentionDays = uint32(r.varint())
+		case 22<<3 | varint:
+			e.Replayed = r.varint() != 0
+		case 23<<3 | delimited:
+			c.readEngagement(&r)
+		case 24<<3 | delimited:
+			c.readClick(&r)
+		case 25<<3 | delimited:
+			c.readForm(&r)
+		case 28<<3 | varint:
+			e.Automated = r.varint() != 0
+		default:
+			return false // unknown, or a map behind it
+		}
+		if detail := r.seen & oneof; detail&(detail-1) != 0 {
+			return false // two that exclude each other
+		}
+	}
+	return !r.bad
+}
+
+func (c *Collected) readCampaign(outer *reader) {
+	m := &c.campaign
+	m.Reset()
+	c.Event.Campaign = m
+	r := outer.message()
+	for r.more() {
+		switch r.tag() {
+		case 1<<3 | delimited:
+			m.Source = r.string()
+		case 2<<3 | delimited:
+			m.Medium = r.string()
+		case 3<<3 | delimited:
+			m.Name = r.string()
+		default:
+			r.bad = true
+		}
+	}
+	outer.bad = outer.bad || r.bad
+}
+
+func (c *Collected) readEngagement(outer *reader) {
+	m := &c.engagement
+	m.Reset()
+	c.ofEngagement.Engagement = m
+	c.Event.Detail = &c.ofEngagement
+	r := outer.message()
+	for r.more() {
+		switch r.tag() {
+		case 1<<3 | varint:
+			m.VisibleMs = uint32(r.varint())
+		case 2<<3 | varint:
+			m.ScrollPercent = uint32(r.varint())
+		default:
+			r.bad = true
+		}
+	}
+	outer.bad = outer.bad || r.bad
+}
+
+func (c *Collected) readClick(outer *reader) {
+	m := &c.click
+	m.Reset()
+	c.ofClick.Click = m
+	c.Event.Detail = &c.ofClick
+	r := outer.message()
+	for r.more() {
+		switch r.tag() {
+		case 1<<3 | varint:
+			m.Kind = metivav1.ClickKind(r.varint())
+		case 2<<3 | delimited:
+			m.TargetHost = r.string()
+		case 3<<3 | delimited:
+			m.TargetPath = r.string()
+		default:
+			r.bad = true
+		}
+	}
+	outer.bad = outer.bad || r.bad
+}
+
+func (c *Collected) readForm(outer *reader) {
+	m := &c.form
+	m.Reset()
+	c.ofForm.FormAction = m
+	c.Event.Detail = &c.ofForm
+	r := outer.message()
+	for r.more() {
+		switch r.tag() {
+		case 1<<3 | varint:
+			m.Kind = metivav1.FormActionKind(r.varint())
+		case 2<<3 | delimited:
+			m.FormId = r.string()
+		default:
+			r.bad = true
+		}
+	}
+	outer.bad = outer.bad || r.bad
+}

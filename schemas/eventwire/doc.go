@@ -1,0 +1,15 @@
+// Package eventwire reads and writes the two messages that each event is, without
+// the reflection and the allocations of the generated code.
+//
+// Enters: the value of a record on events.collected, or an EnrichedEvent. Leaves:
+// the CollectedEvent in memory that the caller keeps and reuses, or the value of a
+// record on events.enriched: the same bytes as schemas.Encode makes.
+//
+// The reader knows the form collectors write: each field once, with its own wire
+// type. Everything else (unknown, repeated or damaged fields, maps) it leaves to
+// the generated code, so that both say the same of any bytes; a fuzz target
+// compares them. Fields that were added to the contract and not here fail a test.
+//
+// Dropped: unknown fields of what is written. Limits: none of its own; strings of an
+// event are one allocation, its byte fields share the record's memory.
+package eventwire

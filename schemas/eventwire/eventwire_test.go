@@ -1,0 +1,251 @@
+package eventwire_test
+
+import (
+	"bytes"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/eventwire"
+	"github.com/metiva-io/metiva/schemas/metivav1"
+)
+
+// fill sets every field of a message, and of a oneof the branch of that number; a
+// field that is added to the contract is covered from then on. Texts are of the
+// given length.
+func fill(m protoreflect.Message, branch protoreflect.FieldNumber, length int) {
+	fields := m.Descriptor().Fields()
+	for i := range fields.Len() {
+		f := fields.Get(i)
+		switch {
+		case f.ContainingOneof() != nil && f.Number() != branch:
+		case f.IsMap():
+			value := scalar(f.MapValue(), length)
+			m.Mutable(f).Map().Set(protoreflect.ValueOfString("b").MapKey(), value)
+			m.Mutable(f).Map().Set(protoreflect.ValueOfString("a").MapKey(), value)
+		case f.Kind() == protoreflect.MessageKind:
+			fill(m.Mutable(f).Message(), branch, length)
+		default:
+			m.Set(f, scalar(f, length))
+		}
+	}
+}
+
+func scalar(f protoreflect.FieldDescriptor, length int) protoreflect.Value {
+	n := int64(f.Number())
+	switch f.Kind() {
+	case protoreflect.StringKind:
+		return protoreflect.ValueOfString(string(bytes.Repeat([]byte("é"), length)))
+	case protoreflect.BytesKind:
+		return protoreflect.ValueOfBytes(bytes.Repeat([]byte{byte(n)}, length))
+	case protoreflect.BoolKind:
+		return protoreflect.ValueOfBool(true)
+	case protoreflect.EnumKind:
+		return protoreflect.ValueOfEnum(-3) // a value that is not known, of ten bytes
+	case protoreflect.Int32Kind:
+		return protoreflect.ValueOfInt32(int32(-n))
+	case protoreflect.Int64Kind:
+		return protoreflect.ValueOfInt64(n << 40)
+	case protoreflect.Uint32Kind:
+		return protoreflect.ValueOfUint32(uint32(n) << 20)
+	case protoreflect.Uint64Kind:
+		return protoreflect.ValueOfUint64(uint64(n) << 50)
+	case protoreflect.FloatKind:
+		return protoreflect.ValueOfFloat32(float32(n) / 3)
+	default:
+		panic("a kind of field this test does not know")
+	}
+}
+
+// lengths of texts: none, one and two bytes of length for a field, a message and
+// the record.
+func lengths() []int { return []int{0, 1, 20, 64, 300, 3000} }
+
+// branches are the details of a message, and none.
+func branches(m proto.Message) []protoreflect.FieldNumber {
+	out := []protoreflect.FieldNumber{0}
+	fields := m.ProtoReflect().Descriptor().Oneofs().ByName("detail").Fields()
+	for i := range fields.Len() {
+		out = append(out, fields.Get(i).Number())
+	}
+	return out
+}
+
+func generated(t testing.TB, m proto.Message) []byte {
+	t.Helper()
+	b, err := schemas.Encode(nil, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// compare decodes with both and reports a difference.
+func compare(t *testing.T, c *eventwire.Collected, value []byte) {
+	t.Helper()
+	want := new(metivav1.CollectedEvent)
+	wantErr, gotErr := proto.Unmarshal(value, want), c.Decode(value)
+	if (wantErr == nil) != (gotErr == nil) {
+		t.Fatalf("the generated code says %v, this one %v", wantErr, gotErr)
+	}
+	if wantErr == nil && !proto.Equal(want, &c.Event) {
+		t.Fatalf("the generated code reads %.300v, this one %.300v", want, &c.Event)
+	}
+}
+
+// TestDecodeKnowsEveryField: in every form collectors write, and in memory that
+// another event was in.
+func TestDecodeKnowsEveryField(t *testing.T) {
+	t.Parallel()
+	var c eventwire.Collected
+	for _, length := range lengths() {
+		for _, branch := range branches(&metivav1.CollectedEvent{}) {
+			e := &metivav1.CollectedEvent{}
+			fill(e.ProtoReflect(), branch, length)
+			compare(t, &c, generated(t, e))
+			compare(t, &c, nil)
+			compare(t, &c, generated(t, &metivav1.CollectedEvent{Campaign: &metivav1.Campaign{}}))
+		}
+	}
+}
+
+// TestDecodeAllocatesOnce: the strings of an event.
+func TestDecodeAllocatesOnce(t *testing.T) {
+	var c eventwire.Collected
+	for _, branch := range []protoreflect.FieldNumber{0, 23, 24, 25} {
+		e := &metivav1.CollectedEvent{}
+		fill(e.ProtoReflect(), branch, 16)
+		value := generated(t, e)
+		if n := testing.AllocsPerRun(100, func() {
+			if err := c.Decode(value); err != nil {
+				t.Fatal(err)
+			}
+		}); n > 1 {
+			t.Errorf("with detail %d: %.0f allocations", branch, n)
+		}
+	}
+}
+
+// TestEncodeIsTheGeneratedOne: byte by byte, and behind what dst held.
+func TestEncodeIsTheGeneratedOne(t *testing.T) {
+	t.Parallel()
+	for _, length := range lengths() {
+		for _, branch := range branches(&metivav1.EnrichedEvent{}) {
+			e := &metivav1.EnrichedEvent{}
+			fill(e.ProtoReflect(), branch, length)
+			same(t, e)
+		}
+	}
+	same(t, &metivav1.EnrichedEvent{})
+	same(t, &metivav1.EnrichedEvent{Resolution: &metivav1.Resolution{}, Campaign: &metivav1.Campaign{}, Source: &metivav1.SourceRef{}})
+}
+
+func same(t *testing.T, e *metivav1.EnrichedEvent) {
+	t.Helper()
+	got, err := eventwire.AppendEnriched([]byte("before"), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := append([]byte("before"), generated(t, schemas.EnrichedOf(e))...); !bytes.Equal(got, want) {
+		t.Errorf("other bytes from %d of %d on", firstDifference(got, want), len(want))
+	}
+}
+
+func firstDifference(a, b []byte) int {
+	i := 0
+	for i < len(a) && i < len(b) && a[i] == b[i] {
+		i++
+	}
+	return i
+}
+
+// TestEncodeRefusesText that is not UTF-8, as the generated code does.
+func TestEncodeRefusesText(t *testing.T) {
+	t.Parallel()
+	for name, e := range map[string]*metivav1.EnrichedEvent{
+		"path": {Path: "\xff"}, "name": {Resolution: &metivav1.Resolution{Name: "\xff"}},
+		"custom": {Detail: &metivav1.EnrichedEvent_Custom{Custom: &metivav1.CustomEvent{Name: "\xff"}}},
+	} {
+		got, err := eventwire.AppendEnriched([]byte("x"), e)
+		if err == nil || string(got) != "x" || bytes.Contains([]byte(err.Error()), []byte("\xff")) {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+}
+
+// FuzzDecode: of any bytes both decoders say the same, and what they read is
+// written back alike.
+func FuzzDecode(f *testing.F) {
+	for _, branch := range branches(&metivav1.CollectedEvent{}) {
+		e := &metivav1.CollectedEvent{}
+		fill(e.ProtoReflect(), branch, 16)
+		value := generated(f, e)
+		f.Add(value)
+		f.Add(append(value, value...)) // every field twice
+		f.Add(append(value, 0xf8, 0x07, 1))
+		f.Add(value[:len(value)-1])
+	}
+	f.Add([]byte{1 << 3, 5, 0x0a, 0, 0x12, 1, 0xff})
+	f.Add([]byte{0x8a, 0x01, 4, 0x0a, 0, 0x0a, 0})
+	f.Add([]byte{5 << 3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0x85, 0})
+	f.Fuzz(func(t *testing.T, value []byte) {
+		var c eventwire.Collected
+		compare(t, &c, value)
+		e := &metivav1.EnrichedEvent{EventId: c.Event.GetEventId(), CompanyId: c.Event.GetCompanyId(), Path: c.Event.GetPath(), Campaign: c.Event.GetCampaign(), Type: c.Event.GetType()}
+		if custom := c.Event.GetCustom(); custom != nil {
+			e.Detail = &metivav1.EnrichedEvent_Custom{Custom: custom}
+		}
+		if len(e.GetCampaign().ProtoReflect().GetUnknown()) > 0 || len(e.GetCustom().ProtoReflect().GetUnknown()) > 0 {
+			return
+		}
+		want, err := schemas.Encode(nil, schemas.EnrichedOf(e))
+		got, gotErr := eventwire.AppendEnriched(nil, e)
+		if (err == nil) != (gotErr == nil) || err == nil && !bytes.Equal(got, want) {
+			t.Errorf("other bytes from %d of %d on, %v and %v", firstDifference(got, want), len(want), gotErr, err)
+		}
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	e := &metivav1.CollectedEvent{}
+	fill(e.ProtoReflect(), 23, 16)
+	value := generated(b, e)
+	b.Run("here", func(b *testing.B) {
+		var c eventwire.Collected
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := c.Decode(value); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("generated", func(b *testing.B) {
+		var c metivav1.CollectedEvent
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := proto.Unmarshal(value, &c); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkAppendEnriched(b *testing.B) {
+	e := &metivav1.EnrichedEvent{}
+	fill(e.ProtoReflect(), 27, 16)
+	var dst []byte
+	b.Run("here", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			dst, _ = eventwire.AppendEnriched(dst[:0], e)
+		}
+	})
+	b.Run("generated", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			dst, _ = schemas.Encode(dst[:0], schemas.EnrichedOf(e))
+		}
+	})
+}
