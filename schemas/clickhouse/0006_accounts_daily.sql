@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS accounts_daily
     key_page_visits             Array(UInt32) CODEC(ZSTD(1)),
     engagement_points           UInt8 CODEC(ZSTD(1)),
     engagement_engaged_ms       UInt64 CODEC(T64, ZSTD(1)),
+    engagement_interactions     UInt32 CODEC(T64, ZSTD(1)),
     returning_points            UInt8 CODEC(ZSTD(1)),
     returning_earlier_days      UInt32 CODEC(T64, ZSTD(1)),
     first_seen_day              Date COMMENT '1970-01-01 when no human was seen yet' CODEC(ZSTD(1)),

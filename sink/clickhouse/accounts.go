@@ -79,6 +79,7 @@ func scoreColumns(rows []AccountDayRow) []clickhouse.Column {
 		list("key_page_visits", rows, hits, (*hit).GetVisits),
 		points("engagement_points", func(p *parts) uint32 { return p.GetEngagement().GetPoints() }),
 		column("engagement_engaged_ms", rows, func(r *AccountDayRow) uint64 { return r.Message.GetParts().GetEngagement().GetEngagedMs() }),
+		number("engagement_interactions", func(p *parts) uint32 { return p.GetEngagement().GetInteractions() }),
 		points("returning_points", func(p *parts) uint32 { return p.GetReturning().GetPoints() }),
 		number("returning_earlier_days", func(p *parts) uint32 { return p.GetReturning().GetEarlierDays() }),
 	}
