@@ -17,12 +17,13 @@ type scratch struct {
 	leaving   leaving
 	source    metivav1.SourceRef
 	agent     []byte
+	agents    *agents
 	seen      uint
 	timed     bool // every event, not one in stepSampleEvery
 }
 
 func newScratch() *scratch {
-	return &scratch{agent: make([]byte, 0, schemas.SealedUserAgentBytesMax)}
+	return &scratch{agent: make([]byte, 0, schemas.SealedUserAgentBytesMax), agents: newAgents()}
 }
 
 // forget clears what was opened.
