@@ -85,7 +85,11 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.Sou
 	unlinked := s.applyWithdrawal(out)
 	spam := s.origin(out)
 	watch.lap(stepSource)
-	s.judgeSender(out, sc.agent, bot.Signs{Automated: e.GetAutomated(), ReferrerSpam: spam})
+	said := sc.agents.of(sc.agent)
+	if !said.known {
+		said.bot = s.bots.Classify(sc.agent)
+	}
+	s.judgeSender(out, said.bot, bot.Signs{Automated: e.GetAutomated(), ReferrerSpam: spam})
 	watch.lap(stepBot)
 	if out.GetBot() == metivav1.BotClass_BOT_CLASS_NONE {
 		reason, err := s.resolve(out, v, binding)
@@ -98,7 +102,10 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.Sou
 		s.judgeNetwork(out)
 	}
 	watch.lap(stepCompany)
-	d := s.devices.Describe(sc.agent)
+	if !said.known {
+		said.device, said.known = s.devices.Describe(sc.agent), true
+	}
+	d := said.device
 	if !isConsented(out.GetConsent()) {
 		d = d.Coarse()
 	}
