@@ -73,7 +73,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 		cfg: cfg, deps: deps, metrics: m, revocations: revoked, ready: make(chan struct{}),
 		steps: &steps{
 			opener: deps.Opener, chain: deps.Chain, bots: bots, devices: device.NewReader(), sources: deps.Sources, siteHosts: hosts,
-			persons: person.NewStep(deps.Opener, forms, mail),
+			persons:     person.NewStep(deps.Opener, forms, mail),
 			revocations: revoked, metrics: m, now: deps.Now,
 		},
 	}
