@@ -85,7 +85,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 		visitMetrics: vm, visitRules: rules,
 		steps: &steps{
 			opener: deps.Opener, chain: deps.Chain, bots: bots, devices: device.NewReader(), sources: deps.Sources, siteHosts: hosts,
-			persons: person.NewStep(deps.Opener, forms, mail),
+			persons:     person.NewStep(deps.Opener, forms, mail),
 			revocations: revoked, metrics: m, now: deps.Now,
 		},
 	}
