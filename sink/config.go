@@ -11,7 +11,9 @@ import (
 const Group = "sink"
 
 // Topics are what the group reads.
-func Topics() []string { return []string{schemas.TopicEventsEnriched, schemas.TopicLedgerEdge} }
+func Topics() []string {
+	return []string{schemas.TopicEventsEnriched, schemas.TopicVisitsEnriched, schemas.TopicAccountsEnriched, schemas.TopicLedgerEdge}
+}
 
 // Config bounds a batch and its retries. Zero takes the default.
 type Config struct {

@@ -279,6 +279,23 @@ func (s *crashingStore) InsertDrops(ctx context.Context, token string, rows []st
 	return s.step("before the commit")
 }
 
+func (s *crashingStore) InsertVisits(ctx context.Context, token string, rows []store.VisitRow) error {
+	if err := s.step("before the visits"); err != nil {
+		return err
+	}
+	if err := s.Store.InsertVisits(ctx, token, rows); err != nil {
+		return err
+	}
+	return s.step("after the visits")
+}
+
+func (s *crashingStore) InsertAccountDays(ctx context.Context, token string, rows []store.AccountDayRow) error {
+	if err := s.Store.InsertAccountDays(ctx, token, rows); err != nil {
+		return err
+	}
+	return s.step("after the days")
+}
+
 // TestNothingIsLostOrDoubled kills ClickHouse and the sink over and over while
 // records flow, and compares every event id.
 func TestNothingIsLostOrDoubled(t *testing.T) {

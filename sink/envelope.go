@@ -44,6 +44,7 @@ const (
 	writerIDBytesMax = 128
 	nameBytesMax     = 512
 	labelBytesMax    = 64
+	regionBytesMax   = 6 // ISO 3166-2
 	// Times are stored in 32 bits of seconds in places (2106).
 	timeMsMax = 4_102_444_800_000 // 2100-01-01
 )
@@ -152,9 +153,7 @@ var errEnvelope = errors.New("breaks the envelope")
 // checkEvent holds an event to the rules of the envelope (schemas: event.proto
 // and limits.go). An error names the field, never its value.
 func checkEvent(e *metivav1.EnrichedEvent) error {
-	r := e.GetResolution()
 	person := e.GetConsent() == metivav1.ConsentState_CONSENT_STATE_ANALYTICS || e.GetConsent() == metivav1.ConsentState_CONSENT_STATE_IDENTIFIED
-	named := r.GetAccountId() != "" || r.GetName() != "" || r.GetDomain() != ""
 	for _, rule := range []struct {
 		field string
 		ok    bool
@@ -175,11 +174,8 @@ func checkEvent(e *metivav1.EnrichedEvent) error {
 		{"families", fits(labelBytesMax, e.GetBrowserFamily(), e.GetSystemFamily())},
 		{"traffic_source", len(e.GetTrafficSource()) <= schemas.HostBytesMax},
 		{"country", len(e.GetCountry()) == 0 || len(e.GetCountry()) == 2},
-		{"resolution names", fits(nameBytesMax, r.GetAccountId(), r.GetName(), r.GetDomain()) && fits(labelBytesMax, r.GetSource())},
-		{"resolution verdict", !named || r.GetVerdict() == metivav1.Verdict_VERDICT_COMPANY},
-		{"confidence", r.GetConfidence() >= 0 && r.GetConfidence() <= 1},
-		{"prefix_bits", r.GetPrefixBits() <= 128},
-		{"database_build_ms", isTime(r.GetDatabaseBuildMs())},
+		{"region", e.GetRegion() == "" || len(e.GetRegion()) <= regionBytesMax && person},
+		{"resolution", checkResolution(e.GetResolution()) == nil},
 		{"sealed_address", len(e.GetSealedAddress()) <= schemas.SealedAddressBytesMax},
 		{"writer_id", len(e.GetWriterId()) <= writerIDBytesMax},
 		{"retention_days", e.GetRetentionDays() <= retentionDays},
@@ -192,6 +188,28 @@ func checkEvent(e *metivav1.EnrichedEvent) error {
 		}
 	}
 	return checkSource(e.GetSource())
+}
+
+// checkResolution holds a verdict to its rules: a name only with a verdict that
+// allows it.
+func checkResolution(r *metivav1.Resolution) error {
+	named := r.GetAccountId() != "" || r.GetName() != "" || r.GetDomain() != ""
+	for _, rule := range []struct {
+		field string
+		ok    bool
+	}{
+		{"resolution names", fits(nameBytesMax, r.GetAccountId(), r.GetName(), r.GetDomain()) && fits(labelBytesMax, r.GetSource())},
+		{"confirmation", r.GetConfirmation() == 0 || r.GetVerdict() == metivav1.Verdict_VERDICT_COMPANY},
+		{"resolution verdict", !named || r.GetVerdict() == metivav1.Verdict_VERDICT_COMPANY},
+		{"confidence", r.GetConfidence() >= 0 && r.GetConfidence() <= 1},
+		{"prefix_bits", r.GetPrefixBits() <= 128},
+		{"database_build_ms", isTime(r.GetDatabaseBuildMs())},
+	} {
+		if !rule.ok {
+			return fmt.Errorf("%w: %s", errEnvelope, rule.field)
+		}
+	}
+	return nil
 }
 
 // checkDrop is laxer: a drop may be all that is known of a record that could

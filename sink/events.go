@@ -113,11 +113,16 @@ func (w *Worker) sort(items []item, stored store.Stored) rows {
 const expiresMaxUnix = 4_291_747_200
 
 func (w *Worker) expiry(e *metivav1.EnrichedEvent) time.Time {
-	days := int(e.GetRetentionDays())
+	return w.expiryOf(e.GetReceivedAtMs(), e.GetRetentionDays())
+}
+
+// expiryOf is when a row of a time is no longer kept.
+func (w *Worker) expiryOf(ms int64, retentionDays uint32) time.Time {
+	days := int(retentionDays)
 	if days == 0 {
 		days = w.cfg.RetentionDaysDefault
 	}
-	expires := time.UnixMilli(e.GetReceivedAtMs()).UTC().Truncate(time.Second).AddDate(0, 0, days)
+	expires := time.UnixMilli(ms).UTC().Truncate(time.Second).AddDate(0, 0, days)
 	if expires.Unix() > expiresMaxUnix {
 		return time.Unix(expiresMaxUnix, 0).UTC()
 	}

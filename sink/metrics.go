@@ -5,6 +5,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	rows      *prometheus.CounterVec
 	drops     *prometheus.CounterVec
+	expired   *prometheus.CounterVec
 	repeated  prometheus.Counter
 	dead      *prometheus.CounterVec
 	batches   *prometheus.CounterVec
@@ -21,6 +22,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		drops: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "metiva_sink_drops_total", Help: "Drops written, by the stage that dropped and its reason.",
 		}, []string{"stage", "reason"}),
+		expired: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "metiva_sink_expired_total", Help: "Versions of visits and of accounts' days that are older than their tenant keeps them, by table.",
+		}, []string{"table"}),
 		repeated: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "metiva_sink_repeated_total", Help: "Records that had their row already and were passed over.",
 		}),
@@ -40,7 +44,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "metiva_sink_freshness_seconds", Help: "From receipt at the collector to the row in ClickHouse, of each event.", Buckets: prometheus.ExponentialBuckets(0.25, 2, 16),
 		}),
 	}
-	for _, c := range []prometheus.Collector{m.rows, m.drops, m.repeated, m.dead, m.batches, m.retries, m.inserts, m.freshness} {
+	for _, c := range []prometheus.Collector{m.rows, m.drops, m.expired, m.repeated, m.dead, m.batches, m.retries, m.inserts, m.freshness} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -249,16 +249,17 @@ func TestLedgerKeepsTheGreatestCount(t *testing.T) {
 	entry := func(minute int64, count uint64) []byte {
 		return encode(t, &metivav1.LedgerEntry{WriterId: "w", CompanyId: "cmp_a", SiteId: "sit_a", MinuteMs: minute * 60_000, Stage: metivav1.Stage_STAGE_COLLECTOR, Count: count})
 	}
-	w := &ledgerWriter{batchWriter: batchWriter{batch: kafka.Batch{Records: []kafka.Record{
+	sink := testWorker(t, store.New(nil))
+	w := newLatest(batchWriter{worker: sink, batch: kafka.Batch{Records: []kafka.Record{
 		{Offset: 1, Value: entry(1, 5)}, {Offset: 2, Value: entry(2, 1)}, {Offset: 3, Value: entry(1, 9)}, {Offset: 4, Value: entry(1, 7)}, {Offset: 5, Value: []byte("\xff")},
-	}}}}
+	}}}, sink.ledgerEntries())
 	w.decode()
 	var got []string
 	for _, r := range w.rows {
-		got = append(got, fmt.Sprint(r.Position, ":", r.Entry.GetCount()))
+		got = append(got, fmt.Sprint(r.Position, ":", r.Message.GetCount()))
 	}
-	if want := []string{"2:1", "3:9"}; !slices.Equal(got, want) || len(w.dead) != 1 {
-		t.Errorf("rows %v and %d dead, want %v and 1", got, len(w.dead), want)
+	if want := []string{"2:1", "3:9"}; !slices.Equal(got, want) || len(w.bad) != 1 {
+		t.Errorf("rows %v and %d dead, want %v and 1", got, len(w.bad), want)
 	}
 }
 

@@ -41,6 +41,8 @@ type Store interface {
 	InsertEvents(ctx context.Context, token string, rows []store.EventRow) error
 	InsertDrops(ctx context.Context, token string, rows []store.DropRow) error
 	InsertLedger(ctx context.Context, token string, rows []store.LedgerRow) error
+	InsertVisits(ctx context.Context, token string, rows []store.VisitRow) error
+	InsertAccountDays(ctx context.Context, token string, rows []store.AccountDayRow) error
 }
 
 // Deps are what a worker works with. All are needed.
@@ -130,10 +132,16 @@ type attempt interface {
 
 func (w *Worker) newAttempt(b kafka.Batch) attempt {
 	base := batchWriter{worker: w, batch: b, hash: hashBatch(b), deadSent: make(map[int64]bool)}
-	if b.Topic == schemas.TopicLedgerEdge {
-		return &ledgerWriter{batchWriter: base}
+	switch b.Topic {
+	case schemas.TopicLedgerEdge:
+		return newLatest(base, w.ledgerEntries())
+	case schemas.TopicVisitsEnriched:
+		return newLatest(base, w.visits())
+	case schemas.TopicAccountsEnriched:
+		return newLatest(base, w.accountDays())
+	default:
+		return &eventWriter{batchWriter: base}
 	}
-	return &eventWriter{batchWriter: base}
 }
 
 // retry calls write until it succeeds or ctx ends, with growing pauses. Every

@@ -3,6 +3,7 @@ package visit
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -147,9 +148,11 @@ func (s *Set) EndCheckpoint() []ID {
 	return keys
 }
 
-// NeedsCheckpoint reports whether so much has been evicted that the next
-// checkpoint must not wait for its time.
-func (s *Set) NeedsCheckpoint() bool { return s.leavingBytes > s.limits.BytesMax/4 }
+// NeedsCheckpoint reports whether so much is open, or has been evicted, that the next
+// checkpoint must not wait for its time: it packs the one and lets the other go.
+func (s *Set) NeedsCheckpoint() bool {
+	return s.leavingBytes > s.limits.BytesMax/4 || s.openBytes > s.limits.BytesMax/4
+}
 
 // Restored is what visits.state says of a partition, as it is read.
 type Restored struct {
@@ -172,6 +175,9 @@ func (r *Restored) Read(key, value []byte, epoch uint64) {
 		r.Unreadable++
 	}
 }
+
+// Keys are those of the journals.
+func (r *Restored) Keys() []ID { return slices.Collect(maps.Keys(r.journals)) }
 
 var errNoState = errors.New("visit: not a record of a state")
 

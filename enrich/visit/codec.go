@@ -223,6 +223,7 @@ func (j *journal) open(r *Rules) error {
 	j.packed = nil
 	j.entries, j.tags, j.spans, j.rules = full.entries, full.tags, full.spans, full.rules
 	j.folded, j.foldedTo = full.folded, full.foldedTo
+	j.weigh()
 	j.retail(r)
 	return nil
 }
@@ -250,4 +251,5 @@ func (j *journal) retail(r *Rules) {
 func (j *journal) close(packed []byte) {
 	j.packed = packed
 	j.entries, j.tags, j.spans, j.tail, j.folded, j.foldedTo = nil, nil, nil, tail{}, nil, nil
+	j.textBytes = 0
 }

@@ -18,19 +18,21 @@ type journal struct {
 
 	packed []byte // nil while open
 
-	entries  []Entry
-	tags     []uint64 // of the entries' ids, to look one up
-	spans    []span
-	tail     tail // of the last span
-	rules    uint64
-	folded   *base // what the first span goes on from
-	foldedTo *position
+	entries []Entry
+	tags    []uint64 // of the entries' ids, to look one up
+	spans   []span
+	tail    tail // of the last span
+	// textBytes is about what the entries' texts take in a record.
+	textBytes int
+	rules     uint64
+	folded    *base // what the first span goes on from
+	foldedTo  *position
 
 	// dirty: a visit or a removal has not been sent. written: the journal stands on
 	// visits.state as it is.
 	dirty, written bool
 	removals       []*metivav1.Visit
-	size           int64 // as counted by the set
+	size, openSize int64 // as counted by the set
 
 	older, newer *journal // by applied
 }
@@ -74,6 +76,7 @@ func (j *journal) add(r *Rules, e *Entry) result {
 		at--
 	}
 	j.entries, j.tags = slices.Insert(j.entries, at, *e), slices.Insert(j.tags, at, tag(&e.ID))
+	j.weigh()
 	j.respan(r, before, at, e.Offset)
 	if n == 0 || at == n {
 		return added
@@ -104,7 +107,26 @@ func (j *journal) append(r *Rules, e *Entry) {
 	last := &j.spans[len(j.spans)-1]
 	last.n++
 	last.offset, last.dirty = e.Offset, true
+	j.textBytes += e.textBytes(j.last())
 	j.entries, j.tags = append(j.entries, *e), append(j.tags, tag(&e.ID))
+}
+
+// last is the last entry, or nil.
+func (j *journal) last() *Entry {
+	if len(j.entries) == 0 {
+		return nil
+	}
+	return &j.entries[len(j.entries)-1]
+}
+
+// weigh computes textBytes anew.
+func (j *journal) weigh() {
+	j.textBytes = 0
+	var previous *Entry
+	for i := range j.entries {
+		j.textBytes += j.entries[i].textBytes(previous)
+		previous = &j.entries[i]
+	}
 }
 
 // head is what a visit is known by, and what its removal has to say.
@@ -218,14 +240,19 @@ func (j *journal) baseOf(span int) *base {
 	return nil
 }
 
-// fold makes room when there are more entries than entriesMax: the oldest visits
-// leave, then the oldest events of the last one become sums. What has not been sent is
+// textBytesMax keeps a journal's record under what Kafka takes: with the texts of
+// its entries and a folded visit it is below 512 KiB.
+const textBytesMax = 192 << 10
+
+// fold makes room when there are more entries than entriesMax, or more text than
+// textBytesMax: the oldest visits leave, then the oldest events of the last one become sums. What has not been sent is
 // moved to dst first. It reports how many entries went.
 func (j *journal) fold(r *Rules, entriesMax int, dst []*metivav1.Visit) ([]*metivav1.Visit, int) {
-	if len(j.entries) <= entriesMax {
+	had := len(j.entries)
+	if had <= entriesMax && j.textBytes <= textBytesMax {
 		return dst, 0
 	}
-	had := len(j.entries)
+	entriesMax = min(entriesMax, had)
 	keep := entriesMax - entriesMax/4
 	dst = append(dst, j.removals...)
 	j.removals = nil
@@ -246,6 +273,7 @@ func (j *journal) fold(r *Rules, entriesMax int, dst []*metivav1.Visit) ([]*meti
 		j.spans[0].n -= n
 		j.spans[0].offset, j.spans[0].dirty = j.applied, true // it says so (Visit.folded)
 	}
+	j.weigh()
 	return dst, had - len(j.entries)
 }
 

@@ -3,8 +3,11 @@ package visit
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 	"unsafe"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -21,11 +24,14 @@ type Limits struct {
 	LatenessMax time.Duration
 }
 
+// entriesCeiling keeps a journal's record under what Kafka takes.
+const entriesCeiling = 3000
+
 // Validate reports every fault of the limits.
 func (l Limits) Validate() error {
 	var faults []error
-	if l.EntriesMax < 0 || l.EntriesMax > 100_000 || l.EntriesMax > 0 && l.EntriesMax < 8 {
-		faults = append(faults, fmt.Errorf("visit: EntriesMax %d is not between 8 and 100000", l.EntriesMax))
+	if l.EntriesMax < 0 || l.EntriesMax > entriesCeiling || l.EntriesMax > 0 && l.EntriesMax < 8 {
+		faults = append(faults, fmt.Errorf("visit: EntriesMax %d is not between 8 and 3000", l.EntriesMax))
 	}
 	if l.BytesMax < 0 {
 		faults = append(faults, errors.New("visit: BytesMax is negative"))
@@ -80,10 +86,14 @@ type Set struct {
 	out       []*metivav1.Visit
 	gone      []ID // dropped: to be removed from visits.state at once
 
-	oldest, newest      *journal
-	bytes, leavingBytes int64
-	next                int64
-	streamMs            int64
+	oldest, newest *journal
+	// bytes is what the journals take, about, openBytes those of them that are open,
+	// leavingBytes those that are leaving.
+	bytes, openBytes, leavingBytes int64
+	// texts are shared by the entries; the map is begun anew when it is full.
+	texts    map[string]string
+	next     int64
+	streamMs int64
 }
 
 // NewSet makes an empty set. rulesOf gives a site's rules, never nil.
@@ -91,7 +101,51 @@ func NewSet(limits Limits, rulesOf func(companyID, siteID string) *Rules) *Set {
 	return &Set{
 		limits: limits.withDefaults(), rulesOf: rulesOf,
 		journals: make(map[ID]*journal), leaving: make(map[ID]*journal), unwritten: make(map[ID]*journal),
+		texts: make(map[string]string),
 	}
+}
+
+// textsMax is how many texts are shared at a time.
+const textsMax = 4096
+
+// entryOf makes an entry that keeps nothing of the event's memory. previous is the
+// journal's last one: most of its texts are the same.
+func (s *Set) entryOf(e *metivav1.EnrichedEvent, offset int64, previous *Entry) Entry {
+	entry := EntryOf(e, offset)
+	var none Entry
+	if previous == nil {
+		previous = &none
+	}
+	known := previous.texts()
+	for i, text := range entry.texts() {
+		switch {
+		case *text == "":
+		case *text == *known[i]:
+			*text = *known[i]
+		default:
+			*text = s.shared(*text)
+		}
+	}
+	switch {
+	case entry.Resolution == nil:
+	case previous.Resolution != nil && sameResolution(previous.Resolution, entry.Resolution):
+		entry.Resolution = previous.Resolution
+	default:
+		entry.Resolution = proto.CloneOf(entry.Resolution)
+	}
+	return entry
+}
+
+func (s *Set) shared(text string) string {
+	known, ok := s.texts[text]
+	if !ok {
+		if len(s.texts) >= textsMax {
+			clear(s.texts)
+		}
+		known = strings.Clone(text)
+		s.texts[known] = known
+	}
+	return known
 }
 
 // Advance says that a record has been dealt with, whether or not it was an
@@ -127,7 +181,7 @@ func (s *Set) Apply(e *metivav1.EnrichedEvent, offset int64) {
 	j.applied = offset
 	j.lastReceivedMs = max(j.lastReceivedMs, e.GetReceivedAtMs())
 	j.consentSeq = max(j.consentSeq, e.GetConsentSeq())
-	entry := EntryOf(e, offset)
+	entry := s.entryOf(e, offset, j.last())
 	switch j.add(rules, &entry) {
 	case repeated:
 		s.counts.Repeated++
@@ -169,6 +223,7 @@ func (s *Set) journal(who *Identity) *journal {
 		j.size = 0
 	} else {
 		j = &journal{id: id, who: *who, applied: -1}
+		j.who.CompanyID, j.who.BrandID, j.who.SiteID = s.shared(who.CompanyID), s.shared(who.BrandID), s.shared(who.SiteID)
 	}
 	s.journals[id] = j
 	s.touch(j)
@@ -186,6 +241,19 @@ func (s *Set) measure(j *journal) {
 	size := journalBytes + int64(len(j.packed)) + int64(len(j.entries))*entryBytes
 	s.bytes += size - j.size
 	j.size = size
+	open := int64(0)
+	if j.packed == nil {
+		open = size
+	}
+	s.openBytes += open - j.openSize
+	j.openSize = open
+}
+
+// unmeasure takes a journal out of the set's sums.
+func (s *Set) unmeasure(j *journal) {
+	s.bytes -= j.size
+	s.openBytes -= j.openSize
+	j.size, j.openSize = 0, 0
 }
 
 // touch makes j the newest.
@@ -225,7 +293,7 @@ func (s *Set) evict(j *journal) {
 	s.settle(j)
 	s.unlink(j)
 	delete(s.journals, j.id)
-	s.bytes -= j.size
+	s.unmeasure(j)
 	if j.packed == nil {
 		packed, err := j.pack(0)
 		if err != nil {
@@ -297,7 +365,7 @@ func (s *Set) drop(j *journal) {
 	} else {
 		s.unlink(j)
 		delete(s.journals, j.id)
-		s.bytes -= j.size
+		s.unmeasure(j)
 	}
 	delete(s.unwritten, j.id)
 	s.gone = append(s.gone, j.id)

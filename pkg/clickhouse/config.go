@@ -2,14 +2,13 @@ package clickhouse
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,9 +25,13 @@ type Config struct {
 	//	http(s)://user:password@host:8123/database
 	//	clickhouse(s)://user:password@host:9000/database
 	//
-	// The database has to be named.
+	// The database has to be named. host:9000 may be several, with commas between
+	// them: replicas with the same tables, of which one is used at a time.
 	URL secret.Text
-	// DialTimeout bounds opening a connection; 5 s by default.
+	// TLSCAFile (PEM) replaces the system's roots for https and clickhouses.
+	TLSCAFile string
+	// DialTimeout bounds opening a connection; 5 s by default, of which each of
+	// several hosts has its share.
 	DialTimeout time.Duration
 	// ReadTimeout bounds the wait for an answer to begin; 60 s by default. It
 	// has to be longer than the slowest insert.
@@ -46,8 +49,11 @@ const (
 // Validate lists every fault of the configuration. No message holds the URL,
 // which may hold a password.
 func (c Config) Validate() error {
-	_, err := c.target()
+	t, err := c.target()
 	errs := []error{err}
+	if err == nil && c.TLSCAFile != "" && !t.tls {
+		errs = append(errs, errors.New("a clickhouse CA file is set, and the URL is without TLS"))
+	}
 	if c.DialTimeout < 0 || c.ReadTimeout < 0 {
 		errs = append(errs, errors.New("a clickhouse timeout is negative"))
 	}
@@ -64,26 +70,18 @@ func (c Config) PlaintextRemote() bool {
 	if err != nil || t.tls || t.socket != "" {
 		return false
 	}
-	host, _, err := net.SplitHostPort(t.address)
-	if err != nil {
-		host = t.address
-	}
-	if host == "localhost" {
-		return false
-	}
-	a, err := netip.ParseAddr(host)
-	return err != nil || !a.IsLoopback()
+	return slices.ContainsFunc(t.addresses, remote)
 }
 
 // target is a parsed URL.
 type target struct {
-	protocol driver.Protocol
-	tls      bool
-	socket   string // path of a unix socket; address is then a name only
-	address  string
-	user     string
-	password string
-	database string
+	protocol  driver.Protocol
+	tls       bool
+	socket    string // path of a unix socket; the address is then a name only
+	addresses []string
+	user      string
+	password  string
+	database  string
 }
 
 // databaseName is what a database may be called here: it stands in SQL.
@@ -93,11 +91,15 @@ func (c Config) target() (target, error) {
 	if c.URL.IsZero() {
 		return target{}, errors.New("the clickhouse URL is not set")
 	}
-	u, err := url.Parse(c.URL.Reveal())
+	single, more := splitHosts(c.URL.Reveal())
+	u, err := url.Parse(single)
 	if err != nil {
 		return target{}, errors.New("the clickhouse URL cannot be read")
 	}
-	t := target{address: u.Host, user: u.User.Username()}
+	if err := checkHosts(more); err != nil {
+		return target{}, err
+	}
+	t := target{addresses: append([]string{u.Host}, more...), user: u.User.Username()}
 	t.password, _ = u.User.Password()
 	query := u.Query()
 	t.database = query.Get("database")
@@ -108,8 +110,8 @@ func (c Config) target() (target, error) {
 	ports := ""
 	switch u.Scheme {
 	case "http+unix":
-		t.protocol, t.socket, t.address = driver.HTTP, u.Path, "clickhouse"
-		if u.Host != "" || !strings.HasPrefix(u.Path, "/") {
+		t.protocol, t.socket, t.addresses = driver.HTTP, u.Path, []string{"clickhouse"}
+		if u.Host != "" || len(more) > 0 || !strings.HasPrefix(u.Path, "/") {
 			return target{}, errors.New("an http+unix URL has three slashes and an absolute path")
 		}
 	case "http", "https":
@@ -135,10 +137,10 @@ func (c Config) target() (target, error) {
 
 // options are the driver's, for a database of the target ("" is the server's
 // default one).
-func (c Config) options(t target, database string) *driver.Options {
+func (c Config) options(t target, database string) (*driver.Options, error) {
 	o := &driver.Options{
 		Protocol:     t.protocol,
-		Addr:         []string{t.address},
+		Addr:         t.addresses,
 		Auth:         driver.Auth{Database: database, Username: t.user, Password: t.password},
 		DialTimeout:  orDefault(c.DialTimeout, dialTimeoutDefault),
 		ReadTimeout:  orDefault(c.ReadTimeout, readTimeoutDefault),
@@ -146,8 +148,13 @@ func (c Config) options(t target, database string) *driver.Options {
 	}
 	o.MaxIdleConns = o.MaxOpenConns
 	if t.tls {
-		host, _, _ := net.SplitHostPort(t.address)
-		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
+		var err error
+		if o.TLS, err = c.tlsConfig(); err != nil {
+			return nil, err
+		}
+	}
+	if len(t.addresses) > 1 {
+		o.DialStrategy = new(failover).dial
 	}
 	if t.socket != "" {
 		o.DialContext = func(ctx context.Context, _ string) (net.Conn, error) {
@@ -161,7 +168,7 @@ func (c Config) options(t target, database string) *driver.Options {
 	} else if t.protocol == driver.Native {
 		o.Compression = &driver.Compression{Method: driver.CompressionLZ4}
 	}
-	return o
+	return o, nil
 }
 
 func orDefault[T comparable](v, d T) T {

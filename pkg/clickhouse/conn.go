@@ -29,7 +29,11 @@ func Open(cfg Config) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := driver.Open(cfg.options(t, t.database))
+	options, err := cfg.options(t, t.database)
+	if err != nil {
+		return nil, err
+	}
+	d, err := driver.Open(options)
 	if err != nil {
 		return nil, fmt.Errorf("opening clickhouse: %w", err)
 	}

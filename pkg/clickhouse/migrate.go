@@ -146,7 +146,11 @@ func (c *Conn) ensureDatabase(ctx context.Context) error {
 	if code, ok := Code(err); !ok || code != CodeUnknownDatabase {
 		return err
 	}
-	d, err := driver.Open(c.cfg.options(c.target, ""))
+	options, err := c.cfg.options(c.target, "")
+	if err != nil {
+		return err
+	}
+	d, err := driver.Open(options)
 	if err != nil {
 		return fmt.Errorf("opening clickhouse: %w", err)
 	}

@@ -23,6 +23,7 @@ type labels struct {
 	bots     map[metivav1.BotClass]string
 	channels map[metivav1.Channel]string
 	verdicts map[metivav1.Verdict]string
+	confirms map[metivav1.Confirmation]string
 	stages   map[metivav1.Stage]string
 	reasons  map[metivav1.Reason]string
 	clicks   map[metivav1.ClickKind]string
@@ -38,6 +39,7 @@ func New(conn *clickhouse.Conn) *Store {
 		bots:     schemas.Labels(metivav1.BotClass(0)),
 		channels: schemas.Labels(metivav1.Channel(0)),
 		verdicts: schemas.Labels(metivav1.Verdict(0)),
+		confirms: schemas.Labels(metivav1.Confirmation(0)),
 		stages:   schemas.Labels(metivav1.Stage(0)),
 		reasons:  schemas.Labels(metivav1.Reason(0)),
 		clicks:   schemas.Labels(metivav1.ClickKind(0)),
@@ -103,6 +105,7 @@ func (s *Store) eventColumns(rows []EventRow) []clickhouse.Column {
 		text("system_family", (*event).GetSystemFamily),
 		text("bot", func(e *event) string { return label(s.labels.bots, e.GetBot()) }),
 		text("country", (*event).GetCountry),
+		text("region", (*event).GetRegion),
 		text("channel", func(e *event) string { return labelOrEmpty(s.labels.channels, e.GetChannel()) }),
 		text("traffic_source", (*event).GetTrafficSource),
 		text("sealed_address", func(e *event) string { return string(e.GetSealedAddress()) }),
@@ -114,14 +117,15 @@ func (s *Store) eventColumns(rows []EventRow) []clickhouse.Column {
 		binary("acceptance_id", (*event).GetAcceptanceId),
 		column("replayed", rows, func(r *EventRow) bool { return r.Event.GetReplayed() }),
 	}
-	columns = append(columns, s.resolutionColumns(rows)...)
+	columns = append(columns, resolutionColumns(s, rows, func(r *EventRow) *metivav1.Resolution { return r.Event.GetResolution() })...)
 	return append(columns, s.detailColumns(rows)...)
 }
 
-func (s *Store) resolutionColumns(rows []EventRow) []clickhouse.Column {
+// resolutionColumns are the verdict with its evidence, of events and of visits.
+func resolutionColumns[R any](s *Store, rows []R, of func(*R) *metivav1.Resolution) []clickhouse.Column {
 	type resolution = metivav1.Resolution
 	text := func(name string, value func(*resolution) string) clickhouse.Column {
-		return column(name, rows, func(r *EventRow) string { return value(r.Event.GetResolution()) })
+		return column(name, rows, func(r *R) string { return value(of(r)) })
 	}
 	return []clickhouse.Column{
 		text("verdict", func(r *resolution) string { return label(s.labels.verdicts, r.GetVerdict()) }),
@@ -129,12 +133,11 @@ func (s *Store) resolutionColumns(rows []EventRow) []clickhouse.Column {
 		text("account_name", (*resolution).GetName),
 		text("account_domain", (*resolution).GetDomain),
 		text("resolution_source", (*resolution).GetSource),
-		column("confidence", rows, func(r *EventRow) float32 { return r.Event.GetResolution().GetConfidence() }),
-		column("asn", rows, func(r *EventRow) uint32 { return r.Event.GetResolution().GetAsn() }),
-		column("prefix_bits", rows, func(r *EventRow) uint8 { return uint8(r.Event.GetResolution().GetPrefixBits()) }),
-		column("database_build_at", rows, func(r *EventRow) time.Time {
-			return time.UnixMilli(r.Event.GetResolution().GetDatabaseBuildMs()).UTC()
-		}),
+		text("confirmation", func(r *resolution) string { return labelOrEmpty(s.labels.confirms, r.GetConfirmation()) }),
+		column("confidence", rows, func(r *R) float32 { return of(r).GetConfidence() }),
+		column("asn", rows, func(r *R) uint32 { return of(r).GetAsn() }),
+		column("prefix_bits", rows, func(r *R) uint8 { return uint8(of(r).GetPrefixBits()) }),
+		column("database_build_at", rows, func(r *R) time.Time { return time.UnixMilli(of(r).GetDatabaseBuildMs()).UTC() }),
 	}
 }
 
@@ -186,13 +189,13 @@ func (s *Store) InsertDrops(ctx context.Context, token string, rows []DropRow) e
 // InsertLedger writes rows into ledger_edge under a deduplication token.
 func (s *Store) InsertLedger(ctx context.Context, token string, rows []LedgerRow) error {
 	return s.conn.Insert(ctx, TableLedgerEdge, token, []clickhouse.Column{
-		column("tenant_bucket", rows, func(r *LedgerRow) uint8 { return schemas.TenantBucket(r.Entry.GetCompanyId()) }),
-		column("company_id", rows, func(r *LedgerRow) string { return r.Entry.GetCompanyId() }),
-		column("site_id", rows, func(r *LedgerRow) string { return r.Entry.GetSiteId() }),
-		column("minute", rows, func(r *LedgerRow) time.Time { return time.UnixMilli(r.Entry.GetMinuteMs()).UTC() }),
-		column("stage", rows, func(r *LedgerRow) string { return label(s.labels.stages, r.Entry.GetStage()) }),
-		column("reason", rows, func(r *LedgerRow) string { return label(s.labels.reasons, r.Entry.GetReason()) }),
-		column("writer_id", rows, func(r *LedgerRow) string { return r.Entry.GetWriterId() }),
-		column("count", rows, func(r *LedgerRow) uint64 { return r.Entry.GetCount() }),
+		column("tenant_bucket", rows, func(r *LedgerRow) uint8 { return schemas.TenantBucket(r.Message.GetCompanyId()) }),
+		column("company_id", rows, func(r *LedgerRow) string { return r.Message.GetCompanyId() }),
+		column("site_id", rows, func(r *LedgerRow) string { return r.Message.GetSiteId() }),
+		column("minute", rows, func(r *LedgerRow) time.Time { return time.UnixMilli(r.Message.GetMinuteMs()).UTC() }),
+		column("stage", rows, func(r *LedgerRow) string { return label(s.labels.stages, r.Message.GetStage()) }),
+		column("reason", rows, func(r *LedgerRow) string { return label(s.labels.reasons, r.Message.GetReason()) }),
+		column("writer_id", rows, func(r *LedgerRow) string { return r.Message.GetWriterId() }),
+		column("count", rows, func(r *LedgerRow) uint64 { return r.Message.GetCount() }),
 	})
 }

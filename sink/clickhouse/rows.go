@@ -57,15 +57,30 @@ type DropRow struct {
 	Replayed bool
 }
 
-// LedgerRow is one row of ledger_edge.
-type LedgerRow struct {
-	Position int64
-	Entry    *metivav1.LedgerEntry
+// Row is one row of a table whose rows replace each other. Position is the offset
+// of its record.
+type Row[M any] struct {
+	Position  int64
+	Message   M
+	ExpiresAt time.Time // zero where the table has no such column
 }
+
+// LedgerRow is one row of ledger_edge, VisitRow one of visits and AccountDayRow
+// one of accounts_daily.
+type (
+	LedgerRow     = Row[*metivav1.LedgerEntry]
+	VisitRow      = Row[*metivav1.Visit]
+	AccountDayRow = Row[*metivav1.AccountDay]
+)
+
+// DayStart is the midnight (UTC) a day number begins at.
+func DayStart(day int32) time.Time { return time.Unix(int64(day)*24*60*60, 0).UTC() }
 
 // Table names.
 const (
-	TableEvents     = "events"
-	TableDrops      = "drops"
-	TableLedgerEdge = "ledger_edge"
+	TableEvents        = "events"
+	TableDrops         = "drops"
+	TableLedgerEdge    = "ledger_edge"
+	TableVisits        = "visits"
+	TableAccountsDaily = "accounts_daily"
 )

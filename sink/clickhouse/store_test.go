@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/pkg/embedded/clickhouse/clickhousetest"
@@ -33,152 +32,6 @@ func migrated(t *testing.T) *clickhouse.Conn {
 		t.Fatal(err)
 	}
 	return c
-}
-
-// columnNames are the columns whose name is not that of the field.
-var columnNames = map[string]string{
-	"campaign.source":              "campaign_source",
-	"campaign.medium":              "campaign_medium",
-	"campaign.name":                "campaign_name",
-	"resolution.verdict":           "verdict",
-	"resolution.account_id":        "account_id",
-	"resolution.name":              "account_name",
-	"resolution.domain":            "account_domain",
-	"resolution.confidence":        "confidence",
-	"resolution.source":            "resolution_source",
-	"resolution.asn":               "asn",
-	"resolution.prefix_bits":       "prefix_bits",
-	"resolution.database_build_ms": "database_build_at",
-	"source.partition":             "source_partition",
-	"source.offset":                "source_offset",
-	"engagement.visible_ms":        "engagement_ms",
-	"engagement.scroll_percent":    "scroll_percent",
-	"click.kind":                   "click_kind",
-	"click.target_host":            "click_host",
-	"click.target_path":            "click_path",
-	"form_action.kind":             "form_action",
-	"form_action.form_id":          "form_id",
-	"custom.name":                  "custom_name",
-	"custom.properties":            "custom_properties",
-}
-
-// fill sets every field of a message to a value of its own and lists the
-// fields' paths. Of a choice of details it sets one.
-func fill(m protoreflect.Message, prefix string, detail protoreflect.Name, n *int) (paths []string) {
-	fields := m.Descriptor().Fields()
-	for i := range fields.Len() {
-		f := fields.Get(i)
-		if f.ContainingOneof() != nil && f.Name() != detail {
-			continue
-		}
-		if f.Kind() == protoreflect.MessageKind && !f.IsMap() {
-			paths = append(paths, fill(m.Mutable(f).Message(), prefix+string(f.Name())+".", detail, n)...)
-			continue
-		}
-		*n++
-		if f.IsMap() {
-			paths = append(paths, prefix+string(f.Name()))
-			m.Mutable(f).Map().Set(protoreflect.ValueOfString("key").MapKey(), protoreflect.ValueOfString("value"))
-			continue
-		}
-		paths = append(paths, prefix+string(f.Name()))
-		var v protoreflect.Value
-		switch f.Kind() {
-		case protoreflect.StringKind:
-			v = protoreflect.ValueOfString(string(rune('a' + *n%26)))
-		case protoreflect.BytesKind:
-			v = protoreflect.ValueOfBytes([]byte(strings.Repeat(string(rune('a'+*n%26)), 16)))
-		case protoreflect.EnumKind:
-			v = protoreflect.ValueOfEnum(1)
-		case protoreflect.Int64Kind:
-			v = protoreflect.ValueOfInt64(1_790_000_000_000 + int64(*n)*1000)
-		case protoreflect.Int32Kind:
-			v = protoreflect.ValueOfInt32(int32(*n))
-		case protoreflect.Uint64Kind:
-			v = protoreflect.ValueOfUint64(uint64(*n))
-		case protoreflect.Uint32Kind:
-			v = protoreflect.ValueOfUint32(uint32(*n))
-		case protoreflect.FloatKind:
-			v = protoreflect.ValueOfFloat32(0.5)
-		case protoreflect.BoolKind:
-			v = protoreflect.ValueOfBool(true)
-		}
-		m.Set(f, v)
-	}
-	return paths
-}
-
-func TestEveryFieldOfTheEventHasItsColumn(t *testing.T) {
-	t.Parallel()
-	ctx := context.Background()
-	c := migrated(t)
-	s := New(c)
-	defaults := make(map[string]string)
-	err := c.Each(ctx, "SELECT name, default_expression FROM system.columns WHERE database = currentDatabase() AND table = 'events'",
-		func(scan func(...any) error) error {
-			var name, expression string
-			if err := scan(&name, &expression); err != nil {
-				return err
-			}
-			defaults[name] = expression
-			return nil
-		})
-	if err != nil {
-		t.Fatal(err)
-	}
-	inserted := make(map[string]bool)
-	for _, col := range s.eventColumns([]EventRow{{Event: &metivav1.EnrichedEvent{}}}) {
-		inserted[col.Name] = true
-	}
-	for name, expression := range defaults {
-		if expression == "" && !inserted[name] {
-			t.Errorf("column %s is not written", name)
-		}
-	}
-	details := (&metivav1.EnrichedEvent{}).ProtoReflect().Descriptor().Oneofs().ByName("detail").Fields()
-	for i := range details.Len() {
-		checkColumns(t, c, s, details.Get(i).Name(), inserted)
-	}
-}
-
-// checkColumns writes an event with one of the details and every other field, and
-// finds each value in its column.
-func checkColumns(t *testing.T, c *clickhouse.Conn, s *Store, detail protoreflect.Name, inserted map[string]bool) {
-	t.Helper()
-	ctx := context.Background()
-	e := new(metivav1.EnrichedEvent)
-	n := 0
-	column := make(map[string]string)
-	for _, path := range fill(e.ProtoReflect(), "", detail, &n) {
-		name, ok := columnNames[path]
-		if !ok {
-			name = path
-			if base, isTime := strings.CutSuffix(path, "_ms"); isTime {
-				name = base
-			}
-		}
-		if !inserted[name] {
-			t.Errorf("field %s has no column %s that is written", path, name)
-			continue
-		}
-		column[name] = path
-	}
-	e.Consent, e.CompanyId = metivav1.ConsentState_CONSENT_STATE_ANALYTICS, "cmp_"+string(detail)
-	// Every field's value arrives: the row differs from that of an event
-	// without the field.
-	if err := s.InsertEvents(ctx, "", []EventRow{{Event: e, ExpiresAt: time.Now().AddDate(1, 0, 0)}}); err != nil {
-		t.Fatal(err)
-	}
-	for name, path := range column {
-		var isDefault bool
-		sql := "SELECT " + name + " = defaultValueOfArgumentType(" + name + ") FROM events WHERE company_id = {company:String}"
-		if err := c.QueryRow(ctx, "SELECT toBool(x) FROM ("+strings.Replace(sql, " FROM", " AS x FROM", 1)+")", clickhouse.Param("company", e.GetCompanyId())).Scan(&isDefault); err != nil {
-			t.Fatal(err)
-		}
-		if isDefault {
-			t.Errorf("the value of field %s did not reach column %s", path, name)
-		}
-	}
 }
 
 func testRow(company string, n int64) EventRow {
@@ -336,7 +189,7 @@ func TestLedgerKeepsTheGreatestCount(t *testing.T) {
 	c := migrated(t)
 	s := New(c)
 	for i, count := range []uint64{5, 9, 7} {
-		row := LedgerRow{Entry: &metivav1.LedgerEntry{WriterId: "w", CompanyId: "cmp_a", SiteId: "sit_1", MinuteMs: 1_790_000_040_000, Stage: metivav1.Stage_STAGE_COLLECTOR, Count: count}}
+		row := LedgerRow{Message: &metivav1.LedgerEntry{WriterId: "w", CompanyId: "cmp_a", SiteId: "sit_1", MinuteMs: 1_790_000_040_000, Stage: metivav1.Stage_STAGE_COLLECTOR, Count: count}}
 		if err := s.InsertLedger(ctx, string(rune('a'+i)), []LedgerRow{row}); err != nil {
 			t.Fatal(err)
 		}

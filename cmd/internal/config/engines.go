@@ -69,11 +69,15 @@ func (k *Kafka) Validate(p *Process) error {
 }
 
 // ClickHouse is where the analytics are.
-type ClickHouse struct{ URL secret.Text }
+type ClickHouse struct {
+	URL       secret.Text
+	TLSCAFile string
+}
 
-// Bind adds the ClickHouse setting.
+// Bind adds the ClickHouse settings.
 func (c *ClickHouse) Bind(s *Set) {
-	s.Secret(&c.URL, Option{Flag: "clickhouse-url", Env: "METIVA_CLICKHOUSE_URL", Help: "https://user:password@host:8443/database, clickhouses://host:9440/database, or http+unix:///path/to/socket?database=name."})
+	s.Secret(&c.URL, Option{Flag: "clickhouse-url", Env: "METIVA_CLICKHOUSE_URL", Help: "https://user:password@host:8443/database, clickhouses://host:9440/database, or http+unix:///path/to/socket?database=name; several hosts with commas between them."})
+	s.String(&c.TLSCAFile, Option{Flag: "clickhouse-tls-ca-file", Env: "METIVA_CLICKHOUSE_TLS_CA_FILE", Help: "PEM file of the authority that signed ClickHouse's certificate; empty for the system's."})
 }
 
 // Validate joins every fault; it never repeats the URL.
@@ -81,14 +85,17 @@ func (c *ClickHouse) Validate(p *Process) error {
 	if c.URL.IsZero() {
 		return errors.New("METIVA_CLICKHOUSE_URL is missing: set the address of ClickHouse")
 	}
-	u, err := url.Parse(c.URL.Reveal())
-	if err != nil {
+	scheme, rest, ok := strings.Cut(c.URL.Reveal(), "://")
+	if !ok {
 		return errors.New("METIVA_CLICKHOUSE_URL is not a URL")
 	}
-	switch u.Scheme {
+	switch scheme {
 	case "https", "clickhouses", "http+unix":
 	case "http", "clickhouse":
-		if p.InProduction() && !Loopback(u.Hostname()) {
+		// net/url reads one host; here may be several.
+		authority, _, _ := strings.Cut(rest, "/")
+		hosts := authority[strings.LastIndexByte(authority, '@')+1:]
+		if p.InProduction() && !staysHere(hosts, "") {
 			return errors.New("METIVA_CLICKHOUSE_URL is a plaintext connection and not on loopback: use https:// or clickhouses://")
 		}
 	default:
@@ -130,8 +137,9 @@ func (c *Postgres) Validate(p *Process) error {
 	}
 }
 
-// staysHere reports whether every host of a Postgres URL is a unix socket or
-// loopback. Both places may list several hosts, and the parameter wins.
+// staysHere reports whether every host of a URL is a unix socket or loopback.
+// The authority and Postgres's parameter may list several hosts, and the
+// parameter wins.
 func staysHere(authority, parameter string) bool {
 	list := authority
 	if parameter != "" {

@@ -69,7 +69,7 @@ func Names() NameRules {
 			"cmd/internal/app/metiva/demo_drive.go":     "the demo's visitors have made-up addresses",
 			"cmd/internal/config/process.go#Loopback":   "is a configured host this machine",
 			"cmd/internal/stack/layout.go#port":         "a free port of this machine",
-			"pkg/clickhouse/config.go#PlaintextRemote":  "is a configured host this machine",
+			"pkg/clickhouse/hosts.go#remote":            "is a configured host this machine",
 			"pkg/core/registry/policy.go#isLoopback":    "is a configured host this machine",
 			"pkg/core/registry/origin.go":               "a site's origin may be an address",
 			"pkg/embedded/kafka/serve.go#Validate":      "the address the broker listens on",

@@ -63,6 +63,7 @@ type storeFlags struct {
 	KafkaUser      string      `name:"kafka-sasl-user" env:"METIVA_KAFKA_SASL_USER" help:"User name for SASL."`
 	KafkaPassword  secret.Text `name:"kafka-sasl-password" env:"METIVA_KAFKA_SASL_PASSWORD" help:"Password for SASL."`
 	ClickHouseURL  secret.Text `name:"clickhouse-url" env:"METIVA_CLICKHOUSE_URL" help:"ClickHouse."`
+	ClickHouseCA   string      `name:"clickhouse-tls-ca-file" env:"METIVA_CLICKHOUSE_TLS_CA_FILE" help:"PEM file of ClickHouse's authority."`
 	PostgresRW     secret.Text `name:"postgres-url" env:"METIVA_POSTGRES_URL" help:"Postgres as app_rw."`
 	PostgresWorker secret.Text `name:"postgres-worker-url" env:"METIVA_POSTGRES_WORKER_URL" help:"Postgres as app_worker."`
 	PostgresOwner  secret.Text `name:"postgres-migrate-url" env:"METIVA_POSTGRES_MIGRATE_URL" help:"Postgres as app_migrate."`

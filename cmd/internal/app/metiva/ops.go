@@ -60,7 +60,7 @@ func (c *migrateUp) Run(ctx context.Context, t terminal) error {
 		t.printf("kafka: the topics are there\n")
 	}
 	if !a.ClickHouseURL.IsZero() {
-		conn, err := clickhouse.Open(clickhouse.Config{URL: a.ClickHouseURL})
+		conn, err := c.openClickHouse(a.ClickHouseURL)
 		if err != nil {
 			return err
 		}
@@ -103,7 +103,7 @@ func (c *migrateStatus) Run(ctx context.Context, t terminal) error {
 		}
 		if !a.ClickHouseURL.IsZero() {
 			var conn *clickhouse.Conn
-			if conn, err = clickhouse.Open(clickhouse.Config{URL: a.ClickHouseURL}); err != nil {
+			if conn, err = c.openClickHouse(a.ClickHouseURL); err != nil {
 				return
 			}
 			defer func() { _ = conn.Close() }()

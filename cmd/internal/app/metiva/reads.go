@@ -9,6 +9,7 @@ import (
 	"github.com/metiva-io/metiva/cmd/internal/stack"
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/pkg/core/analytics"
+	"github.com/metiva-io/metiva/pkg/secret"
 	"github.com/metiva-io/metiva/pkg/tenant"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -25,12 +26,22 @@ func (f storeFlags) withClickHouse(do func(*clickhouse.Conn) error) error {
 		}
 		url = running.ClickHouseURL
 	}
-	conn, err := clickhouse.Open(clickhouse.Config{URL: url})
+	conn, err := f.openClickHouse(url)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
 	return do(conn)
+}
+
+// openClickHouse opens an address: of the flags, whose authority goes with it, or
+// of the stack's own engine.
+func (f storeFlags) openClickHouse(url secret.Text) (*clickhouse.Conn, error) {
+	cfg := clickhouse.Config{URL: url}
+	if !f.ClickHouseURL.IsZero() {
+		cfg.TLSCAFile = f.ClickHouseCA
+	}
+	return clickhouse.Open(cfg)
 }
 
 func printCompanies(t terminal, companies []analytics.Company) {

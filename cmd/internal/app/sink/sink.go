@@ -38,11 +38,15 @@ func (c *Config) Validate() error {
 	faults := []error{c.Process.Validate(), c.Kafka.Validate(&c.Process), c.ClickHouse.Validate(&c.Process), c.Sink.Validate()}
 	if !c.ClickHouse.URL.IsZero() {
 		// What the driver cannot use is found here and not by the first connection.
-		if err := (clickhouse.Config{URL: c.ClickHouse.URL}).Validate(); err != nil {
+		if err := c.engine().Validate(); err != nil {
 			faults = append(faults, fmt.Errorf("METIVA_CLICKHOUSE_URL: %w", err))
 		}
 	}
 	return errors.Join(faults...)
+}
+
+func (c *Config) engine() clickhouse.Config {
+	return clickhouse.Config{URL: c.ClickHouse.URL, TLSCAFile: c.ClickHouse.TLSCAFile}
 }
 
 // Run is the sink process.
@@ -66,7 +70,7 @@ func Run(ctx context.Context, sys app.System) error {
 	if err != nil {
 		return err
 	}
-	conn, err := clickhouse.Open(clickhouse.Config{URL: cfg.ClickHouse.URL})
+	conn, err := clickhouse.Open(cfg.engine())
 	if err != nil {
 		return err
 	}

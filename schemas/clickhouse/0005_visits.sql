@@ -1,0 +1,92 @@
+-- One visit as it stands: metiva.v1.Visit, a whole picture. The greatest version of
+-- a visit stands. Key and partition are the same in all its versions, because the id
+-- is made from the first event and started_at is that event's time. A removed visit
+-- stays as its newest version, so that an older one that is read again does not
+-- come back: read with FINAL, which leaves it out.
+--
+-- Order: reads are by tenant and site, newest first, a page at a time.
+CREATE TABLE IF NOT EXISTS visits
+(
+    tenant_bucket           UInt8,
+    company_id              LowCardinality(String),
+    brand_id                LowCardinality(String),
+    site_id                 LowCardinality(String),
+    visit_id                FixedString(16) CODEC(NONE),
+    visit_key               FixedString(16) COMMENT 'of the first event; anonymous, no key links two days' CODEC(NONE),
+    visitor_id              FixedString(16) COMMENT 'person level: zero without consent' CODEC(ZSTD(1)),
+    version                 UInt64 CODEC(T64, ZSTD(1)),
+    removed                 UInt8 COMMENT 'a late event came to be the first: another visit stands for it' CODEC(ZSTD(1)),
+    started_at              DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    ended_at                DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    duration_ms             UInt64 CODEC(T64, ZSTD(1)),
+    engaged_ms              UInt64 COMMENT '0 without consent' CODEC(T64, ZSTD(1)),
+    page_views              UInt32 CODEC(T64, ZSTD(1)),
+    events                  UInt32 CODEC(T64, ZSTD(1)),
+    bounce                  Bool,
+    entry_host              LowCardinality(String),
+    entry_path              String CODEC(ZSTD(1)),
+    exit_host               LowCardinality(String),
+    exit_path               String CODEC(ZSTD(1)),
+    first_channel           LowCardinality(String) COMMENT 'what brought the visitor first',
+    first_traffic_source    LowCardinality(String),
+    first_campaign_source   LowCardinality(String),
+    first_campaign_medium   LowCardinality(String),
+    first_campaign_name     LowCardinality(String),
+    first_referrer_host     LowCardinality(String),
+    first_touch_at          DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    last_channel            LowCardinality(String) COMMENT 'the last one that is not direct',
+    last_traffic_source     LowCardinality(String),
+    last_campaign_source    LowCardinality(String),
+    last_campaign_medium    LowCardinality(String),
+    last_campaign_name      LowCardinality(String),
+    last_referrer_host      LowCardinality(String),
+    last_touch_at           DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    device                  LowCardinality(String),
+    browser_family          LowCardinality(String),
+    system_family           LowCardinality(String),
+    country                 LowCardinality(String),
+    region                  LowCardinality(String) COMMENT 'with consent only',
+    verdict                 LowCardinality(String),
+    account_id              String COMMENT 'set only when verdict is company, as are name and domain' CODEC(ZSTD(1)),
+    account_name            String CODEC(ZSTD(1)),
+    account_domain          String CODEC(ZSTD(1)),
+    confidence              Float32 CODEC(ZSTD(1)),
+    resolution_source       LowCardinality(String),
+    confirmation            LowCardinality(String) COMMENT 'what confirmed the company beside the network: form',
+    asn                     UInt32 CODEC(T64, ZSTD(1)),
+    prefix_bits             UInt8,
+    database_build_at       DateTime('UTC') CODEC(Delta, ZSTD(1)),
+    consent                 LowCardinality(String) COMMENT 'the lowest among its events',
+    captured                Bool COMMENT 'a consented form post is among its events',
+    page_hosts              Array(LowCardinality(String)) COMMENT 'the first distinct pages; the arrays of pages are of one length',
+    page_paths              Array(String) CODEC(ZSTD(1)),
+    page_view_counts        Array(UInt32) CODEC(ZSTD(1)),
+    page_engaged_ms         Array(UInt64) CODEC(ZSTD(1)),
+    page_scroll_percents    Array(UInt8) CODEC(ZSTD(1)),
+    page_first_at           Array(DateTime64(3, 'UTC')) CODEC(ZSTD(1)),
+    pages_beyond            UInt32 COMMENT 'page views of pages beyond those' CODEC(T64, ZSTD(1)),
+    scroll_percent_max      UInt8 CODEC(ZSTD(1)),
+    forms_started           UInt32 CODEC(T64, ZSTD(1)),
+    forms_submitted         UInt32 CODEC(T64, ZSTD(1)),
+    submitted_form_ids      Array(LowCardinality(String)),
+    outbound_clicks         UInt32 CODEC(T64, ZSTD(1)),
+    downloads               UInt32 CODEC(T64, ZSTD(1)),
+    custom_event_names      Array(LowCardinality(String)) COMMENT 'as long as their counts',
+    custom_event_counts     Array(UInt32) CODEC(ZSTD(1)),
+    retention_days          UInt32 CODEC(T64, ZSTD(1)),
+    last_received_at        DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    folded                  Bool,
+    expires_at              DateTime('UTC') COMMENT 'started_at and retention_days' CODEC(Delta, ZSTD(1)),
+    inserted_at             DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(Delta, ZSTD(1)),
+
+    CONSTRAINT tenant_bucket_range CHECK tenant_bucket < 16,
+    CONSTRAINT tenant_known CHECK company_id != '',
+    CONSTRAINT visitor_needs_consent CHECK visitor_id = toFixedString('', 16) OR consent IN ('analytics', 'identified'),
+    CONSTRAINT region_needs_consent CHECK region = '' OR consent IN ('analytics', 'identified'),
+    CONSTRAINT name_needs_verdict CHECK verdict = 'company' OR (account_id = '' AND account_name = '' AND account_domain = '' AND confirmation = '')
+)
+ENGINE = ReplacingMergeTree(version, removed)
+PARTITION BY (tenant_bucket, toYYYYMM(started_at))
+ORDER BY (company_id, site_id, started_at, visit_id)
+TTL expires_at
+SETTINGS non_replicated_deduplication_window = 10000;

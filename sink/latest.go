@@ -1,0 +1,101 @@
+package sink
+
+import (
+	"context"
+	"time"
+
+	"github.com/metiva-io/metiva/pkg/kafka"
+	"github.com/metiva-io/metiva/schemas/metivav1"
+	store "github.com/metiva-io/metiva/sink/clickhouse"
+)
+
+// latest is a topic whose records replace each other: of the records of a key the
+// one with the greatest version stands, in whatever order and however often they
+// come. Its table keeps the greatest version too, so a batch needs no look-up: a
+// row that was written before changes nothing.
+type latest[K comparable, M any] struct {
+	table string
+	// read decodes a record and holds it to its rules.
+	read    func(value []byte) (M, error)
+	key     func(M) K
+	version func(M) uint64
+	// expires is when the row is no longer kept, the same in all versions of a key;
+	// nil where the table itself knows.
+	expires func(M) time.Time
+	insert  func(ctx context.Context, token string, rows []store.Row[M]) error
+}
+
+// latestWriter writes a batch of such a topic.
+type latestWriter[K comparable, M any] struct {
+	batchWriter
+	of      latest[K, M]
+	decoded bool
+	rows    []store.Row[M]
+	bad     []*kafka.Record
+}
+
+func newLatest[K comparable, M any](base batchWriter, of latest[K, M]) *latestWriter[K, M] {
+	return &latestWriter[K, M]{batchWriter: base, of: of}
+}
+
+// write sends what cannot be read to events.dead and inserts the rest.
+func (w *latestWriter[K, M]) write(ctx context.Context) error {
+	w.decode()
+	for _, r := range w.bad {
+		if err := w.dead(ctx, r, metivav1.Reason_REASON_INVALID_RECORD); err != nil {
+			return err
+		}
+	}
+	insert := func(first, last int64, rows []store.Row[M]) error {
+		return w.timed(w.of.table, len(rows), func() error {
+			return w.of.insert(ctx, w.token(w.of.table, first, last), rows)
+		})
+	}
+	reject := func(row *store.Row[M]) error {
+		for i := range w.batch.Records {
+			if r := &w.batch.Records[i]; r.Offset == row.Position {
+				return w.dead(ctx, r, metivav1.Reason_REASON_REJECTED_ROW)
+			}
+		}
+		return nil
+	}
+	return bisect(w.rows, func(r *store.Row[M]) int64 { return r.Position }, w.batch.First, w.batch.Last, insert, reject)
+}
+
+// decode keeps the greatest version of each key of the batch, of equal ones the
+// last, in the order of their offsets. Rows that are no longer kept are left out.
+// It runs once a batch, so that every attempt writes the same rows.
+func (w *latestWriter[K, M]) decode() {
+	if w.decoded {
+		return
+	}
+	w.decoded = true
+	now := w.worker.deps.Now()
+	rows := make([]store.Row[M], 0, len(w.batch.Records))
+	greatest := make(map[K]int, len(w.batch.Records)) // index in rows
+	for i := range w.batch.Records {
+		r := &w.batch.Records[i]
+		m, err := w.of.read(r.Value)
+		if err != nil {
+			w.bad = append(w.bad, r)
+			continue
+		}
+		row := store.Row[M]{Position: r.Offset, Message: m}
+		if w.of.expires != nil {
+			if row.ExpiresAt = w.of.expires(m); !row.ExpiresAt.After(now) {
+				w.worker.metrics.expired.WithLabelValues(w.of.table).Inc()
+				continue
+			}
+		}
+		key := w.of.key(m)
+		if at, known := greatest[key]; !known || w.of.version(rows[at].Message) <= w.of.version(m) {
+			greatest[key] = len(rows)
+		}
+		rows = append(rows, row)
+	}
+	for i := range rows {
+		if greatest[w.of.key(rows[i].Message)] == i {
+			w.rows = append(w.rows, rows[i])
+		}
+	}
+}
