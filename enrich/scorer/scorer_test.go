@@ -312,7 +312,8 @@ func TestWhatIsLeftOut(t *testing.T) {
 	unsure.Resolution.Confidence = 0.5
 	provider := visitOf(company, "", 0, 2, "/", "/canary")
 	provider.Resolution.Verdict = metivav1.Verdict_VERDICT_ISP
-	slash := visitOf(company, "a/b", 0, 3, "/canary")
+	slash := visitOf(company, "canary.nl", 0, 3, "/canary")
+	slash.SiteId = "sit/a"
 	short := visitOf(company, "canary.nl", 0, 4, "/canary")
 	short.VisitId = short.VisitId[:15]
 	for _, value := range [][]byte{
