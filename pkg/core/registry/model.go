@@ -114,6 +114,8 @@ type Site struct {
 	NetworkPrecision bool
 	// Visits say where the site's visits end.
 	Visits VisitRules
+	// ScoreRules is how accounts are scored.
+	ScoreRules ScoreRules
 	// Texts without their bodies, oldest first.
 	Texts     []ConsentText
 	Forms     []FormPolicy // by form id
