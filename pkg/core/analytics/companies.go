@@ -89,7 +89,7 @@ func (r *Reader) VisitingCompanies(ctx context.Context, f CompanyFilter, p Page)
 		return List[VisitingCompany]{}, err
 	}
 	options = append(options, clickhouse.Param("sort", int(f.Sort)), clickhouse.Param("score_min", f.ScoreMin),
-		clickhouse.Param("new", flag(f.New)), clickhouse.Param("returning", flag(f.Returning)))
+		clickhouse.Param("new", bit(f.New)), clickhouse.Param("returning", bit(f.Returning)))
 	// A cursor of one order is none of another.
 	return listOf(ctx, r, fmt.Sprintf("companies %d", f.Sort), companiesSQL, p, (*VisitingCompany).fields, options...)
 }

@@ -90,8 +90,8 @@ func (r *Reader) ofVisits(f *Filter) ([]clickhouse.Option, error) {
 	return append(r.of(f.Period),
 		clickhouse.Param("sites", orEmpty(f.Sites)), clickhouse.Param("brands", orEmpty(f.Brands)),
 		clickhouse.Param("country", f.Country), clickhouse.Param("channel", f.Channel), clickhouse.Param("source", f.Source),
-		clickhouse.Param("campaign", f.Campaign), clickhouse.Param("page", page), clickhouse.Param("page_prefix", flag(prefix)),
-		clickhouse.Param("page_views_min", f.PageViewsMin), clickhouse.Param("account", f.Account), clickhouse.Param("companies_only", flag(f.CompaniesOnly))), nil
+		clickhouse.Param("campaign", f.Campaign), clickhouse.Param("page", page), clickhouse.Param("page_prefix", bit(prefix)),
+		clickhouse.Param("page_views_min", f.PageViewsMin), clickhouse.Param("account", f.Account), clickhouse.Param("companies_only", bit(f.CompaniesOnly))), nil
 }
 
 // orEmpty renders no ids as the empty array.

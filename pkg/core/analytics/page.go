@@ -104,7 +104,7 @@ func listOf[T any](ctx context.Context, r *Reader, question, sql string, p Page,
 		}
 	}
 	options = append(options,
-		clickhouse.Param("after", flag(p.After != "")), clickhouse.Param("after_value", after.value), clickhouse.Param("after_key", after.key),
+		clickhouse.Param("after", bit(p.After != "")), clickhouse.Param("after_value", after.value), clickhouse.Param("after_key", after.key),
 		clickhouse.Param("limit", limit+1))
 	var out List[T]
 	var last position
@@ -126,7 +126,7 @@ func listOf[T any](ctx context.Context, r *Reader, question, sql string, p Page,
 	return out, nil
 }
 
-func flag(b bool) uint8 {
+func bit(b bool) uint8 {
 	if b {
 		return 1
 	}

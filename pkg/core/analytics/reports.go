@@ -207,7 +207,7 @@ func (r *Reader) Funnel(ctx context.Context, f Filter, pages []string) ([]Funnel
 			return nil, fmt.Errorf("%w: a page of a funnel is a path", ErrFilter)
 		}
 		step, prefix := strings.CutSuffix(page, "*")
-		steps[i], prefixes[i], out[i].Page = step, flag(prefix), page
+		steps[i], prefixes[i], out[i].Page = step, bit(prefix), page
 	}
 	err = r.each(ctx, funnelSQL, func(scan func(...any) error) error {
 		var seen, n uint64

@@ -95,7 +95,7 @@ func insertVisits(t testing.TB, c *clickhouse.Conn, visits ...visit) {
 		add("site_id", cmp.Or(v.site, "sit_1"))
 		add("visit_id", []byte(fmt.Sprintf("visit %010d", v.n)))
 		add("version", cmp.Or(v.version, 2))
-		add("removed", flag(v.removed))
+		add("removed", bit(v.removed))
 		add("started_at", at)
 		add("ended_at", at.Add(time.Duration(len(v.pages))*time.Minute))
 		add("page_views", uint32(len(v.pages)))
@@ -344,12 +344,12 @@ func TestReports(t *testing.T) {
 		"reasons":   {r.Reasons, "[company]:3 [isp]:2 "},
 	} {
 		got, err := try.ask(ctx, f, Page{})
-		text := ""
+		var text strings.Builder
 		for _, g := range got.Items {
-			text += fmt.Sprint(g.By, ":", g.Visits, " ")
+			fmt.Fprint(&text, g.By, ":", g.Visits, " ")
 		}
-		if err != nil || text != try.want {
-			t.Errorf("%s: %q, %v; want %q", name, text, err, try.want)
+		if err != nil || text.String() != try.want {
+			t.Errorf("%s: %q, %v; want %q", name, text.String(), err, try.want)
 		}
 	}
 	consent, err := r.ConsentRates(ctx, f)
