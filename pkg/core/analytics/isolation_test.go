@@ -145,6 +145,14 @@ func TestNoQuestionReachesAnotherTenant(t *testing.T) {
 	for range 9 {
 		book{t, c}.edge("cmp_b", "secret", "objected", 3, 1_000_003)
 	}
+	// What is looked for is there to be found.
+	other, err := NewReader(c, tenant("cmp_b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own, err := other.LiveFeed(ctx, Filter{Period: week()}, Page{}); err != nil || len(own.Items) == 0 || own.Items[0].AccountID != "secret.nl" {
+		t.Fatalf("cmp_b sees of its own %+v, %v", own, err)
+	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	g := guess{rand.New(rand.NewPCG(seed, 5))}
