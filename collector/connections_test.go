@@ -212,6 +212,7 @@ func TestWhatTheKernelAcceptedIsServed(t *testing.T) {
 	served := make(chan error, 1)
 	// Nobody accepts before the stop has begun: all of them are in the queue.
 	ln.closing.Store(true)
+	e.stopping.Store(true)
 	go func() { served <- server.Serve(ln) }()
 	if err := e.drain(server, ln, time.Now().Add(20*time.Second)); err != nil {
 		t.Error(err)

@@ -1,7 +1,7 @@
 package enrich
 
 import (
-	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -10,6 +10,7 @@ import (
 	"github.com/metiva-io/metiva/enrich/company"
 	"github.com/metiva-io/metiva/enrich/device"
 	"github.com/metiva-io/metiva/enrich/geo"
+	"github.com/metiva-io/metiva/enrich/person"
 	"github.com/metiva-io/metiva/enrich/source"
 	"github.com/metiva-io/metiva/pkg/seal"
 	"github.com/metiva-io/metiva/schemas"
@@ -20,6 +21,7 @@ import (
 type opener interface {
 	OpenAddress(b seal.Binding, blob []byte) (seal.Truncated, error)
 	OpenBytes(dst []byte, b seal.Binding, blob []byte) ([]byte, error)
+	person.Vault
 }
 
 // steps is what the steps need besides the event. It is shared by all
@@ -31,6 +33,7 @@ type steps struct {
 	devices     *device.Reader
 	sources     *source.Tables
 	siteHosts   *siteHosts
+	persons     *person.Step
 	revocations *revocations
 	metrics     *metrics
 	now         func() time.Time
@@ -39,6 +42,8 @@ type steps struct {
 // outcome of one record.
 type outcome struct {
 	record *metivav1.EnrichedRecord
+	// capture goes to captures.enriched beside an event; nil for most.
+	capture *metivav1.Capture
 	// companyID and visitKey, as collected, place the record on its partition:
 	// a repetition goes where the first went.
 	companyID string
@@ -59,7 +64,7 @@ var errKeyMissing = errors.New("a data key is not on control.keys")
 func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.SourceRef) (outcome, error) {
 	defer sc.forget()
 	sc.seen++
-	watch := s.metrics.watch(sc.seen%stepSampleEvery == 0)
+	watch := s.metrics.watch(sc.isTimed())
 	e := &sc.collected.Event
 	if !decode(&sc.collected, value) {
 		return drop(e, from, metivav1.Reason_REASON_INVALID_RECORD), nil
@@ -80,7 +85,11 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.Sou
 	unlinked := s.applyWithdrawal(out)
 	spam := s.origin(out)
 	watch.lap(stepSource)
-	s.judgeSender(out, sc.agent, bot.Signs{Automated: e.GetAutomated(), ReferrerSpam: spam})
+	said := sc.agents.of(sc.agent)
+	if !said.known {
+		said.bot = s.bots.Classify(sc.agent)
+	}
+	s.judgeSender(out, said.bot, bot.Signs{Automated: e.GetAutomated(), ReferrerSpam: spam})
 	watch.lap(stepBot)
 	if out.GetBot() == metivav1.BotClass_BOT_CLASS_NONE {
 		reason, err := s.resolve(out, v, binding)
@@ -93,14 +102,22 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.Sou
 		s.judgeNetwork(out)
 	}
 	watch.lap(stepCompany)
-	d := s.devices.Describe(sc.agent)
+	if !said.known {
+		said.device, said.known = s.devices.Describe(sc.agent), true
+	}
+	d := said.device
 	if !isConsented(out.GetConsent()) {
 		d = d.Coarse()
 	}
 	out.Device, out.BrowserFamily, out.SystemFamily = d.Class, d.Browser, d.System
 	watch.lap(stepDevice)
 	out.EnrichedAtMs = s.now().UnixMilli()
-	return outcome{record: sc.leaving.wrapped(), companyID: e.GetCompanyId(), visitKey: e.GetVisitKey(), unlinked: unlinked}, nil
+	capture, err := s.capture(sc, out)
+	if err != nil {
+		return failedOpen(e, from, reasonOf(err))
+	}
+	watch.lap(stepPerson)
+	return outcome{record: sc.leaving.wrapped(), capture: capture, companyID: e.GetCompanyId(), visitKey: e.GetVisitKey(), unlinked: unlinked}, nil
 }
 
 // openAgent puts the agent into the scratch; an event without one has none.
@@ -138,17 +155,23 @@ func (s *steps) resolve(out *metivav1.EnrichedEvent, v geo.View, b seal.Binding)
 // applyWithdrawal reduces the event of a visitor who has withdrawn to company
 // level. The visit key of a consented event is made from the visitor id and
 // stands beside it in the day's earlier rows, so it goes too: the event is a
-// visit of its own, under a random key.
+// visit of its own, under a key that says nothing but which event it is.
 func (s *steps) applyWithdrawal(out *metivav1.EnrichedEvent) bool {
 	if !s.revocations.isWithdrawn(out.GetCompanyId(), out.GetVisitorId(), out.GetConsentSeq()) {
 		return false
 	}
 	out.VisitorId, out.ConsentSeq = nil, 0
-	out.VisitKey = make([]byte, schemas.IDBytes)
-	_, _ = rand.Read(out.VisitKey) // never fails since Go 1.24
+	out.VisitKey = ownVisitKey(out)
 	out.Consent = metivav1.ConsentState_CONSENT_STATE_WITHDRAWN
 	s.metrics.withdrawn.Inc()
 	return true
+}
+
+// ownVisitKey is the key of an event that is a visit of its own: the same each time
+// the event is worked on.
+func ownVisitKey(e *metivav1.EnrichedEvent) []byte {
+	digest := sha256.Sum256(append([]byte("a visit of its own/"+e.GetCompanyId()+"/"), e.GetEventId()...))
+	return digest[:schemas.IDBytes]
 }
 
 // reasonOf is the reason for a value that does not open; none for nil.
@@ -160,6 +183,8 @@ func reasonOf(err error) metivav1.Reason {
 		return metivav1.Reason_REASON_UNKNOWN_KEY
 	case errors.Is(err, seal.ErrShredded):
 		return metivav1.Reason_REASON_SHREDDED
+	case errors.Is(err, seal.ErrNoKey):
+		return metivav1.Reason_REASON_INTERNAL
 	default:
 		return metivav1.Reason_REASON_TAMPERED
 	}

@@ -3,6 +3,7 @@ package enrich
 import (
 	"crypto/sha256"
 
+	"github.com/metiva-io/metiva/enrich/person"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/eventwire"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -17,11 +18,14 @@ type scratch struct {
 	leaving   leaving
 	source    metivav1.SourceRef
 	agent     []byte
+	person    *person.Scratch // nil until the first capture
+	agents    *agents
 	seen      uint
+	timed     bool // every event, not one in stepSampleEvery
 }
 
 func newScratch() *scratch {
-	return &scratch{agent: make([]byte, 0, schemas.SealedUserAgentBytesMax)}
+	return &scratch{agent: make([]byte, 0, schemas.SealedUserAgentBytesMax), agents: newAgents()}
 }
 
 // forget clears what was opened.
@@ -29,6 +33,9 @@ func (s *scratch) forget() {
 	clear(s.agent[:cap(s.agent)])
 	s.agent = s.agent[:0]
 }
+
+// isTimed reports whether the steps of the present event are timed.
+func (s *scratch) isTimed() bool { return s.timed || s.seen%stepSampleEvery == 0 }
 
 // sourceOf is the record's identity.
 func (s *scratch) sourceOf(partition int, offset int64) *metivav1.SourceRef {

@@ -174,7 +174,7 @@ func keyRecord(rec *metivav1.DataKey) []byte {
 }
 
 func (w *world) putKey(_ context.Context, rec *metivav1.DataKey) error {
-	w.send(schemas.TopicControlKeys, 0, seal.DataKeyRecordKey(rec.GetKeyId()), keyRecord(rec))
+	w.send(schemas.TopicControlKeys, 0, seal.RecordKeyOf(rec), keyRecord(rec))
 	return nil
 }
 

@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/metiva-io/metiva/enrich/bot"
 	"github.com/metiva-io/metiva/enrich/device"
+	"github.com/metiva-io/metiva/enrich/person"
 	"github.com/metiva-io/metiva/enrich/source"
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/schemas"
 )
+
+const subjectKeySweepEvery = time.Hour
 
 // Worker is one enrich process. Workers share the partitions of
 // events.collected.
@@ -25,6 +29,9 @@ type Worker struct {
 	producer           producer
 	keys               table
 	enrichedPartitions int
+	visitMetrics       *visitMetrics
+	visitRules         *siteRules
+	visitPartitions    int
 
 	sender      *kafka.Producer
 	consumer    *kafka.Consumer
@@ -50,6 +57,14 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	vm, err := newVisitMetrics(deps.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := newSiteRules()
+	if err != nil {
+		return nil, err
+	}
 	bots, err := bot.NewClassifier()
 	if err != nil {
 		return nil, fmt.Errorf("compiling the lists of bots: %w", err)
@@ -59,12 +74,18 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 			return nil, fmt.Errorf("reading the lists of sources: %w", err)
 		}
 	}
-	hosts := newSiteHosts()
+	mail, err := person.NewMailServices()
+	if err != nil {
+		return nil, fmt.Errorf("reading the lists of mail services: %w", err)
+	}
+	hosts, forms := newSiteHosts(), person.NewSites()
 	revoked := newRevocations()
 	w := &Worker{
 		cfg: cfg, deps: deps, metrics: m, revocations: revoked, ready: make(chan struct{}),
+		visitMetrics: vm, visitRules: rules,
 		steps: &steps{
 			opener: deps.Opener, chain: deps.Chain, bots: bots, devices: device.NewReader(), sources: deps.Sources, siteHosts: hosts,
+			persons: person.NewStep(deps.Opener, forms, mail),
 			revocations: revoked, metrics: m, now: deps.Now,
 		},
 	}
@@ -75,10 +96,12 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	if w.consumer, err = deps.Kafka.NewConsumer(kafka.ConsumerConfig{Group: cfg.Group, Topics: []string{schemas.TopicEventsCollected}}); err != nil {
 		return nil, fmt.Errorf("making the consumer: %w", err)
 	}
-	w.keyTable = w.table(schemas.TopicControlKeys, deps.Opener.ApplyDayKey)
+	w.keyTable = w.table(schemas.TopicControlKeys, w.applyKey)
 	w.withdrawals = w.table(schemas.TopicControlWithdrawals, revoked.ApplyWithdrawal)
 	w.erasures = w.table(schemas.TopicControlErasures, revoked.ApplyErasure)
-	w.sites = w.table(schemas.TopicControlSites, hosts.Apply)
+	w.sites = w.table(schemas.TopicControlSites, func(key, value []byte) error {
+		return errors.Join(hosts.Apply(key, value), rules.Apply(key, value), forms.Apply(key, value))
+	})
 	w.keys = w.keyTable
 	return w, nil
 }
@@ -94,6 +117,27 @@ func (w *Worker) table(topic string, apply func(key, value []byte) error) *kafka
 		}
 		return nil
 	})
+}
+
+// applyKey takes a record of control.keys, but for the keys of captures that are past.
+func (w *Worker) applyKey(key, value []byte) error {
+	return w.deps.Opener.ApplyKeySince(w.oldestSubjectKey(), key, value)
+}
+
+func (w *Worker) oldestSubjectKey() time.Time { return w.deps.Now().Add(-w.cfg.SubjectKeyAgeMax) }
+
+// forgetSubjectKeys drops the keys of captures that are past, until ctx ends.
+func (w *Worker) forgetSubjectKeys(ctx context.Context) error {
+	ticker := time.NewTicker(subjectKeySweepEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			w.deps.Opener.ForgetSubjectKeys(w.oldestSubjectKey())
+		}
+	}
 }
 
 // tables are the control topics, which are read to their end before any event.
@@ -117,6 +161,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		group.Go(func() error { return t.Run(rest) })
 	}
 	group.Go(func() error { return w.sender.Run(rest) })
+	group.Go(func() error { return w.forgetSubjectKeys(rest) })
 	group.Go(func() error {
 		defer stopRest()
 		return w.consume(groupCtx)
@@ -137,16 +182,34 @@ func (w *Worker) consume(ctx context.Context) error {
 		case <-t.Ready():
 		}
 	}
-	var err error
-	if w.enrichedPartitions, err = w.deps.Kafka.Partitions(ctx, schemas.TopicEventsEnriched); err != nil {
+	if err := w.readPartitions(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // told to stop
 		}
-		return fmt.Errorf("reading the partitions of %s: %w", schemas.TopicEventsEnriched, err)
-	}
-	if w.enrichedPartitions < schemas.TenantBuckets || w.enrichedPartitions%schemas.TenantBuckets != 0 {
-		return fmt.Errorf("%s has %d partitions, which is not a multiple of %d", schemas.TopicEventsEnriched, w.enrichedPartitions, schemas.TenantBuckets)
+		return err
 	}
 	close(w.ready)
 	return w.consumer.Run(ctx, func(ctx context.Context, c *kafka.Claim) error { return w.serve(ctx, c) })
+}
+
+// readPartitions checks the topics whose partitions the worker relies on.
+func (w *Worker) readPartitions(ctx context.Context) error {
+	counts := make(map[string]int)
+	for _, topic := range []string{schemas.TopicEventsEnriched, schemas.TopicVisitsEnriched, schemas.TopicEventsCollected, schemas.TopicVisitsState} {
+		n, err := w.deps.Kafka.Partitions(ctx, topic)
+		if err != nil {
+			return fmt.Errorf("reading the partitions of %s: %w", topic, err)
+		}
+		counts[topic] = n
+	}
+	w.enrichedPartitions, w.visitPartitions = counts[schemas.TopicEventsEnriched], counts[schemas.TopicVisitsEnriched]
+	for _, topic := range []string{schemas.TopicEventsEnriched, schemas.TopicVisitsEnriched} {
+		if n := counts[topic]; n < schemas.TenantBuckets || n%schemas.TenantBuckets != 0 {
+			return fmt.Errorf("%s has %d partitions, which is not a multiple of %d", topic, n, schemas.TenantBuckets)
+		}
+	}
+	if collected, state := counts[schemas.TopicEventsCollected], counts[schemas.TopicVisitsState]; state < collected {
+		return fmt.Errorf("%s has %d partitions and needs those of %s, %d", schemas.TopicVisitsState, state, schemas.TopicEventsCollected, collected)
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package snippet_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -97,7 +98,7 @@ func TestEngagement(t *testing.T) {
 	run(t, tab, js(`scrollTo(0, 4000)`), until(`scrollY === 4000`), js(`new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))`), js(`scrollTo(0, 0); history.pushState(null, '', '/q')`))
 	ev := e.one(t)
 	if ev.Type != "engagement" || ev.URL != e.URL+"/p" || ev.VisibleMs == nil || *ev.VisibleMs < 1 || *ev.VisibleMs > waitMax.Milliseconds() || ev.Scroll == nil || *ev.Scroll < 45 || *ev.Scroll > 65 {
-		t.Errorf("the view that was left: %+v", ev)
+		t.Errorf("the view that was left: %s", shown(ev))
 	}
 	if ev := e.one(t); ev.Type != "page_view" {
 		t.Errorf("%+v", ev)
@@ -109,6 +110,15 @@ func TestEngagement(t *testing.T) {
 		t.Errorf("%+v", ev)
 	}
 	e.quiet(t, tab)
+}
+
+// shown is an event with what its pointers point to.
+func shown(ev event) string {
+	raw, err := json.Marshal(ev)
+	if err != nil {
+		return err.Error()
+	}
+	return string(raw)
 }
 
 // TestEngagementBeginsWithTheGrant: what was done before is not measured.

@@ -89,13 +89,15 @@ func run(t *testing.T, tab context.Context, steps ...chromedp.Action[chromedp.Vo
 	}
 }
 
+// js runs a script in the page and waits for its promise.
 func js(script string) chromedp.Action[chromedp.Void] {
-	return chromedp.Evaluate[chromedp.Void](script)
+	return chromedp.Evaluate[chromedp.Void](script, chromedp.EvalAwaitPromise)
 }
 
+// jsInto is js with the script's value, or that of its promise.
 func jsInto[T any](script string, out *T) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, tab *chromedp.Target) (err error) {
-		*out, err = chromedp.Evaluate[T](script)(ctx, tab)
+		*out, err = chromedp.Evaluate[T](script, chromedp.EvalAwaitPromise)(ctx, tab)
 		return err
 	})
 }

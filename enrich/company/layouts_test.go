@@ -134,10 +134,18 @@ func TestMaxMind(t *testing.T) {
 			"20.0.13.0/28": enterprise(kpn, "business", "organization", "Bakkerij Jansen B.V."),
 			"20.0.14.0/24": enterprise(ing, "business", "organization", "ING Bank", "domain", "ing.nl"),
 			"20.0.15.0/24": enterprise(small, "business", "organization", "Ziggo"),
+			"20.0.16.0/24": enterprise(small, "business", "organization", "Ziggo Services B.V."),
+			"20.0.17.0/24": enterprise(small, "business", "organization", "Vodafone Ziggo Group"),
+			"20.0.18.0/24": enterprise(small, "business", "organization", "Koninklijke KPN N.V."),
+			"20.0.19.0/24": enterprise(small, "business", "organization", "Odido"),
+			"20.0.20.0/24": enterprise(announced(1103, "SURF B.V."), "college", "organization", "SURF B.V."),
+			"20.0.21.0/24": enterprise(small, "business", "organization", "Gamma Nederland B.V.", "domain", "gamma.nl"),
+			"20.0.22.0/24": enterprise(small, "business", "organization", "Bakkerij Peters B.V.", "domain", "www.bakkerij-peters.nl"),
+			"20.0.23.0/24": enterprise(small, "business", "organization", "Surf B.V."),
 		}}}, []want{
 			{"20.0.1.0/24", "company", "org:bakkerij-jansen", "Bakkerij Jansen B.V.", "enterprise", 24}, // not kpn.net
-			{"20.0.2.0/24", "company", "example.co.uk", "Acme Holding B.V.", "enterprise", 24},
-			{"20.0.3.0/24", "isp", "", "", "enterprise", 24}, // never an access provider
+			{"20.0.2.0/24", "company", "org:acme-holding", "Acme Holding B.V.", "enterprise", 24},       // whose domain it is nobody knows
+			{"20.0.3.0/24", "isp", "", "", "enterprise", 24},                                            // never an access provider
 			{"20.0.4.0/24", "isp", "", "", "as_type", 24},
 			{"20.0.5.0/24", "mobile", "", "", "enterprise", 24},
 			{"20.0.6.0/24", "hosting", "", "", "enterprise", 24},
@@ -145,12 +153,20 @@ func TestMaxMind(t *testing.T) {
 			{"20.0.8.0/24", "isp", "", "", "enterprise", 24},
 			{"20.0.9.0/24", "sole_trader", "", "", "enterprise", 24},
 			{"20.0.10.0/24", "company", "voorbeeld.nl", "Gemeente Voorbeeld", "enterprise", 24},
-			{"20.0.11.0/24", "company", "hsvoorbeeld.nl", "Hogeschool Voorbeeld", "enterprise", 24},
+			{"20.0.11.0/24", "company", "org:hogeschool-voorbeeld", "Hogeschool Voorbeeld", "enterprise", 24},
 			{"20.0.12.0/24", "unclassified", "", "", "enterprise", 24},
 			{"20.0.13.0/24", "ambiguous_truncation", "", "", "asn", 0},
 			{"20.0.13.0/28", "company", "org:bakkerij-jansen", "Bakkerij Jansen B.V.", "enterprise", 28},
 			{"20.0.14.0/24", "company", "ing.nl", "ING", "enterprise", 24},
 			{"20.0.15.0/24", "isp", "", "", "enterprise", 24},
+			{"20.0.16.0/24", "isp", "", "", "enterprise", 24},
+			{"20.0.17.0/24", "isp", "", "", "enterprise", 24},
+			{"20.0.18.0/24", "isp", "", "", "enterprise", 24},
+			{"20.0.19.0/24", "isp", "", "", "enterprise", 24},
+			{"20.0.20.0/24", "education_network", "", "", "enterprise", 24},
+			{"20.0.21.0/24", "company", "gamma.nl", "Gamma Nederland B.V.", "enterprise", 24}, // not Gamma Communications, a provider
+			{"20.0.22.0/24", "company", "bakkerij-peters.nl", "Bakkerij Peters B.V.", "enterprise", 24},
+			{"20.0.23.0/24", "company", "org:surf", "Surf B.V.", "enterprise", 24}, // not behind SURF
 		})
 	})
 	t.Run("the others beside asn", func(t *testing.T) {
@@ -237,6 +253,9 @@ func TestIPinfo(t *testing.T) {
 					"20.1.0.0/24": companyOf("Guest Access B.V.", "guest.nl", "isp", "AS15625", "ING Bank N.V.", "ing.com", "business"),
 					"20.1.1.0/24": companyOf("ING Bank N.V.", "ing.com", "isp", "AS15625", "ING Bank N.V.", "ing.com", "business"),
 					"20.1.2.0/24": companyOf("", "", "", "AS4200000002", "Cloudy", "cloudy.nl", "hosting"),
+					"20.1.4.0/24": companyOf("SURF B.V.", "surf.nl", "education", "AS1103", "SURF B.V.", "surf.nl", "education"),
+					"20.1.5.0/24": companyOf("SURFnet bv", "", "education", "AS1103", "SURF B.V.", "surf.nl", "education"),
+					"20.1.6.0/24": companyOf("Ziggo Internet", "", "business", "AS4200000001", "Small Access", "small.nl", "isp"),
 					"20.1.3.0/24": companyOf("Delft Startup B.V.", "startup.nl", "business", "AS15625", "ING Bank N.V.", "ing.com", "business"),
 				}},
 				{"ipinfo standard_privacy.mmdb", map[string]record{
@@ -258,6 +277,9 @@ func TestIPinfo(t *testing.T) {
 				{"20.1.1.0/24", "company", "ing.nl", "ING", "as_type", 24},
 				{"20.1.2.0/24", "hosting", "", "", "ipinfo_company", 24},
 				{"20.1.3.0/24", "anonymizer", "", "", "ipinfo_privacy", 24},
+				{"20.1.4.0/24", "education_network", "", "", "ipinfo_company", 24},
+				{"20.1.5.0/24", "education_network", "", "", "ipinfo_company", 24},
+				{"20.1.6.0/24", "isp", "", "", "ipinfo_company", 24},
 			})
 		}
 	})

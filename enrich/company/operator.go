@@ -41,10 +41,12 @@ const (
 // government or education for an organisation, isp, mobile, hosting, nren, or
 // anonymizer (also vpn, proxy, tor, relay); empty when it is not known. Source is
 // free text; "reverse_dns" marks what was found that way. A first line that
-// starts with "network" is the heading; lines that start with "#" are comments.
-// Errors name the line, never what stands in it.
+// starts with "network" is the heading; lines that start with "#" are comments; a
+// byte order mark and CRLF are taken as spreadsheets write them. A network with bits
+// behind its length, or so wide that no single organisation has it, is refused: it
+// would name the wrong visitors. Errors name the line, never what stands in it.
 func ReadRows(r io.Reader, each func(Row) error) error {
-	lines := csv.NewReader(bufio.NewReaderSize(r, 1<<16))
+	lines := csv.NewReader(withoutMark(r))
 	lines.FieldsPerRecord = 5
 	lines.Comment = '#'
 	lines.TrimLeadingSpace = true
@@ -87,6 +89,11 @@ func parseRow(fields []string) (Row, error) {
 	if row.Networks, err = parseRange(fields[0]); err != nil {
 		return row, err
 	}
+	for _, n := range row.Networks {
+		if n.Bits() < rowBitsMin(n) {
+			return row, fmt.Errorf("the network is wider than a /%d", rowBitsMin(n))
+		}
+	}
 	if len(row.Name) > nameBytesMax || strings.ContainsFunc(row.Name, func(r rune) bool { return r < ' ' || r == 0xfffd }) {
 		return row, errors.New("the name is too long or is not text")
 	}
@@ -111,11 +118,33 @@ func parseRow(fields []string) (Row, error) {
 	return row, nil
 }
 
+// rowBitsMin is the widest network of one row, by its length: registries have given
+// no organisation more.
+func rowBitsMin(p netip.Prefix) int {
+	if p.Addr().Is4() {
+		return 8
+	}
+	return 16
+}
+
+// withoutMark skips a byte order mark.
+func withoutMark(r io.Reader) *bufio.Reader {
+	in := bufio.NewReaderSize(r, 1<<16)
+	const mark = "\ufeff"
+	if head, err := in.Peek(len(mark)); err == nil && string(head) == mark {
+		_, _ = in.Discard(len(mark)) // it has been seen
+	}
+	return in
+}
+
 // parseRange reads a prefix, an address or a range of addresses.
 func parseRange(text string) ([]netip.Prefix, error) {
 	first, last, ok := strings.Cut(text, "-")
 	if !ok {
 		prefix, err := parseNetwork(text)
+		if whole, ok := netip.ParsePrefix(text); ok == nil && whole != prefix {
+			return nil, errors.New("has bits set behind its length")
+		}
 		return []netip.Prefix{prefix}, err
 	}
 	a, errFirst := netip.ParseAddr(strings.TrimSpace(first))
@@ -141,10 +170,12 @@ type operatorTable struct {
 
 type operatorRow struct {
 	organization organization
-	kind         kind
-	reverseDNS   bool
-	person       bool
-	provider     bool
+	// key is that of the name, as in geo.Company.
+	key        string
+	kind       kind
+	reverseDNS bool
+	person     bool
+	provider   bool
 }
 
 // operatorAnswer is what the table knows of a network.
@@ -158,14 +189,15 @@ type operatorAnswer struct {
 }
 
 func (t *operatorTable) add(row Row, p *providers) error {
+	key := geo.AccountPrefix + orgname.Key(row.Name)
 	o := organization{name: row.Name, domain: row.Domain, account: row.Domain}
 	if o.account == "" {
-		o.account = geo.AccountPrefix + orgname.Key(row.Name)
+		o.account = key
 	}
 	entry := &operatorRow{
-		organization: o, kind: row.kind, reverseDNS: row.reverseDNS,
+		organization: o, key: key, kind: row.kind, reverseDNS: row.reverseDNS,
 		person:   orgname.LooksLikePerson(row.Name),
-		provider: p.has(geo.AccountPrefix+orgname.Key(row.Name), row.Domain),
+		provider: p.has(key, row.Domain),
 	}
 	for _, n := range row.Networks {
 		if row.kind == kindAnonymizer {

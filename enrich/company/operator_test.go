@@ -60,7 +60,8 @@ func TestOperatorRows(t *testing.T) {
 		{standard, "20.0.1.0/24", kpn, "company", "operator", "jansen.nl", 24},
 		{standard, "20.0.1.7/32", kpn, "company", "operator", "jansen.nl", 24},
 		{standard, "20.0.2.0/24", kpn, "company", "operator", "org:peters-slagerij", 24},
-		{standard, "20.0.3.0/24", kpn, "isp", "as_type", "", 16}, // no type: below the threshold
+		{standard, "20.0.3.0/24", kpn, "isp", "as_type", "", 16},           // no type: below the threshold
+		{standard, "20.0.3.0/24", ing, "unclassified", "operator", "", 24}, // but in doubt
 		{all, "20.0.3.0/24", kpn, "company", "operator", "onbekend.nl", 24},
 		{standard, "20.0.4.0/24", kpn, "company", "reverse_dns", "found.nl", 24},
 		{standard, "20.0.5.0/24", kpn, "sole_trader", "operator", "", 24},
@@ -86,6 +87,21 @@ func TestOperatorRows(t *testing.T) {
 	}
 }
 
+// TestSpreadsheets: lists as spreadsheets write them.
+func TestSpreadsheets(t *testing.T) {
+	t.Parallel()
+	rows := readRows(t, "\ufeffNetwork,name,domain,type,source\r\n20.0.1.0/24,Bakkerij Jansen B.V.,jansen.nl,business,own\r\n")
+	if len(rows) != 1 || rows[0].Name != "Bakkerij Jansen B.V." || rows[0].kind != kindBusiness {
+		t.Errorf("%+v", rows)
+	}
+	for _, content := range []string{"\ufeff20.0.1.0/24,operator\r\n20.0.2.0/24\topt_out\r\n", "20.0.1.0/24\n20.0.2.9/24 opt_out"} {
+		list, err := ReadSuppressions(strings.NewReader(content))
+		if err != nil || len(list) != 2 || list[0].List != ListOperator || list[1].List != ListOptOut || list[1].Prefix.String() != "20.0.2.0/24" {
+			t.Errorf("%v, %v", list, err)
+		}
+	}
+}
+
 // TestRefusedLists: a fault is told by its line, and nothing of the line is.
 func TestRefusedLists(t *testing.T) {
 	t.Parallel()
@@ -102,6 +118,10 @@ func TestRefusedLists(t *testing.T) {
 		"quote":            `20.9.9.9,"Jansen" B.V.,jansen.nl,business,own`,
 		"control":          "20.9.9.9,Jansen\x01B.V.,jansen.nl,business,own",
 		"mapped":           "::ffff:20.9.9.0/120,Jansen B.V.,jansen.nl,business,own",
+		"host bits":        "20.9.9.9/24,Jansen B.V.,jansen.nl,business,own",
+		"everything":       "0.0.0.0/0,Jansen B.V.,jansen.nl,business,own",
+		"all IPv6":         "::/0,Jansen B.V.,jansen.nl,business,own",
+		"two thirds":       "20.9.9.9 - 220.9.9.9,Jansen B.V.,jansen.nl,business,own",
 		"name of too many": "20.9.9.9," + strings.Repeat("Jansen ", 40) + ",jansen.nl,business,own",
 	} {
 		err := ReadRows(strings.NewReader("network,name,domain,type,source\n"+line+"\n"), func(Row) error { return nil })

@@ -221,6 +221,9 @@ func (s *step) record() bool {
 		return false
 	case company.Person:
 		return s.end(metivav1.Verdict_VERDICT_SOLE_TRADER, source, confidenceRecord)
+	case s.known.kind == kindResearch && (s.c.providers.hasResearch(company.Key) || s.c.providers.has(company.Key, company.Domain)):
+		// The network is the research network's own; its users are others'.
+		return s.end(metivav1.Verdict_VERDICT_EDUCATION_NETWORK, source, confidenceRecord)
 	case company.Provider || s.c.providers.has(company.Key, company.Domain):
 		return s.end(metivav1.Verdict_VERDICT_ISP, source, confidenceRecord)
 	}
@@ -235,7 +238,7 @@ func (s *step) identity(company *geo.Company) organization {
 	}
 	o := organization{name: company.Name, domain: company.Domain, account: company.Key}
 	if o.domain == "" {
-		o.domain = s.c.providers.ownDomain(s.a.Domain, s.a.Organization)
+		o.domain = s.c.providers.ownDomain(s.a.Domain, company.Name)
 	}
 	if o.domain != "" {
 		o.account = o.domain
@@ -265,6 +268,10 @@ func (s *step) operator() bool {
 		return s.company(s.row.organization, SourceOperator, confidenceOperator)
 	case s.c.showAt <= confidenceUntyped:
 		return s.company(s.row.organization, SourceOperator, confidenceUntyped)
+	case s.known.kind.isOrganization() && s.row.organization.account != s.known.organization.account && s.row.key != s.known.key:
+		// Not sure enough to be shown, but enough to doubt that the network is the
+		// organisation's around it.
+		return s.end(metivav1.Verdict_VERDICT_UNCLASSIFIED, SourceOperator, confidenceUntyped)
 	}
 	return false
 }

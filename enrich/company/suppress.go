@@ -92,10 +92,11 @@ const suppressionsMax = 5_000_000
 // ReadSuppressions reads a file of suppressions: a line for each, with a prefix
 // or an address, and behind spaces or a comma the list: "operator" (also when
 // nothing stands there), "opt_out", or the id of a tenant ("cmp_…"). Empty lines
-// and what follows "#" are left out. Errors name the line, never the prefix.
+// and what follows "#" are left out. Bits behind a prefix's length are cut off: to
+// leave out more is the safe side. Errors name the line, never the prefix.
 func ReadSuppressions(r io.Reader) ([]Suppression, error) {
 	var out []Suppression
-	lines := bufio.NewScanner(r)
+	lines := bufio.NewScanner(withoutMark(r))
 	for number := 1; lines.Scan(); number++ {
 		text, _, _ := strings.Cut(lines.Text(), "#")
 		fields := strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' || r == '\r' })

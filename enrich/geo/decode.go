@@ -1,6 +1,7 @@
 package geo
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 
@@ -48,7 +49,7 @@ func (t *text) UnmarshalMaxMindDBCursor(c mmdbdata.Cursor) (mmdbdata.Cursor, err
 
 // is reports whether the value says yes.
 func (t text) is() bool {
-	return t == "true" || t == "1"
+	return strings.EqualFold(string(t), "true") || t == "1"
 }
 
 // asn is the number of "AS174" or "174", or zero.
@@ -64,11 +65,6 @@ func (t text) asn() uint32 {
 	return uint32(n)
 }
 
-// place is the nested country of MaxMind's layouts.
-type place struct {
-	ISOCode text `maxminddb:"iso_code"`
-}
-
 type systemRecord struct {
 	ASN          text `maxminddb:"autonomous_system_number"`
 	Organization text `maxminddb:"autonomous_system_organization"`
@@ -79,29 +75,6 @@ type ispRecord struct {
 	Organization  text `maxminddb:"autonomous_system_organization"`
 	MobileCountry text `maxminddb:"mobile_country_code"`
 	MobileNetwork text `maxminddb:"mobile_network_code"`
-}
-
-type placeRecord struct {
-	Country      place   `maxminddb:"country"`
-	Subdivisions []place `maxminddb:"subdivisions"`
-}
-
-type enterpriseRecord struct {
-	Country      place   `maxminddb:"country"`
-	Subdivisions []place `maxminddb:"subdivisions"`
-	Traits       struct {
-		ASN            text `maxminddb:"autonomous_system_number"`
-		ASOrganization text `maxminddb:"autonomous_system_organization"`
-		ISP            text `maxminddb:"isp"`
-		Organization   text `maxminddb:"organization"`
-		Domain         text `maxminddb:"domain"`
-		UserType       text `maxminddb:"user_type"`
-		Connection     text `maxminddb:"connection_type"`
-		MobileCountry  text `maxminddb:"mobile_country_code"`
-		MobileNetwork  text `maxminddb:"mobile_network_code"`
-		Anonymous      text `maxminddb:"is_anonymous"`
-		AnonymousProxy text `maxminddb:"is_anonymous_proxy"`
-	} `maxminddb:"traits"`
 }
 
 type anonymousRecord struct {
@@ -172,7 +145,8 @@ func decode(l Layout, result maxminddb.Result) (facts, error) {
 	case LayoutEnterprise:
 		var r enterpriseRecord
 		err = result.Decode(&r)
-		f.enterprise(&r)
+		f.place(&r.placeRecord)
+		f.enterprise(&r.Traits)
 	case LayoutIPinfoLite:
 		var r liteRecord
 		err = result.Decode(&r)
@@ -205,12 +179,18 @@ func decode(l Layout, result maxminddb.Result) (facts, error) {
 	case LayoutCountry:
 		var r placeRecord
 		err = result.Decode(&r)
-		f.place(r.Country, r.Subdivisions)
+		f.place(&r)
 	case LayoutCountryCode:
 		var r countryRecord
 		err = result.Decode(&r)
 		f.country = countryCode(r.CountryCode, r.Country)
 	default:
+	}
+	var mismatch maxminddb.UnmarshalTypeError
+	if errors.As(err, &mismatch) {
+		// A record that is no map says nothing. An error would stop the events of
+		// its network for good: they are tried again until it is gone.
+		return facts{}, nil
 	}
 	return f, err
 }
@@ -221,32 +201,34 @@ func (f *facts) system(asn, organization text) {
 	f.person = orgname.LooksLikePerson(f.organization)
 }
 
-func (f *facts) place(country place, subdivisions []place) {
-	f.country = countryCode(country.ISOCode)
-	if len(subdivisions) > 0 && f.country != "" && isSubdivision(subdivisions[0].ISOCode) {
-		f.region = f.country + "-" + string(subdivisions[0].ISOCode)
+func (f *facts) place(r *placeRecord) {
+	f.country = countryCode(r.Country.ISOCode)
+	if f.country != "" && isSubdivision(r.Subdivisions.ISOCode) {
+		f.region = f.country + "-" + string(r.Subdivisions.ISOCode)
 	}
 }
 
-func (f *facts) enterprise(r *enterpriseRecord) {
-	t := &r.Traits
-	f.place(r.Country, r.Subdivisions)
+func (f *facts) enterprise(t *traits) {
 	f.system(t.ASN, t.ASOrganization)
 	kind := kindOf(string(t.UserType))
 	f.mobile = isCellular(t.Connection) || t.MobileCountry != "" || t.MobileNetwork != "" || kind == KindMobile
-	f.hosting = kind == KindHosting
-	f.anonymous = t.Anonymous.is() || t.AnonymousProxy.is() || kind == KindAnonymizer
+	f.hosting = kind == KindHosting || t.Hosting.is()
+	hides := t.AnonymousProxy.is() || t.VPN.is() || t.PublicProxy.is() || t.Residential.is() || t.Tor.is()
+	// As in LayoutAnonymous, is_anonymous is also set for hosting alone.
+	f.anonymous = hides || kind == KindAnonymizer || t.Anonymous.is() && !f.hosting
 	if t.Organization == "" {
 		f.company = &Company{Kind: kind}
 		return
 	}
 	// GeoIP2's isp and organization are equal where the user is not known.
 	f.company = newCompany(string(t.Organization), string(t.Domain), kind, []string{string(t.ISP)}, nil)
-	f.company.withoutProviderDomain(string(t.ISP), string(t.ASOrganization))
 	// Of an organisation that announces its own network all three names are the
 	// same; its kind says that it is not a provider.
 	own := kind.IsOrganization() && orgname.Same(string(t.Organization), string(t.ASOrganization))
 	f.company.Provider = f.company.Provider && !own
+	if !own {
+		f.company.withoutForeignDomain()
+	}
 }
 
 func (f *facts) ipinfoCompany(r *companyRecord) {

@@ -101,13 +101,11 @@ func newCompany(name, domain string, kind Kind, providers, domains []string) *Co
 	return c
 }
 
-// withoutProviderDomain drops a domain that came from reverse DNS and is the
-// provider's: the customers of a provider are not one account.
-func (c *Company) withoutProviderDomain(providers ...string) {
-	for _, p := range providers {
-		if !orgname.NameHolds(c.Name, c.Domain) && orgname.NameHolds(p, c.Domain) {
-			c.Domain = ""
-			return
-		}
+// withoutForeignDomain drops a domain that came from reverse DNS and is not surely
+// the organisation's own: with that of its provider, all customers of one would be
+// one account.
+func (c *Company) withoutForeignDomain() {
+	if !orgname.OwnDomain(c.Name, c.Domain) {
+		c.Domain = ""
 	}
 }

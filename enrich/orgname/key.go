@@ -82,6 +82,35 @@ func NameHolds(name, domain string) bool {
 	return len(label) > 2 && strings.Contains(strings.Join(parts, ""), label)
 }
 
+// OwnDomain reports whether the domain is surely that of an organisation of the
+// name: its first label, with or without the suffix, is made of words of the name
+// that follow one another ("jansen.nl" and "bakkerij-jansen.nl" of "Bakkerij Jansen
+// B.V.", "booking.com" of "Booking.com B.V."), or of the initials of three words or
+// more ("vub.be"). What reverse DNS says of a network is often its provider's.
+func OwnDomain(name, domain string) bool {
+	domain = Registrable(domain)
+	label, suffix, ok := strings.Cut(domain, ".")
+	if !ok {
+		return false
+	}
+	label = strings.ReplaceAll(label, "-", "")
+	all := words(name)
+	for i := range all {
+		var joined string
+		for _, word := range all[i:] {
+			joined += word
+			if joined == label || joined == label+strings.ReplaceAll(suffix, ".", "") {
+				return true
+			}
+		}
+	}
+	var initials string
+	for _, word := range withoutForms(all) {
+		initials += word[:1]
+	}
+	return len(initials) > 2 && initials == label
+}
+
 // words are the words of a name in lower case ASCII. Dots within a word are
 // dropped, so that "N.V." is "nv".
 func words(name string) []string {

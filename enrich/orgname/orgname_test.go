@@ -88,6 +88,32 @@ func TestNameHolds(t *testing.T) {
 	}
 }
 
+func TestOwnDomain(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name, domain string
+		want         bool
+	}{
+		{"Bakkerij Jansen B.V.", "jansen.nl", true},
+		{"Bakkerij Jansen B.V.", "www.bakkerij-jansen.nl", true},
+		{"Bakkerij Jansen B.V.", "bakkerijjansen.nl", true},
+		{"Booking.com BV", "booking.com", true},
+		{"Vrije Universiteit Brussel", "vub.be", true},
+		{"ING Bank N.V.", "ing.nl", true},
+		{"Acme Holding B.V.", "ing.nl", false},
+		{"Bakkerij Jansen B.V.", "kpn.net", false},
+		{"Bakkerij Jansen B.V.", "glasvezel.net", false},
+		{"Bakkerij Jansen B.V.", "jan.nl", false},
+		{"Bakkerij Jansen B.V.", "bj.nl", false},
+		{"", "jansen.nl", false},
+		{"Jansen", "", false},
+	} {
+		if got := orgname.OwnDomain(row.name, row.domain); got != row.want {
+			t.Errorf("%q and %q: got %t", row.name, row.domain, got)
+		}
+	}
+}
+
 // FuzzNames: no name or domain of a database is worse than unknown.
 func FuzzNames(f *testing.F) {
 	for _, seed := range []string{"ING Bank N.V.", "a.b.co.uk", "\xff.nl", "Jan  trading as ", "Ⅷ", "..", "-"} {
@@ -104,5 +130,6 @@ func FuzzNames(f *testing.F) {
 			t.Errorf("domain %q of %q", domain, text)
 		}
 		orgname.NameHolds(text, text)
+		orgname.OwnDomain(text, text)
 	})
 }

@@ -65,7 +65,7 @@ func isLocal(local []byte) bool {
 }
 
 func appendDomain(dst, domain []byte) ([]byte, bool) {
-	if len(domain) > emailBytesMax {
+	if len(domain) > emailBytesMax || !utf8.Valid(domain) {
 		return dst, false
 	}
 	start := len(dst)

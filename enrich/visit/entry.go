@@ -38,15 +38,15 @@ type Entry struct {
 	// Name of the form or the custom event.
 	Name string
 
-	Device                          metivav1.DeviceClass
+	Device                           metivav1.DeviceClass
 	Browser, System, Country, Region string
 	// Resolution is shared with the event and never changed.
 	Resolution    *metivav1.Resolution
 	RetentionDays uint32
 }
 
-// EntryOf takes from an enriched event what visits need. The event's texts are
-// shared, not copied. The event's ids must be of their length.
+// EntryOf takes from an enriched event what visits need. The event's texts and its
+// resolution are shared, not copied. The event's ids must be of their length.
 func EntryOf(e *metivav1.EnrichedEvent, offset int64) Entry {
 	c := e.GetCampaign()
 	out := Entry{
@@ -55,7 +55,7 @@ func EntryOf(e *metivav1.EnrichedEvent, offset int64) Entry {
 		Type: e.GetType(), Consent: e.GetConsent(),
 		Host: e.GetHost(), Path: e.GetPath(), Referrer: e.GetReferrerHost(), Channel: e.GetChannel(), Source: e.GetTrafficSource(),
 		Campaign: Campaign{c.GetSource(), c.GetMedium(), c.GetName()},
-		Device:   e.GetDevice(), Browser: e.GetBrowserFamily(), System: e.GetSystemFamily(), Country: e.GetCountry(),
+		Device:   e.GetDevice(), Browser: e.GetBrowserFamily(), System: e.GetSystemFamily(), Country: e.GetCountry(), Region: e.GetRegion(),
 		Resolution: e.GetResolution(), RetentionDays: e.GetRetentionDays(),
 	}
 	switch d := e.GetDetail().(type) {
@@ -93,6 +93,30 @@ func comesBefore(aMs int64, a *ID, bMs int64, b *ID) bool {
 		return aMs < bMs
 	}
 	return bytes.Compare(a[:], b[:]) < 0
+}
+
+// texts are the fields that hold text of the event.
+func (e *Entry) texts() [12]*string {
+	return [...]*string{
+		&e.Host, &e.Path, &e.Referrer, &e.Source, &e.Campaign.Source, &e.Campaign.Medium, &e.Campaign.Name, &e.Name,
+		&e.Browser, &e.System, &e.Country, &e.Region,
+	}
+}
+
+// resolutionBytes is about what a resolution takes in a record.
+const resolutionBytes = 128
+
+// textBytes is about what the entry's texts and its resolution take, beside those of
+// the one before it.
+func (e *Entry) textBytes(previous *Entry) int {
+	size := len(e.Path) + len(e.Referrer) + len(e.Source) + len(e.Campaign.Source) + len(e.Campaign.Medium) + len(e.Campaign.Name) + len(e.Name)
+	if previous == nil || previous.Host != e.Host {
+		size += len(e.Host)
+	}
+	if previous == nil || previous.Resolution != e.Resolution {
+		size += resolutionBytes
+	}
+	return size
 }
 
 // replaces reports whether e counts rather than an entry with the same id.

@@ -62,6 +62,7 @@ func Names() NameRules {
 			"enrich/edgefile/build.go":                   "reads public networks",
 			"enrich/verdict/":                            "answers an operator's own question",
 			"cmd/internal/app/metiva/bench_companies.go": "the labelled set of public addresses",
+			"cmd/internal/bench/enrich_events.go":        "made-up addresses, and the labelled set of public ones",
 			"cmd/internal/app/metiva/geo_lookup.go":      "metiva geo lookup: an operator's own question",
 			"cmd/internal/app/metiva/geo_check.go":       "metiva geo diff: how far the walk is",
 			// Not a visitor's.

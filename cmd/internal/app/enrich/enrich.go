@@ -43,6 +43,7 @@ func (c *Config) Bind(s *config.Set) {
 	s.String(&c.ReferrerSpam, config.Option{Flag: "referrer-spam", Env: "METIVA_ENRICH_REFERRER_SPAM", Help: "File of hosts whose referrals are spam, a host a line; read at start."})
 	s.Int(&c.Enrich.BatchRecordsMax, config.Option{Flag: "batch-records-max", Env: "METIVA_ENRICH_BATCH_RECORDS_MAX", Default: "1000", Help: "Records of one batch."})
 	s.Duration(&c.Enrich.BatchWaitMax, config.Option{Flag: "batch-wait-max", Env: "METIVA_ENRICH_BATCH_WAIT_MAX", Default: "20ms", Help: "How long a batch waits for more records after its first."})
+	s.Duration(&c.Enrich.SubjectKeyAgeMax, config.Option{Flag: "subject-key-age-max", Env: "METIVA_ENRICH_SUBJECT_KEY_AGE_MAX", Default: "192h", Help: "How old the key of a form's capture may be for the capture to be enriched; younger keys are held in memory."})
 }
 
 // sources reads the operator's list of referrer spam into the tables of sources.

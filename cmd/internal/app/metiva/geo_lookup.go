@@ -51,12 +51,15 @@ func (c *geoLookup) Run(t terminal) error {
 	}
 	return withGeo(dir, c.lists, func(judge verdict.Judge) error {
 		out := bufio.NewWriter(t.out)
-		faults := 0
+		faults, number := 0, 0
 		err := c.each(os.Stdin, func(text string) error {
+			number++
 			line, err := lookup(judge, finer, text)
 			if errors.Is(err, errAddresses) {
 				faults++
-				_, _ = fmt.Fprintf(t.err, "%q is not an IP address\n", text) // the exit code says it too
+				// Not the text: a line of a log may hold a visitor's address. The exit
+				// code says it too.
+				_, _ = fmt.Fprintf(t.err, "address %d is not an IP address\n", number)
 				return nil
 			}
 			if err != nil {

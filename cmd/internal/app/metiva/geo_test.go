@@ -27,8 +27,8 @@ func TestGeoLookup(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, errs bytes.Buffer
-	command := geoLookup{Geo: dir, lists: lists{Suppressions: suppressed}, Addresses: []string{"20.0.0.7", "nowhere", "20.0.1.7", "20.0.2.7"}}
-	if err := command.Run(terminal{&out, &errs}); !errors.Is(err, errAddresses) || !strings.Contains(errs.String(), "nowhere") {
+	command := geoLookup{Geo: dir, lists: lists{Suppressions: suppressed}, Addresses: []string{"20.0.0.7", "20.0.9.9:443", "20.0.1.7", "20.0.2.7"}}
+	if err := command.Run(terminal{&out, &errs}); !errors.Is(err, errAddresses) || !strings.Contains(errs.String(), "address 2 ") || strings.Contains(errs.String(), "20.0.9.9") {
 		t.Errorf("%v, %q", err, errs.String())
 	}
 	var got []lookupLine
