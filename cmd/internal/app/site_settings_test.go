@@ -90,8 +90,18 @@ func TestTheOperatorSetsASiteUp(t *testing.T) {
 			t.Errorf("%s was taken: %s", name, out)
 		}
 	}
+	must(with("site score", "--key-page", "prijzen, zakelijk=/prijzen/a:b:60", "--key-page", "demo=/demo*:100", "--hot-score", "70", "--hot-cooldown-days", "3", "--returned-after-days", "14")...)
+	must(with("site score", "--remove-key-page", "demo")...)
+	for name, wrong := range map[string][]string{
+		"nothing": {}, "no name": {"--key-page", "/x:1"}, "no weight": {"--key-page", "a=/x"}, "weight": {"--key-page", "a=/x:101"}, "words": {"--key-page", "a=/x:much"},
+		"path": {"--key-page", "a=x:1"}, "threshold": {"--hot-score", "101"}, "unknown": {"--remove-key-page", "demo"},
+	} {
+		if out, err := run(with("site score", wrong...)...); err == nil {
+			t.Errorf("%s was taken: %s", name, out)
+		}
+	}
 	shown := must(with("site show")...)
-	for _, want := range []string{"755", "cookiebot", "180 days", "network", "Jo de Vries", "plan basket", "contact-1", `"form_id": "contact"`, "https://www.example.nl/bedankt"} {
+	for _, want := range []string{"prijzen, zakelijk=/prijzen/a:b:60", "70", "3 days", "14 days", "755", "cookiebot", "180 days", "network", "Jo de Vries", "plan basket", "contact-1", `"form_id": "contact"`, "https://www.example.nl/bedankt"} {
 		if !strings.Contains(shown, want) {
 			t.Errorf("site show lacks %q:\n%s", want, shown)
 		}
@@ -104,7 +114,7 @@ func TestTheOperatorSetsASiteUp(t *testing.T) {
 	if out := must("site", "list", "--company", company); !strings.Contains(out, site) || strings.Count(out, "pk_") != 2 {
 		t.Errorf("list: %s", out)
 	}
-	if shown = must(with("site show")...); strings.Contains(shown, "cookiebot") || strings.Contains(shown, "basket") || strings.Contains(shown, "form_id") || !strings.Contains(shown, "truncated") {
+	if shown = must(with("site show")...); strings.Contains(shown, "cookiebot") || strings.Contains(shown, "basket") || strings.Contains(shown, "form_id") || strings.Contains(shown, "demo") || !strings.Contains(shown, "truncated") {
 		t.Errorf("not taken back:\n%s", shown)
 	}
 }

@@ -56,7 +56,11 @@ SELECT brand_id, id, $2, $3::jsonb, $4, $5 FROM core.sites WHERE id = $1
 ON CONFLICT (company_id, site_id, form_id) DO UPDATE
 SET fields = excluded.fields, text_versions = excluded.text_versions, redirect_urls = excluded.redirect_urls, updated_at = now()
 WHERE (f.fields, f.text_versions, f.redirect_urls) IS DISTINCT FROM (excluded.fields, excluded.text_versions, excluded.redirect_urls)`
-	queryDeleteForm = `DELETE FROM core.site_forms WHERE site_id = $1 AND form_id = $2`
+	querySelectScoreRules = `
+SELECT id, score_rules FROM core.sites WHERE ($1 = '' OR id = $1) AND score_rules <> '{}' ORDER BY id`
+	// The change of the site's version goes before it (queryTouchSite).
+	querySetScoreRules = `UPDATE core.sites SET score_rules = $2::jsonb WHERE id = $1`
+	queryDeleteForm    = `DELETE FROM core.site_forms WHERE site_id = $1 AND form_id = $2`
 
 	// Null leaves a setting as it is.
 	querySetSite = `

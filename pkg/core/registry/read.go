@@ -38,8 +38,15 @@ func selectSites(ctx context.Context, tx tenant.Tx, siteID string) ([]Site, erro
 	if err != nil {
 		return nil, err
 	}
+	rules, err := selectOf(ctx, tx, querySelectScoreRules, siteID, scanScoreRules)
+	if err != nil {
+		return nil, err
+	}
 	for i := range sites {
 		id := sites[i].ID
+		if of := rules[id]; len(of) == 1 {
+			sites[i].ScoreRules = of[0]
+		}
 		sites[i].Keys, sites[i].Texts, sites[i].Forms = keys[id], texts[id], forms[id]
 	}
 	return sites, nil

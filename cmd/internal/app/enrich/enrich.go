@@ -13,6 +13,7 @@ import (
 	stage "github.com/metiva-io/metiva/enrich"
 	"github.com/metiva-io/metiva/enrich/company"
 	"github.com/metiva-io/metiva/enrich/geo"
+	"github.com/metiva-io/metiva/enrich/scorer"
 	"github.com/metiva-io/metiva/enrich/source"
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/pkg/lifecycle"
@@ -29,6 +30,7 @@ type Config struct {
 	// ReferrerSpam is the file of the operator's list; none when empty.
 	ReferrerSpam string
 	Enrich       stage.Config
+	Score        scorer.Config
 }
 
 // Bind adds every setting of the process.
@@ -41,6 +43,7 @@ func (c *Config) Bind(s *config.Set) {
 	s.String(&c.Lists.Suppressions, config.Option{Flag: "suppressions", Env: "METIVA_ENRICH_SUPPRESSIONS", Help: "File of networks that are never resolved, a line each: prefix, and list (operator, opt_out or a tenant's id)."})
 	s.String(&c.Lists.Rows, config.Option{Flag: "company-rows", Env: "METIVA_ENRICH_COMPANY_ROWS", Help: "CSV of who uses a network: network,name,domain,type,source."})
 	s.String(&c.ReferrerSpam, config.Option{Flag: "referrer-spam", Env: "METIVA_ENRICH_REFERRER_SPAM", Help: "File of hosts whose referrals are spam, a host a line; read at start."})
+	bindScore(&c.Score, s)
 	s.Int(&c.Enrich.BatchRecordsMax, config.Option{Flag: "batch-records-max", Env: "METIVA_ENRICH_BATCH_RECORDS_MAX", Default: "1000", Help: "Records of one batch."})
 	s.Duration(&c.Enrich.BatchWaitMax, config.Option{Flag: "batch-wait-max", Env: "METIVA_ENRICH_BATCH_WAIT_MAX", Default: "20ms", Help: "How long a batch waits for more records after its first."})
 	s.Duration(&c.Enrich.SubjectKeyAgeMax, config.Option{Flag: "subject-key-age-max", Env: "METIVA_ENRICH_SUBJECT_KEY_AGE_MAX", Default: "192h", Help: "How old the key of a form's capture may be for the capture to be enriched; younger keys are held in memory."})
@@ -70,7 +73,7 @@ func (c *Config) sources() (*source.Tables, error) {
 func (c *Config) Validate() error {
 	_, keyFault := app.CheckResolvers(&c.Keys, &c.Process, &c.KMS)
 	_, sourceFault := c.sources()
-	faults := []error{c.Process.Validate(), c.Kafka.Validate(&c.Process), keyFault, keeper.Validate(&c.KMS), c.Enrich.Validate(), sourceFault}
+	faults := []error{c.Process.Validate(), c.Kafka.Validate(&c.Process), keyFault, keeper.Validate(&c.KMS), c.Enrich.Validate(), c.Score.Validate(), sourceFault}
 	if c.GeoDir == "" {
 		faults = append(faults, errors.New("METIVA_GEO_DIR is missing: set the directory with the address databases"))
 	} else if _, err := geo.FilesIn(c.GeoDir); err != nil {
@@ -87,7 +90,7 @@ func Run(ctx context.Context, sys app.System) error {
 	if err := app.Configure(sys, set, &cfg.Process, cfg.Validate); err != nil {
 		return err
 	}
-	w := app.Watch(sys, &cfg.Process, "enrich", "kafka", "control_tables")
+	w := app.Watch(sys, &cfg.Process, "enrich", "kafka", "control_tables", "score_tables")
 	resolvers, err := app.CheckResolvers(&cfg.Keys, &cfg.Process, &cfg.KMS)
 	if err != nil {
 		return err
@@ -132,6 +135,10 @@ func Run(ctx context.Context, sys app.System) error {
 	if err != nil {
 		return err
 	}
+	scores, err := scorerStage(w, client, cfg.Score)
+	if err != nil {
+		return err
+	}
 	return w.Run(ctx, lifecycle.Stage{Name: "worker", Run: func(ctx context.Context) error {
 		if err := w.Until(ctx, "kafka", client.Ping); err != nil {
 			return err
@@ -144,5 +151,5 @@ func Run(ctx context.Context, sys app.System) error {
 			}
 		}()
 		return worker.Run(ctx)
-	}})
+	}}, scores)
 }

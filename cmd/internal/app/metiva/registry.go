@@ -177,6 +177,7 @@ type siteCommand struct {
 	RotateKey siteRotateKey   `cmd:"" name:"rotate-key" help:"Give a site a new key; the present one stays valid for a while."`
 	Text      siteTextCommand `cmd:"" help:"Texts a site's visitors agree to."`
 	Form      siteFormCommand `cmd:"" help:"Forms of a site that may be captured."`
+	Score     siteScore       `cmd:"" help:"Change how a site's accounts are scored: key pages and thresholds."`
 }
 
 type siteCreate struct {

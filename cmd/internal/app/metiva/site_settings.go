@@ -173,6 +173,9 @@ func printSite(t terminal, s registry.Site) {
 		row("TCF vendor", or(fmt.Sprint(s.TCFVendor), "none"))
 		row("consent platform", or(string(s.CMP), "none"))
 		row("grants last", or(fmt.Sprint(s.GrantDays), fmt.Sprint(int(consent.GrantAgeDefault.Hours()/24)))+" days")
+		for _, setting := range scoreSettings(s.ScoreRules) {
+			row(setting[0], setting[1])
+		}
 		row("custom properties", or(strings.Join(s.CustomProperties, " "), "none"))
 	})
 	if len(s.Texts) > 0 {
