@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/metiva-io/metiva/enrich/bot"
@@ -26,10 +27,10 @@ type opener interface {
 // partitions.
 type steps struct {
 	opener      opener
-	chain       *company.Chain
+	chain       atomic.Pointer[company.Chain] // replaced by Worker.SetLists
 	bots        *bot.Classifier
 	devices     *device.Reader
-	sources     *source.Tables
+	sources     atomic.Pointer[source.Tables] // replaced by Worker.SetLists
 	siteHosts   *siteHosts
 	revocations *revocations
 	metrics     *metrics
@@ -138,7 +139,7 @@ func (s *steps) resolve(out *metivav1.EnrichedEvent, v geo.View, b seal.Binding)
 	if isConsented(out.GetConsent()) {
 		out.Region = answer.Region
 	}
-	s.chain.Resolve(out.Resolution, company.Query{CompanyID: out.GetCompanyId(), Network: network, Answer: answer})
+	s.chain.Load().Resolve(out.Resolution, company.Query{CompanyID: out.GetCompanyId(), Network: network, Answer: answer})
 	return 0, nil
 }
 
