@@ -126,7 +126,7 @@ snippet: ## Build the snippet and print its size, the last line as JSON
 	@cd collector/snippet && $(GO) run ./internal/build
 
 .PHONY: lists
-lists: ## Write the vendored lists of crawlers and referrers anew, from their packages
+lists: ## Write the vendored lists of crawlers, referrers and mail services anew, from their packages
 	@.ci/tools/lists
 
 .PHONY: snippet-release

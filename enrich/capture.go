@@ -2,7 +2,11 @@ package enrich
 
 import (
 	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
 
+	"github.com/metiva-io/metiva/enrich/person"
 	"github.com/metiva-io/metiva/pkg/seal"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -10,7 +14,8 @@ import (
 
 // isCapture checks a capture's own rules: a form, a subject who is the visitor if
 // there is one, a consent record, and sealed fields within their limits. Nothing
-// of it is opened here, and nothing becomes part of the event's row.
+// of it is opened here, and of what is opened later (capture) nothing becomes part of
+// the event's row.
 func isCapture(c *metivav1.FormCapture, visitorID []byte) bool {
 	if !schemas.IsName(c.GetFormId()) || len(c.GetFormId()) > schemas.FormIDBytesMax ||
 		len(c.GetSubjectId()) != schemas.IDBytes || len(c.GetConsentRecordId()) != schemas.IDBytes ||
@@ -33,4 +38,39 @@ func subjectOf(e *metivav1.CollectedEvent) []byte {
 		return e.GetFormCapture().GetSubjectId()
 	}
 	return e.GetVisitorId()
+}
+
+// capture makes the person of a capture; nil for every other event. What it opened is
+// cleared when it returns.
+func (s *steps) capture(sc *scratch, out *metivav1.EnrichedEvent) (*metivav1.Capture, error) {
+	captured, ok := person.Consented(&sc.collected.Event)
+	if !ok {
+		return nil, nil //nolint:nilnil // not a capture
+	}
+	if sc.person == nil {
+		sc.person = person.NewScratch()
+	}
+	return s.persons.Capture(sc.person, captured, out)
+}
+
+// captureKey is the key of a capture's record: of all captures of a subject the same.
+func captureKey(c *metivav1.Capture) []byte {
+	key := append([]byte(c.GetCompanyId()), '/')
+	return hex.AppendEncode(key, c.GetSubjectId())
+}
+
+// sendCapture hands a capture to the producer. The batch is committed once it is
+// acknowledged, like every other output.
+func (p *partition) sendCapture(ctx context.Context, c *metivav1.Capture) error {
+	value, err := schemas.Encode(p.encoded[:0], c)
+	if err != nil {
+		return fmt.Errorf("encoding a capture: %w", errUndecodable)
+	}
+	p.encoded = value
+	key := captureKey(c)
+	target, err := p.w.producer.PartitionFor(ctx, schemas.TopicCapturesEnriched, key)
+	if err != nil {
+		return fmt.Errorf("placing a capture: %w", err)
+	}
+	return p.send(ctx, schemas.TopicCapturesEnriched, target, key, value)
 }

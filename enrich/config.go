@@ -18,6 +18,8 @@ import (
 // GroupDefault is the consumer group of the enrich workers.
 const GroupDefault = "enrich"
 
+const subjectKeyAgeDefault = 8 * 24 * time.Hour
+
 // Config tunes the worker. Zero values mean the default.
 type Config struct {
 	// Group is the consumer group (default GroupDefault).
@@ -35,6 +37,10 @@ type Config struct {
 	// DrainTimeout is how long a batch may go on after the worker was told to
 	// stop (default 10 s).
 	DrainTimeout time.Duration
+	// SubjectKeyAgeMax is how old the key of a capture may be for the capture to be
+	// enriched (default 192 h: the seven days events.collected keeps, and one). Younger
+	// ones are held in memory, about 2 KB each. Dead letters of older captures need more.
+	SubjectKeyAgeMax time.Duration
 	// Compression of what is produced: none, lz4, snappy (default) or zstd.
 	Compression string
 	// Visits tunes their assembly.
@@ -50,7 +56,7 @@ func (c Config) Validate() error {
 	if c.BatchBytesMax < 0 || c.BatchBytesMax > 64<<20 {
 		faults = append(faults, fmt.Errorf("enrich: BatchBytesMax %d is not between 1 and 64 MiB", c.BatchBytesMax))
 	}
-	for name, d := range map[string]time.Duration{"BatchWaitMax": c.BatchWaitMax, "KeyWaitMax": c.KeyWaitMax, "DrainTimeout": c.DrainTimeout} {
+	for name, d := range map[string]time.Duration{"BatchWaitMax": c.BatchWaitMax, "KeyWaitMax": c.KeyWaitMax, "DrainTimeout": c.DrainTimeout, "SubjectKeyAgeMax": c.SubjectKeyAgeMax} {
 		if d < 0 {
 			faults = append(faults, fmt.Errorf("enrich: %s is negative", name))
 		}
@@ -82,6 +88,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.DrainTimeout == 0 {
 		c.DrainTimeout = 10 * time.Second
+	}
+	if c.SubjectKeyAgeMax == 0 {
+		c.SubjectKeyAgeMax = subjectKeyAgeDefault
 	}
 	if c.Compression == "" {
 		c.Compression = "snappy"

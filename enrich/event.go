@@ -10,6 +10,7 @@ import (
 	"github.com/metiva-io/metiva/enrich/company"
 	"github.com/metiva-io/metiva/enrich/device"
 	"github.com/metiva-io/metiva/enrich/geo"
+	"github.com/metiva-io/metiva/enrich/person"
 	"github.com/metiva-io/metiva/enrich/source"
 	"github.com/metiva-io/metiva/pkg/seal"
 	"github.com/metiva-io/metiva/schemas"
@@ -20,6 +21,7 @@ import (
 type opener interface {
 	OpenAddress(b seal.Binding, blob []byte) (seal.Truncated, error)
 	OpenBytes(dst []byte, b seal.Binding, blob []byte) ([]byte, error)
+	person.Vault
 }
 
 // steps is what the steps need besides the event. It is shared by all
@@ -31,6 +33,7 @@ type steps struct {
 	devices     *device.Reader
 	sources     *source.Tables
 	siteHosts   *siteHosts
+	persons     *person.Step
 	revocations *revocations
 	metrics     *metrics
 	now         func() time.Time
@@ -39,6 +42,8 @@ type steps struct {
 // outcome of one record.
 type outcome struct {
 	record *metivav1.EnrichedRecord
+	// capture goes to captures.enriched beside an event; nil for most.
+	capture *metivav1.Capture
 	// companyID and visitKey, as collected, place the record on its partition:
 	// a repetition goes where the first went.
 	companyID string
@@ -100,7 +105,12 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.Sou
 	out.Device, out.BrowserFamily, out.SystemFamily = d.Class, d.Browser, d.System
 	watch.lap(stepDevice)
 	out.EnrichedAtMs = s.now().UnixMilli()
-	return outcome{record: sc.leaving.wrapped(), companyID: e.GetCompanyId(), visitKey: e.GetVisitKey(), unlinked: unlinked}, nil
+	capture, err := s.capture(sc, out)
+	if err != nil {
+		return failedOpen(e, from, reasonOf(err))
+	}
+	watch.lap(stepPerson)
+	return outcome{record: sc.leaving.wrapped(), capture: capture, companyID: e.GetCompanyId(), visitKey: e.GetVisitKey(), unlinked: unlinked}, nil
 }
 
 // openAgent puts the agent into the scratch; an event without one has none.
@@ -166,6 +176,8 @@ func reasonOf(err error) metivav1.Reason {
 		return metivav1.Reason_REASON_UNKNOWN_KEY
 	case errors.Is(err, seal.ErrShredded):
 		return metivav1.Reason_REASON_SHREDDED
+	case errors.Is(err, seal.ErrNoKey):
+		return metivav1.Reason_REASON_INTERNAL
 	default:
 		return metivav1.Reason_REASON_TAMPERED
 	}

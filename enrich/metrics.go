@@ -20,6 +20,7 @@ const (
 	stepBot     = "bot"
 	stepCompany = "company"
 	stepDevice  = "device"
+	stepPerson  = "person"
 	stepBuild   = "build"
 )
 
@@ -35,6 +36,7 @@ type metrics struct {
 	verdicts  []prometheus.Counter // of metivav1.Verdict
 	bots      []prometheus.Counter // of metivav1.BotClass
 	channels  []prometheus.Counter // of metivav1.Channel
+	captures  map[metivav1.MailDomain]prometheus.Counter
 	withdrawn prometheus.Counter
 	control   *prometheus.CounterVec
 	steps     map[string]prometheus.Observer
@@ -54,13 +56,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	verdicts := vector("metiva_enrich_verdicts_total", "Events by verdict of the company resolution.", "verdict")
 	bots := vector("metiva_enrich_bots_total", "Events by bot class.", "class")
 	channels := vector("metiva_enrich_channels_total", "Page views of people by channel.", "channel")
+	captures := vector("metiva_enrich_captures_total", "Captures, by what the domain of the e-mail address says of a company.", "mail_domain")
 	steps := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "metiva_enrich_step_seconds", Help: "Time of one step of one event; one event in 16 is measured.",
 		Buckets: []float64{1e-7, 2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 1e-3, 1e-2},
 	}, []string{"step"})
 	m := &metrics{
 		in:        counter("metiva_enrich_records_in_total", "Records read from events.collected."),
-		out:       vector("metiva_enrich_records_out_total", "Acknowledged records, by kind: event, drop, dead.", "kind"),
+		out:       vector("metiva_enrich_records_out_total", "Acknowledged records, by kind: event, drop, dead, capture.", "kind"),
 		withdrawn: counter("metiva_enrich_withdrawn_total", "Events reduced to company level because the visitor withdrew."),
 		control:   vector("metiva_enrich_control_invalid_total", "Records of control topics that could not be read, by topic.", "topic"),
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -76,13 +79,17 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		verdicts: childrenOf[metivav1.Verdict](verdicts, 0),
 		bots:     childrenOf[metivav1.BotClass](bots, 0),
 		channels: childrenOf[metivav1.Channel](channels, 0),
+		captures: make(map[metivav1.MailDomain]prometheus.Counter),
 		steps:    make(map[string]prometheus.Observer),
 	}
-	for _, step := range []string{stepDecode, stepOpen, stepSource, stepBot, stepCompany, stepDevice, stepBuild} {
+	for value, label := range schemas.Labels(metivav1.MailDomain_MAIL_DOMAIN_UNSPECIFIED) {
+		m.captures[value] = captures.WithLabelValues(label)
+	}
+	for _, step := range []string{stepDecode, stepOpen, stepSource, stepBot, stepCompany, stepDevice, stepPerson, stepBuild} {
 		m.steps[step] = steps.WithLabelValues(step)
 	}
 	var faults []error
-	for _, c := range []prometheus.Collector{m.in, m.out, drops, verdicts, bots, channels, m.withdrawn, m.control, steps, m.batch, m.lag, m.database} {
+	for _, c := range []prometheus.Collector{m.in, m.out, drops, verdicts, bots, channels, captures, m.withdrawn, m.control, steps, m.batch, m.lag, m.database} {
 		if err := reg.Register(c); err != nil {
 			faults = append(faults, fmt.Errorf("registering metrics: %w", err))
 		}

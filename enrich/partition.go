@@ -45,7 +45,7 @@ type partition struct {
 
 // counts is what a batch adds to the metrics once it is acknowledged.
 type counts struct {
-	events, drops, dead int
+	events, drops, dead, captures int
 	// age is that of the last event.
 	age time.Duration
 }
@@ -126,6 +126,7 @@ func (p *partition) process(ctx context.Context, batch kafka.Batch) error {
 	m.out.WithLabelValues("event").Add(float64(p.counts.events))
 	m.out.WithLabelValues("drop").Add(float64(p.counts.drops))
 	m.out.WithLabelValues("dead").Add(float64(p.counts.dead))
+	m.out.WithLabelValues("capture").Add(float64(p.counts.captures))
 	return nil
 }
 
@@ -244,6 +245,9 @@ func (p *partition) produce(ctx context.Context, r *kafka.Record, out outcome) e
 	if err := p.send(ctx, schemas.TopicEventsEnriched, target, key, p.encoded); err != nil {
 		return err
 	}
+	if out.capture != nil {
+		return p.sendCapture(ctx, out.capture)
+	}
 	if !out.dead {
 		return nil
 	}
@@ -311,6 +315,10 @@ func (p *partition) count(out outcome) {
 		p.counts.drops++
 		m.drops[out.reason].Inc()
 		return
+	}
+	if out.capture != nil {
+		p.counts.captures++
+		m.captures[out.capture.GetMailDomain()].Inc()
 	}
 	p.counts.events++
 	m.bots[e.GetBot()].Inc()

@@ -3,6 +3,7 @@ package enrich
 import (
 	"crypto/sha256"
 
+	"github.com/metiva-io/metiva/enrich/person"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/eventwire"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -17,6 +18,7 @@ type scratch struct {
 	leaving   leaving
 	source    metivav1.SourceRef
 	agent     []byte
+	person    *person.Scratch // nil until the first capture
 	seen      uint
 	timed     bool // every event, not one in stepSampleEvery
 }

@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/metiva-io/metiva/enrich/bot"
 	"github.com/metiva-io/metiva/enrich/device"
+	"github.com/metiva-io/metiva/enrich/person"
 	"github.com/metiva-io/metiva/enrich/source"
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/schemas"
 )
+
+const subjectKeySweepEvery = time.Hour
 
 // Worker is one enrich process. Workers share the partitions of
 // events.collected.
@@ -70,13 +74,18 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 			return nil, fmt.Errorf("reading the lists of sources: %w", err)
 		}
 	}
-	hosts := newSiteHosts()
+	mail, err := person.NewMailServices()
+	if err != nil {
+		return nil, fmt.Errorf("reading the lists of mail services: %w", err)
+	}
+	hosts, forms := newSiteHosts(), person.NewSites()
 	revoked := newRevocations()
 	w := &Worker{
 		cfg: cfg, deps: deps, metrics: m, revocations: revoked, ready: make(chan struct{}),
 		visitMetrics: vm, visitRules: rules,
 		steps: &steps{
 			opener: deps.Opener, chain: deps.Chain, bots: bots, devices: device.NewReader(), sources: deps.Sources, siteHosts: hosts,
+			persons:     person.NewStep(deps.Opener, forms, mail),
 			revocations: revoked, metrics: m, now: deps.Now,
 		},
 	}
@@ -87,11 +96,11 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	if w.consumer, err = deps.Kafka.NewConsumer(kafka.ConsumerConfig{Group: cfg.Group, Topics: []string{schemas.TopicEventsCollected}}); err != nil {
 		return nil, fmt.Errorf("making the consumer: %w", err)
 	}
-	w.keyTable = w.table(schemas.TopicControlKeys, deps.Opener.ApplyDayKey)
+	w.keyTable = w.table(schemas.TopicControlKeys, w.applyKey)
 	w.withdrawals = w.table(schemas.TopicControlWithdrawals, revoked.ApplyWithdrawal)
 	w.erasures = w.table(schemas.TopicControlErasures, revoked.ApplyErasure)
 	w.sites = w.table(schemas.TopicControlSites, func(key, value []byte) error {
-		return errors.Join(hosts.Apply(key, value), rules.Apply(key, value))
+		return errors.Join(hosts.Apply(key, value), forms.Apply(key, value), rules.Apply(key, value))
 	})
 	w.keys = w.keyTable
 	return w, nil
@@ -108,6 +117,27 @@ func (w *Worker) table(topic string, apply func(key, value []byte) error) *kafka
 		}
 		return nil
 	})
+}
+
+// applyKey takes a record of control.keys, but for the keys of captures that are past.
+func (w *Worker) applyKey(key, value []byte) error {
+	return w.deps.Opener.ApplyKeySince(w.oldestSubjectKey(), key, value)
+}
+
+func (w *Worker) oldestSubjectKey() time.Time { return w.deps.Now().Add(-w.cfg.SubjectKeyAgeMax) }
+
+// forgetSubjectKeys drops the keys of captures that are past, until ctx ends.
+func (w *Worker) forgetSubjectKeys(ctx context.Context) error {
+	ticker := time.NewTicker(subjectKeySweepEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			w.deps.Opener.ForgetSubjectKeys(w.oldestSubjectKey())
+		}
+	}
 }
 
 // tables are the control topics, which are read to their end before any event.
@@ -131,6 +161,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		group.Go(func() error { return t.Run(rest) })
 	}
 	group.Go(func() error { return w.sender.Run(rest) })
+	group.Go(func() error { return w.forgetSubjectKeys(rest) })
 	group.Go(func() error {
 		defer stopRest()
 		return w.consume(groupCtx)

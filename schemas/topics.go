@@ -47,7 +47,7 @@ func Topics() []Topic {
 	return []Topic{
 		{TopicEventsCollected, eventPartitions, 7 * day, "tenant bucket and visit key"},
 		{TopicEventsEnriched, eventPartitions, 7 * day, "tenant bucket and visit key"},
-		{TopicCapturesEnriched, 4, 7 * day, "tenant and visitor"},
+		{TopicCapturesEnriched, 4, 7 * day, "tenant and subject"},
 		{TopicVisitsState, eventPartitions, 0, "journal, from tenant, site and visitor or visit key"},
 		{TopicVisitsEnriched, eventPartitions, 7 * day, "tenant bucket and account, or else visit key"},
 		{TopicConsentRecords, 4, 30 * day, "tenant and subject"},

@@ -25,7 +25,8 @@
 // events sealed under it.
 //
 // A form's values are sealed under a SubjectKey, fresh for each capture and bound
-// to one person of one tenant.
+// to one person of one tenant. Whoever opened them seals what became of them under the
+// same key (ResealField), as another field: erasing the subject destroys both.
 //
 // An Opener (enrich, core) holds the private keys, the current one and former
 // ones, and reads the wrapped keys from control.keys.

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 
@@ -33,6 +34,8 @@ type openingKey struct {
 	aead     cipher.AEAD       // nil until unwrapped
 	foreign  bool              // cannot be unwrapped here
 	shredded bool
+
+	resealed atomic.Uint32 // messages ResealField has sealed here
 }
 
 // NewOpener returns an Opener that knows no data key yet; feed it with ApplyKey.
@@ -152,15 +155,16 @@ func (o *Opener) OpenAddress(b Binding, blob []byte) (Truncated, error) {
 // ErrShredded or ErrTampered; ErrField for an address or a form's value. Dst
 // must not overlap blob.
 func (o *Opener) OpenBytes(dst []byte, b Binding, blob []byte) ([]byte, error) {
-	if b.Field == FieldAddress || b.Field == "" || b.ofForm() {
+	if b.Field == FieldAddress || b.Field == "" || b.ofSubject() {
 		return dst, ErrField
 	}
 	return o.open(dst, &b, blob)
 }
 
-// OpenField is OpenBytes for a form's value, which names its subject.
+// OpenField is OpenBytes for a person's value, which names its subject: a form's, or
+// one that ResealField sealed.
 func (o *Opener) OpenField(dst []byte, b Binding, blob []byte) ([]byte, error) {
-	if !b.ofForm() {
+	if !b.ofSubject() {
 		return dst, ErrField
 	}
 	return o.open(dst, &b, blob)
@@ -170,34 +174,14 @@ func (o *Opener) open(dst []byte, b *Binding, blob []byte) ([]byte, error) {
 	if err := b.check(); err != nil {
 		return dst, err
 	}
-	if len(blob) < Overhead || blob[0] != blobVersion {
-		return dst, ErrTampered
+	key, err := o.lockKey(b, blob)
+	if err != nil {
+		return dst, err
 	}
-	o.mu.RLock()
-	key := o.keys[binary.BigEndian.Uint64(blob[1:headerBytes])]
-	o.mu.RUnlock()
-	if key == nil {
-		return dst, ErrUnknownKey
-	}
+	defer key.mu.RUnlock()
 	buf := o.buffers.Get().(*aadBuffer)
 	defer o.buffers.Put(buf)
 	buf.bytes = b.appendTo(buf.bytes[:0])
-
-	key.mu.RLock()
-	for key.isWrapped() && key.isFor(b) {
-		key.mu.RUnlock()
-		o.unwrap(key)
-		key.mu.RLock()
-	}
-	defer key.mu.RUnlock()
-	switch {
-	case key.shredded:
-		return dst, ErrShredded
-	case !key.isFor(b):
-		return dst, ErrTampered
-	case key.aead == nil:
-		return dst, ErrUnknownKey
-	}
 	out, err := key.aead.Open(dst, nil, blob[headerBytes:], buf.bytes)
 	if err != nil {
 		return dst, ErrTampered
@@ -205,14 +189,47 @@ func (o *Opener) open(dst []byte, b *Binding, blob []byte) ([]byte, error) {
 	return out, nil
 }
 
+// lockKey finds the key that sealed blob, unwrapped, and holds its read lock when
+// there is no error.
+func (o *Opener) lockKey(b *Binding, blob []byte) (*openingKey, error) {
+	if len(blob) < Overhead || blob[0] != blobVersion {
+		return nil, ErrTampered
+	}
+	o.mu.RLock()
+	key := o.keys[binary.BigEndian.Uint64(blob[1:headerBytes])]
+	o.mu.RUnlock()
+	if key == nil {
+		return nil, ErrUnknownKey
+	}
+	key.mu.RLock()
+	for key.isWrapped() && key.isFor(b) {
+		key.mu.RUnlock()
+		o.unwrap(key)
+		key.mu.RLock()
+	}
+	var err error
+	switch {
+	case key.shredded:
+		err = ErrShredded
+	case !key.isFor(b):
+		err = ErrTampered
+	case key.aead == nil:
+		err = ErrUnknownKey
+	default:
+		return key, nil
+	}
+	key.mu.RUnlock()
+	return nil, err
+}
+
 // isFor reports whether a value of the binding may be sealed under the key: a
-// form's value under a key of its subject, any other under a day's key.
+// person's value under a key of its subject, any other under a day's key.
 func (k *openingKey) isFor(b *Binding) bool {
 	if k.record.GetCompanyId() != b.CompanyID {
 		return false
 	}
 	subject := k.record.GetSubjectId()
-	if b.ofForm() {
+	if b.ofSubject() {
 		return bytes.Equal(subject, b.SubjectID[:])
 	}
 	return len(subject) == 0

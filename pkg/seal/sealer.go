@@ -290,7 +290,7 @@ func (s *Sealer) SealAddress(dst []byte, b Binding, a Address) ([]byte, error) {
 // it, but for a SubjectKey.
 func (s *Sealer) SealBytes(dst []byte, b Binding, plaintext []byte) ([]byte, error) {
 	// A free value must never open as an address.
-	if b.Field == FieldAddress || b.Field == "" || b.ofForm() {
+	if b.Field == FieldAddress || b.Field == "" || b.ofSubject() {
 		return dst, ErrField
 	}
 	if err := b.check(); err != nil {

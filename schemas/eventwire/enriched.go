@@ -177,6 +177,7 @@ func (w *writer) resolution(r *metivav1.Resolution) {
 	w.varint(7, uint64(r.GetAsn()))
 	w.varint(8, uint64(r.GetPrefixBits()))
 	w.varint(9, uint64(r.GetDatabaseBuildMs()))
+	w.varint(10, uint64(r.GetConfirmation()))
 	w.end(from)
 }
 

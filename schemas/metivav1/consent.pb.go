@@ -74,6 +74,122 @@ func (ConsentKind) EnumDescriptor() ([]byte, []int) {
 	return file_metiva_v1_consent_proto_rawDescGZIP(), []int{0}
 }
 
+// FieldForm is in which form a field's value stands.
+type FieldForm int32
+
+const (
+	FieldForm_FIELD_FORM_UNSPECIFIED FieldForm = 0
+	// As the visitor typed it, without the white space around it.
+	FieldForm_FIELD_FORM_AS_GIVEN FieldForm = 1
+	// E-mail: domain in lower case and ASCII. Phone: E.164. Name and company: Unicode
+	// NFC, single spaces. Text: Unicode NFC, lines end with a line feed.
+	FieldForm_FIELD_FORM_NORMALISED FieldForm = 2
+	// Normalised, and cut at the limit of its kind.
+	FieldForm_FIELD_FORM_CUT FieldForm = 3
+)
+
+// Enum value maps for FieldForm.
+var (
+	FieldForm_name = map[int32]string{
+		0: "FIELD_FORM_UNSPECIFIED",
+		1: "FIELD_FORM_AS_GIVEN",
+		2: "FIELD_FORM_NORMALISED",
+		3: "FIELD_FORM_CUT",
+	}
+	FieldForm_value = map[string]int32{
+		"FIELD_FORM_UNSPECIFIED": 0,
+		"FIELD_FORM_AS_GIVEN":    1,
+		"FIELD_FORM_NORMALISED":  2,
+		"FIELD_FORM_CUT":         3,
+	}
+)
+
+func (x FieldForm) Enum() *FieldForm {
+	p := new(FieldForm)
+	*p = x
+	return p
+}
+
+func (x FieldForm) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FieldForm) Descriptor() protoreflect.EnumDescriptor {
+	return file_metiva_v1_consent_proto_enumTypes[1].Descriptor()
+}
+
+func (FieldForm) Type() protoreflect.EnumType {
+	return &file_metiva_v1_consent_proto_enumTypes[1]
+}
+
+func (x FieldForm) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FieldForm.Descriptor instead.
+func (FieldForm) EnumDescriptor() ([]byte, []int) {
+	return file_metiva_v1_consent_proto_rawDescGZIP(), []int{1}
+}
+
+// MailDomain is what the domain of the person's e-mail address says of a company. The
+// domain itself stays sealed.
+type MailDomain int32
+
+const (
+	// No e-mail address, or not one that can be read.
+	MailDomain_MAIL_DOMAIN_UNSPECIFIED MailDomain = 0
+	// Of a mail service or access provider that anybody may have an address of. Never a
+	// company.
+	MailDomain_MAIL_DOMAIN_FREE MailDomain = 1
+	// That of the company the visitor's network belongs to: the form confirms it.
+	MailDomain_MAIL_DOMAIN_CONFIRMED MailDomain = 2
+	// Another one. It changes nothing about the company of the network.
+	MailDomain_MAIL_DOMAIN_OTHER MailDomain = 3
+)
+
+// Enum value maps for MailDomain.
+var (
+	MailDomain_name = map[int32]string{
+		0: "MAIL_DOMAIN_UNSPECIFIED",
+		1: "MAIL_DOMAIN_FREE",
+		2: "MAIL_DOMAIN_CONFIRMED",
+		3: "MAIL_DOMAIN_OTHER",
+	}
+	MailDomain_value = map[string]int32{
+		"MAIL_DOMAIN_UNSPECIFIED": 0,
+		"MAIL_DOMAIN_FREE":        1,
+		"MAIL_DOMAIN_CONFIRMED":   2,
+		"MAIL_DOMAIN_OTHER":       3,
+	}
+)
+
+func (x MailDomain) Enum() *MailDomain {
+	p := new(MailDomain)
+	*p = x
+	return p
+}
+
+func (x MailDomain) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (MailDomain) Descriptor() protoreflect.EnumDescriptor {
+	return file_metiva_v1_consent_proto_enumTypes[2].Descriptor()
+}
+
+func (MailDomain) Type() protoreflect.EnumType {
+	return &file_metiva_v1_consent_proto_enumTypes[2]
+}
+
+func (x MailDomain) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use MailDomain.Descriptor instead.
+func (MailDomain) EnumDescriptor() ([]byte, []int) {
+	return file_metiva_v1_consent_proto_rawDescGZIP(), []int{2}
+}
+
 // ConsentRecord is one link of a tenant's consent ledger on consent.records,
 // after ISO/IEC TS 27560:2023. It holds no address and no form value.
 type ConsentRecord struct {
@@ -347,22 +463,47 @@ func (x *ConsentRecord) GetRecordSha256() []byte {
 }
 
 // Capture is a consented form post on captures.enriched: the only message with
-// person-level fields, and they are sealed under the subject's key.
+// person-level fields, and they are sealed under the subject's key. The record's
+// key is "<company>/<subject in hex>". A capture is known by its tenant and event
+// id: of several records with the same two, which repetitions and replays make, the
+// first counts. Their sealed bytes differ, since each seal has a nonce of its own.
 type Capture struct {
-	state        protoimpl.MessageState `protogen:"open.v1"`
-	EventId      []byte                 `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
-	CompanyId    string                 `protobuf:"bytes,2,opt,name=company_id,json=companyId,proto3" json:"company_id,omitempty"`
-	BrandId      string                 `protobuf:"bytes,3,opt,name=brand_id,json=brandId,proto3" json:"brand_id,omitempty"`
-	SiteId       string                 `protobuf:"bytes,4,opt,name=site_id,json=siteId,proto3" json:"site_id,omitempty"`
-	VisitorId    []byte                 `protobuf:"bytes,5,opt,name=visitor_id,json=visitorId,proto3" json:"visitor_id,omitempty"`
-	ReceivedAtMs int64                  `protobuf:"varint,6,opt,name=received_at_ms,json=receivedAtMs,proto3" json:"received_at_ms,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	EventId   []byte                 `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	CompanyId string                 `protobuf:"bytes,2,opt,name=company_id,json=companyId,proto3" json:"company_id,omitempty"`
+	BrandId   string                 `protobuf:"bytes,3,opt,name=brand_id,json=brandId,proto3" json:"brand_id,omitempty"`
+	SiteId    string                 `protobuf:"bytes,4,opt,name=site_id,json=siteId,proto3" json:"site_id,omitempty"`
+	// Empty when the person gave no grant for analytics: nothing leads to a visit then.
+	VisitorId    []byte `protobuf:"bytes,5,opt,name=visitor_id,json=visitorId,proto3" json:"visitor_id,omitempty"`
+	ReceivedAtMs int64  `protobuf:"varint,6,opt,name=received_at_ms,json=receivedAtMs,proto3" json:"received_at_ms,omitempty"`
 	// The consent record the capture rests on.
 	ConsentRecordId []byte `protobuf:"bytes,7,opt,name=consent_record_id,json=consentRecordId,proto3" json:"consent_record_id,omitempty"`
-	ConsentSeq      uint64 `protobuf:"varint,8,opt,name=consent_seq,json=consentSeq,proto3" json:"consent_seq,omitempty"`
-	TextVersion     string `protobuf:"bytes,9,opt,name=text_version,json=textVersion,proto3" json:"text_version,omitempty"`
-	// Field name of the site's form policy to sealed value.
-	SealedFields  map[string][]byte `protobuf:"bytes,10,rep,name=sealed_fields,json=sealedFields,proto3" json:"sealed_fields,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Source        *SourceRef        `protobuf:"bytes,11,opt,name=source,proto3" json:"source,omitempty"`
+	// Of the grant for analytics the visitor id rests on; 0 without one.
+	ConsentSeq  uint64 `protobuf:"varint,8,opt,name=consent_seq,json=consentSeq,proto3" json:"consent_seq,omitempty"`
+	TextVersion string `protobuf:"bytes,9,opt,name=text_version,json=textVersion,proto3" json:"text_version,omitempty"`
+	// Field name of the site's form policy to sealed value (pkg/seal, field
+	// "person.<name>"), normalised as CaptureField.form says.
+	SealedFields map[string][]byte `protobuf:"bytes,10,rep,name=sealed_fields,json=sealedFields,proto3" json:"sealed_fields,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Source       *SourceRef        `protobuf:"bytes,11,opt,name=source,proto3" json:"source,omitempty"`
+	// Whose key seals the fields, and whose erasure destroys it: the visitor id, or the
+	// random receipt id of a visitor without one. 16 bytes.
+	SubjectId []byte `protobuf:"bytes,12,opt,name=subject_id,json=subjectId,proto3" json:"subject_id,omitempty"`
+	FormId    string `protobuf:"bytes,13,opt,name=form_id,json=formId,proto3" json:"form_id,omitempty"`
+	// One for each of sealed_fields, in the order of their names.
+	Fields []*CaptureField `protobuf:"bytes,14,rep,name=fields,proto3" json:"fields,omitempty"`
+	// Absent when no visit may be told of this person.
+	LinkedVisitor *LinkedVisitor `protobuf:"bytes,15,opt,name=linked_visitor,json=linkedVisitor,proto3" json:"linked_visitor,omitempty"`
+	MailDomain    MailDomain     `protobuf:"varint,16,opt,name=mail_domain,json=mailDomain,proto3,enum=metiva.v1.MailDomain" json:"mail_domain,omitempty"`
+	// The account the form confirms: that of the visit's own network. Set only when
+	// mail_domain is CONFIRMED.
+	AccountId string `protobuf:"bytes,17,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// What the sender looks like. A capture is never left out for it.
+	Bot           BotClass `protobuf:"varint,18,opt,name=bot,proto3,enum=metiva.v1.BotClass" json:"bot,omitempty"`
+	OccurredAtMs  int64    `protobuf:"varint,19,opt,name=occurred_at_ms,json=occurredAtMs,proto3" json:"occurred_at_ms,omitempty"`
+	EnrichedAtMs  int64    `protobuf:"varint,20,opt,name=enriched_at_ms,json=enrichedAtMs,proto3" json:"enriched_at_ms,omitempty"`
+	RetentionDays uint32   `protobuf:"varint,21,opt,name=retention_days,json=retentionDays,proto3" json:"retention_days,omitempty"`
+	// As in EnrichedEvent.
+	AcceptanceId  []byte `protobuf:"bytes,22,opt,name=acceptance_id,json=acceptanceId,proto3" json:"acceptance_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -474,11 +615,207 @@ func (x *Capture) GetSource() *SourceRef {
 	return nil
 }
 
+func (x *Capture) GetSubjectId() []byte {
+	if x != nil {
+		return x.SubjectId
+	}
+	return nil
+}
+
+func (x *Capture) GetFormId() string {
+	if x != nil {
+		return x.FormId
+	}
+	return ""
+}
+
+func (x *Capture) GetFields() []*CaptureField {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *Capture) GetLinkedVisitor() *LinkedVisitor {
+	if x != nil {
+		return x.LinkedVisitor
+	}
+	return nil
+}
+
+func (x *Capture) GetMailDomain() MailDomain {
+	if x != nil {
+		return x.MailDomain
+	}
+	return MailDomain_MAIL_DOMAIN_UNSPECIFIED
+}
+
+func (x *Capture) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *Capture) GetBot() BotClass {
+	if x != nil {
+		return x.Bot
+	}
+	return BotClass_BOT_CLASS_UNSPECIFIED
+}
+
+func (x *Capture) GetOccurredAtMs() int64 {
+	if x != nil {
+		return x.OccurredAtMs
+	}
+	return 0
+}
+
+func (x *Capture) GetEnrichedAtMs() int64 {
+	if x != nil {
+		return x.EnrichedAtMs
+	}
+	return 0
+}
+
+func (x *Capture) GetRetentionDays() uint32 {
+	if x != nil {
+		return x.RetentionDays
+	}
+	return 0
+}
+
+func (x *Capture) GetAcceptanceId() []byte {
+	if x != nil {
+		return x.AcceptanceId
+	}
+	return nil
+}
+
+// CaptureField says what a sealed field is about.
+type CaptureField struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Of the form's policy when the capture was enriched; UNSPECIFIED when the policy no
+	// longer had the field.
+	Kind          FieldKind `protobuf:"varint,2,opt,name=kind,proto3,enum=metiva.v1.FieldKind" json:"kind,omitempty"`
+	Form          FieldForm `protobuf:"varint,3,opt,name=form,proto3,enum=metiva.v1.FieldForm" json:"form,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CaptureField) Reset() {
+	*x = CaptureField{}
+	mi := &file_metiva_v1_consent_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CaptureField) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CaptureField) ProtoMessage() {}
+
+func (x *CaptureField) ProtoReflect() protoreflect.Message {
+	mi := &file_metiva_v1_consent_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CaptureField.ProtoReflect.Descriptor instead.
+func (*CaptureField) Descriptor() ([]byte, []int) {
+	return file_metiva_v1_consent_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *CaptureField) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CaptureField) GetKind() FieldKind {
+	if x != nil {
+		return x.Kind
+	}
+	return FieldKind_FIELD_KIND_UNSPECIFIED
+}
+
+func (x *CaptureField) GetForm() FieldForm {
+	if x != nil {
+		return x.Form
+	}
+	return FieldForm_FIELD_FORM_UNSPECIFIED
+}
+
+// LinkedVisitor says which events are this person's too: those of the same tenant and
+// site with this visitor id, recorded under a grant for analytics whose sequence is
+// this one or a later one, and not withdrawn since. It is made only when the text the
+// visitor agreed to says that visits are linked (ConsentText.links_visits).
+type LinkedVisitor struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	VisitorId      []byte                 `protobuf:"bytes,1,opt,name=visitor_id,json=visitorId,proto3" json:"visitor_id,omitempty"`
+	FromConsentSeq uint64                 `protobuf:"varint,2,opt,name=from_consent_seq,json=fromConsentSeq,proto3" json:"from_consent_seq,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *LinkedVisitor) Reset() {
+	*x = LinkedVisitor{}
+	mi := &file_metiva_v1_consent_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LinkedVisitor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LinkedVisitor) ProtoMessage() {}
+
+func (x *LinkedVisitor) ProtoReflect() protoreflect.Message {
+	mi := &file_metiva_v1_consent_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LinkedVisitor.ProtoReflect.Descriptor instead.
+func (*LinkedVisitor) Descriptor() ([]byte, []int) {
+	return file_metiva_v1_consent_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *LinkedVisitor) GetVisitorId() []byte {
+	if x != nil {
+		return x.VisitorId
+	}
+	return nil
+}
+
+func (x *LinkedVisitor) GetFromConsentSeq() uint64 {
+	if x != nil {
+		return x.FromConsentSeq
+	}
+	return 0
+}
+
 var File_metiva_v1_consent_proto protoreflect.FileDescriptor
 
 const file_metiva_v1_consent_proto_rawDesc = "" +
 	"\n" +
-	"\x17metiva/v1/consent.proto\x12\tmetiva.v1\x1a\x16metiva/v1/common.proto\"\xa4\a\n" +
+	"\x17metiva/v1/consent.proto\x12\tmetiva.v1\x1a\x16metiva/v1/common.proto\x1a\x17metiva/v1/control.proto\x1a\x15metiva/v1/event.proto\"\xa4\a\n" +
 	"\rConsentRecord\x12\x1b\n" +
 	"\trecord_id\x18\x01 \x01(\fR\brecordId\x12%\n" +
 	"\x0eschema_version\x18\x02 \x01(\rR\rschemaVersion\x12\x1d\n" +
@@ -513,7 +850,7 @@ const file_metiva_v1_consent_proto_rawDesc = "" +
 	"\x12withdrawal_channel\x18\x18 \x01(\tR\x11withdrawalChannel\x12\x19\n" +
 	"\bchain_id\x18\x19 \x01(\tR\achainId\x12%\n" +
 	"\x0echain_position\x18\x1a \x01(\x04R\rchainPosition\x12#\n" +
-	"\rrecord_sha256\x18\x1b \x01(\fR\frecordSha256\"\xe6\x03\n" +
+	"\rrecord_sha256\x18\x1b \x01(\fR\frecordSha256\"\xa6\a\n" +
 	"\aCapture\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\fR\aeventId\x12\x1d\n" +
 	"\n" +
@@ -529,15 +866,48 @@ const file_metiva_v1_consent_proto_rawDesc = "" +
 	"\ftext_version\x18\t \x01(\tR\vtextVersion\x12I\n" +
 	"\rsealed_fields\x18\n" +
 	" \x03(\v2$.metiva.v1.Capture.SealedFieldsEntryR\fsealedFields\x12,\n" +
-	"\x06source\x18\v \x01(\v2\x14.metiva.v1.SourceRefR\x06source\x1a?\n" +
+	"\x06source\x18\v \x01(\v2\x14.metiva.v1.SourceRefR\x06source\x12\x1d\n" +
+	"\n" +
+	"subject_id\x18\f \x01(\fR\tsubjectId\x12\x17\n" +
+	"\aform_id\x18\r \x01(\tR\x06formId\x12/\n" +
+	"\x06fields\x18\x0e \x03(\v2\x17.metiva.v1.CaptureFieldR\x06fields\x12?\n" +
+	"\x0elinked_visitor\x18\x0f \x01(\v2\x18.metiva.v1.LinkedVisitorR\rlinkedVisitor\x126\n" +
+	"\vmail_domain\x18\x10 \x01(\x0e2\x15.metiva.v1.MailDomainR\n" +
+	"mailDomain\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x11 \x01(\tR\taccountId\x12%\n" +
+	"\x03bot\x18\x12 \x01(\x0e2\x13.metiva.v1.BotClassR\x03bot\x12$\n" +
+	"\x0eoccurred_at_ms\x18\x13 \x01(\x03R\foccurredAtMs\x12$\n" +
+	"\x0eenriched_at_ms\x18\x14 \x01(\x03R\fenrichedAtMs\x12%\n" +
+	"\x0eretention_days\x18\x15 \x01(\rR\rretentionDays\x12#\n" +
+	"\racceptance_id\x18\x16 \x01(\fR\facceptanceId\x1a?\n" +
 	"\x11SealedFieldsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01*y\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"v\n" +
+	"\fCaptureField\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12(\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x14.metiva.v1.FieldKindR\x04kind\x12(\n" +
+	"\x04form\x18\x03 \x01(\x0e2\x14.metiva.v1.FieldFormR\x04form\"X\n" +
+	"\rLinkedVisitor\x12\x1d\n" +
+	"\n" +
+	"visitor_id\x18\x01 \x01(\fR\tvisitorId\x12(\n" +
+	"\x10from_consent_seq\x18\x02 \x01(\x04R\x0efromConsentSeq*y\n" +
 	"\vConsentKind\x12\x1c\n" +
 	"\x18CONSENT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12CONSENT_KIND_GIVEN\x10\x01\x12\x18\n" +
 	"\x14CONSENT_KIND_REFUSED\x10\x02\x12\x1a\n" +
-	"\x16CONSENT_KIND_WITHDRAWN\x10\x03B7Z5github.com/metiva-io/metiva/schemas/metivav1;metivav1b\x06proto3"
+	"\x16CONSENT_KIND_WITHDRAWN\x10\x03*o\n" +
+	"\tFieldForm\x12\x1a\n" +
+	"\x16FIELD_FORM_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13FIELD_FORM_AS_GIVEN\x10\x01\x12\x19\n" +
+	"\x15FIELD_FORM_NORMALISED\x10\x02\x12\x12\n" +
+	"\x0eFIELD_FORM_CUT\x10\x03*q\n" +
+	"\n" +
+	"MailDomain\x12\x1b\n" +
+	"\x17MAIL_DOMAIN_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10MAIL_DOMAIN_FREE\x10\x01\x12\x19\n" +
+	"\x15MAIL_DOMAIN_CONFIRMED\x10\x02\x12\x15\n" +
+	"\x11MAIL_DOMAIN_OTHER\x10\x03B7Z5github.com/metiva-io/metiva/schemas/metivav1;metivav1b\x06proto3"
 
 var (
 	file_metiva_v1_consent_proto_rawDescOnce sync.Once
@@ -551,26 +921,38 @@ func file_metiva_v1_consent_proto_rawDescGZIP() []byte {
 	return file_metiva_v1_consent_proto_rawDescData
 }
 
-var file_metiva_v1_consent_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_metiva_v1_consent_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_metiva_v1_consent_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_metiva_v1_consent_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_metiva_v1_consent_proto_goTypes = []any{
 	(ConsentKind)(0),      // 0: metiva.v1.ConsentKind
-	(*ConsentRecord)(nil), // 1: metiva.v1.ConsentRecord
-	(*Capture)(nil),       // 2: metiva.v1.Capture
-	nil,                   // 3: metiva.v1.Capture.SealedFieldsEntry
-	(ConsentState)(0),     // 4: metiva.v1.ConsentState
-	(*SourceRef)(nil),     // 5: metiva.v1.SourceRef
+	(FieldForm)(0),        // 1: metiva.v1.FieldForm
+	(MailDomain)(0),       // 2: metiva.v1.MailDomain
+	(*ConsentRecord)(nil), // 3: metiva.v1.ConsentRecord
+	(*Capture)(nil),       // 4: metiva.v1.Capture
+	(*CaptureField)(nil),  // 5: metiva.v1.CaptureField
+	(*LinkedVisitor)(nil), // 6: metiva.v1.LinkedVisitor
+	nil,                   // 7: metiva.v1.Capture.SealedFieldsEntry
+	(ConsentState)(0),     // 8: metiva.v1.ConsentState
+	(*SourceRef)(nil),     // 9: metiva.v1.SourceRef
+	(BotClass)(0),         // 10: metiva.v1.BotClass
+	(FieldKind)(0),        // 11: metiva.v1.FieldKind
 }
 var file_metiva_v1_consent_proto_depIdxs = []int32{
-	4, // 0: metiva.v1.ConsentRecord.state:type_name -> metiva.v1.ConsentState
-	0, // 1: metiva.v1.ConsentRecord.kind:type_name -> metiva.v1.ConsentKind
-	3, // 2: metiva.v1.Capture.sealed_fields:type_name -> metiva.v1.Capture.SealedFieldsEntry
-	5, // 3: metiva.v1.Capture.source:type_name -> metiva.v1.SourceRef
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	8,  // 0: metiva.v1.ConsentRecord.state:type_name -> metiva.v1.ConsentState
+	0,  // 1: metiva.v1.ConsentRecord.kind:type_name -> metiva.v1.ConsentKind
+	7,  // 2: metiva.v1.Capture.sealed_fields:type_name -> metiva.v1.Capture.SealedFieldsEntry
+	9,  // 3: metiva.v1.Capture.source:type_name -> metiva.v1.SourceRef
+	5,  // 4: metiva.v1.Capture.fields:type_name -> metiva.v1.CaptureField
+	6,  // 5: metiva.v1.Capture.linked_visitor:type_name -> metiva.v1.LinkedVisitor
+	2,  // 6: metiva.v1.Capture.mail_domain:type_name -> metiva.v1.MailDomain
+	10, // 7: metiva.v1.Capture.bot:type_name -> metiva.v1.BotClass
+	11, // 8: metiva.v1.CaptureField.kind:type_name -> metiva.v1.FieldKind
+	1,  // 9: metiva.v1.CaptureField.form:type_name -> metiva.v1.FieldForm
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_metiva_v1_consent_proto_init() }
@@ -579,13 +961,15 @@ func file_metiva_v1_consent_proto_init() {
 		return
 	}
 	file_metiva_v1_common_proto_init()
+	file_metiva_v1_control_proto_init()
+	file_metiva_v1_event_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_metiva_v1_consent_proto_rawDesc), len(file_metiva_v1_consent_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   3,
+			NumEnums:      3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

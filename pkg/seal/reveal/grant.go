@@ -31,10 +31,15 @@ func ClassOf(field string) Class {
 		return ClassAddress
 	case field == seal.FieldUserAgent:
 		return ClassUserAgent
-	case len(field) > len(seal.FormField("")) && strings.HasPrefix(field, seal.FormField("")):
+	case hasName(field, seal.FormField("")), hasName(field, seal.PersonField("")):
 		return ClassForm
 	}
 	return ""
+}
+
+// hasName reports whether a field is the prefix and a name.
+func hasName(field, prefix string) bool {
+	return len(field) > len(prefix) && strings.HasPrefix(field, prefix)
 }
 
 // Limits of a grant.

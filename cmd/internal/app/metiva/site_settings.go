@@ -188,9 +188,9 @@ func printSite(t terminal, s registry.Site) {
 	})
 	if len(s.Texts) > 0 {
 		t.printf("\n")
-		t.table("text | language | sha256 | added", func(row func(...any)) {
+		t.table("text | language | links visits | sha256 | added", func(row func(...any)) {
 			for _, x := range s.Texts {
-				row(x.Version, x.Language, hex.EncodeToString(x.SHA256[:]), x.CreatedAt.Format(time.DateOnly))
+				row(x.Version, x.Language, map[bool]string{true: "yes", false: "no"}[x.LinksVisits], hex.EncodeToString(x.SHA256[:]), x.CreatedAt.Format(time.DateOnly))
 			}
 		})
 	}
@@ -228,7 +228,9 @@ type siteTextAdd struct {
 	siteFlags
 	Version  string `required:"" help:"Version: letters, digits, dots and dashes; never used again for another text."`
 	Language string `required:"" help:"Language of the text, such as nl or en-GB."`
-	File     string `required:"" type:"path" help:"File with the exact text in UTF-8; the line end at its end is not part of it."`
+	// LinksVisits is a statement about the text, so that it never follows from anything.
+	LinksVisits bool   `help:"The text says that the person's own visits to the site are kept together with what they fill in."`
+	File        string `required:"" type:"path" help:"File with the exact text in UTF-8; the line end at its end is not part of it."`
 }
 
 // Run adds the text.
@@ -239,7 +241,7 @@ func (c *siteTextAdd) Run(ctx context.Context, t terminal) error {
 	}
 	body := bytes.TrimSuffix(bytes.TrimSuffix(raw, []byte{'\n'}), []byte{'\r'})
 	err = c.change(ctx, t, func(s *registry.Store, claim tenant.Claim) (registry.Site, error) {
-		return s.AddText(ctx, claim, c.Site, registry.ConsentText{Version: c.Version, Language: c.Language, Body: string(body)})
+		return s.AddText(ctx, claim, c.Site, registry.ConsentText{Version: c.Version, Language: c.Language, LinksVisits: c.LinksVisits, Body: string(body)})
 	})
 	if errors.Is(err, registry.ErrConflict) {
 		return fmt.Errorf("%w: choose a new version, since consents already given name this one", err)
