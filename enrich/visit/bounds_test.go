@@ -1,6 +1,7 @@
 package visit_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
@@ -217,7 +218,7 @@ func BenchmarkApply(b *testing.B) {
 				e := events[i%keys]
 				e.OccurredAtMs += 1000
 				e.ReceivedAtMs = e.GetOccurredAtMs()
-				copy(e.GetEventId(), fmt.Append(nil, i))
+				binary.BigEndian.PutUint64(e.GetEventId()[8:], uint64(i))
 				s.Apply(e, int64(i))
 				if i%5000 == 0 {
 					s.TakeVisits()

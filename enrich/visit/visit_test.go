@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/metiva-io/metiva/enrich/visit"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -215,5 +216,39 @@ func TestRulesThatAreNotValid(t *testing.T) {
 	tb.take(t, s.TakeVisits())
 	if live := tb.live(true); len(live) != 2 || live[1].GetEvents() != 2 {
 		t.Errorf("%v", live)
+	}
+}
+
+// TestResolutionsAreToldApart: no field of a resolution is left out when two are
+// compared, so that none is lost by sharing.
+func TestResolutionsAreToldApart(t *testing.T) {
+	t.Parallel()
+	fields := (&metivav1.Resolution{}).ProtoReflect().Descriptor().Fields()
+	for i := range fields.Len() {
+		f := fields.Get(i)
+		changed := &metivav1.Resolution{}
+		value := map[protoreflect.Kind]any{
+			protoreflect.StringKind: "x", protoreflect.Uint32Kind: uint32(1), protoreflect.Int64Kind: int64(1),
+			protoreflect.FloatKind: float32(1), protoreflect.EnumKind: protoreflect.EnumNumber(1),
+		}[f.Kind()]
+		changed.ProtoReflect().Set(f, protoreflect.ValueOf(value))
+		if visit.SameResolution(changed, &metivav1.Resolution{}) || !visit.SameResolution(changed, changed) {
+			t.Errorf("%s is not compared", f.Name())
+		}
+	}
+}
+
+// TestAFormConfirmsTheCompany: the visit tells what confirmed its company, and only
+// its own.
+func TestAFormConfirmsTheCompany(t *testing.T) {
+	t.Parallel()
+	confirmed := func(e *metivav1.EnrichedEvent) {
+		e.Resolution.Confirmation, e.Resolution.Confidence = metivav1.Confirmation_CONFIRMATION_FORM, 0.95
+	}
+	live := applied(t, newSet(rules(t, nil), visit.Limits{}),
+		page(1, 0, account("alpha")), page(2, 1, account("beta"), confirmed), page(3, 2, account("alpha"), confirmed), page(4, 3, account("alpha"))).live(true)
+	r := live[0].GetResolution()
+	if len(live) != 1 || r.GetAccountId() != "alpha" || r.GetConfirmation() != metivav1.Confirmation_CONFIRMATION_FORM {
+		t.Errorf("%v", r)
 	}
 }
