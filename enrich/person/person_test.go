@@ -25,9 +25,6 @@ const (
 	kindCompany = metivav1.FieldKind_FIELD_KIND_COMPANY
 	kindText    = metivav1.FieldKind_FIELD_KIND_TEXT
 
-	asGiven    = metivav1.FieldForm_FIELD_FORM_AS_GIVEN
-	normalised = metivav1.FieldForm_FIELD_FORM_NORMALISED
-
 	company = metivav1.Verdict_VERDICT_COMPANY
 )
 
@@ -84,14 +81,20 @@ func siteRecord() *metivav1.SiteRecord {
 	return &metivav1.SiteRecord{
 		CompanyId: "cmp_a", SiteId: "sit_a", Version: 2,
 		Texts: []*metivav1.ConsentText{
-			{Version: "linking", Language: "nl", LinksVisits: true}, {Version: "silent", Language: "nl"},
-			{Version: "flemish", Language: "nl-BE"}, {Version: "of another form", Language: "nl", LinksVisits: true},
+			{Version: "linking", Language: "nl", LinksVisits: true},
+			{Version: "silent", Language: "nl"},
+			{Version: "flemish", Language: "nl-BE"},
+			{Version: "of another form", Language: "nl", LinksVisits: true},
 		},
 		Forms: []*metivav1.FormPolicy{{
 			FormId: "contact", TextVersions: []string{"linking", "silent", "flemish"},
 			Fields: []*metivav1.FormField{
-				{Name: "work", Kind: kindEmail}, {Name: "email", Kind: kindEmail}, {Name: "name", Kind: kindName}, {Name: "phone", Kind: kindPhone},
-				{Name: "company", Kind: kindCompany}, {Name: "message", Kind: kindText},
+				{Name: "work", Kind: kindEmail},
+				{Name: "email", Kind: kindEmail},
+				{Name: "name", Kind: kindName},
+				{Name: "phone", Kind: kindPhone},
+				{Name: "company", Kind: kindCompany},
+				{Name: "message", Kind: kindText},
 			},
 		}},
 	}
