@@ -54,6 +54,10 @@ bench-collector-profile: engines build ## Take the profile the compiler builds t
 	@$(BIN)/metiva bench collector --rounds 1 --profile-dir $(BIN)/profiles
 	cp $(BIN)/profiles/collector-cpu.pprof cmd/collector/default.pgo
 
+.PHONY: bench-enrich
+bench-enrich: engines build ## Compare the enrich worker with a bare copy of its topic, in one run
+	@$(BIN)/metiva bench enrich
+
 .PHONY: bench-outage
 bench-outage: engines build ## Take Kafka away and restart collectors under load; fail when anything is lost
 	@$(BIN)/metiva bench outage

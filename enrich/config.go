@@ -43,6 +43,8 @@ type Config struct {
 	SubjectKeyAgeMax time.Duration
 	// Compression of what is produced: none, lz4, snappy (default) or zstd.
 	Compression string
+	// Visits tunes their assembly.
+	Visits VisitConfig
 }
 
 // Validate reports every fault of the configuration.
@@ -58,6 +60,9 @@ func (c Config) Validate() error {
 		if d < 0 {
 			faults = append(faults, fmt.Errorf("enrich: %s is negative", name))
 		}
+	}
+	if err := c.Visits.Validate(); err != nil {
+		faults = append(faults, err)
 	}
 	if err := (kafka.ProducerConfig{Compression: c.Compression}).Validate(); err != nil {
 		faults = append(faults, fmt.Errorf("enrich: %w", err))
@@ -90,6 +95,7 @@ func (c Config) withDefaults() Config {
 	if c.Compression == "" {
 		c.Compression = "snappy"
 	}
+	c.Visits = c.Visits.withDefaults()
 	return c
 }
 

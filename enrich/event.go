@@ -1,7 +1,7 @@
 package enrich
 
 import (
-	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -64,7 +64,7 @@ var errKeyMissing = errors.New("a data key is not on control.keys")
 func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.SourceRef) (outcome, error) {
 	defer sc.forget()
 	sc.seen++
-	watch := s.metrics.watch(sc.seen%stepSampleEvery == 0)
+	watch := s.metrics.watch(sc.isTimed())
 	e := &sc.collected.Event
 	if !decode(&sc.collected, value) {
 		return drop(e, from, metivav1.Reason_REASON_INVALID_RECORD), nil
@@ -148,17 +148,23 @@ func (s *steps) resolve(out *metivav1.EnrichedEvent, v geo.View, b seal.Binding)
 // applyWithdrawal reduces the event of a visitor who has withdrawn to company
 // level. The visit key of a consented event is made from the visitor id and
 // stands beside it in the day's earlier rows, so it goes too: the event is a
-// visit of its own, under a random key.
+// visit of its own, under a key that says nothing but which event it is.
 func (s *steps) applyWithdrawal(out *metivav1.EnrichedEvent) bool {
 	if !s.revocations.isWithdrawn(out.GetCompanyId(), out.GetVisitorId(), out.GetConsentSeq()) {
 		return false
 	}
 	out.VisitorId, out.ConsentSeq = nil, 0
-	out.VisitKey = make([]byte, schemas.IDBytes)
-	_, _ = rand.Read(out.VisitKey) // never fails since Go 1.24
+	out.VisitKey = ownVisitKey(out)
 	out.Consent = metivav1.ConsentState_CONSENT_STATE_WITHDRAWN
 	s.metrics.withdrawn.Inc()
 	return true
+}
+
+// ownVisitKey is the key of an event that is a visit of its own: the same each time
+// the event is worked on.
+func ownVisitKey(e *metivav1.EnrichedEvent) []byte {
+	digest := sha256.Sum256(append([]byte("a visit of its own/"+e.GetCompanyId()+"/"), e.GetEventId()...))
+	return digest[:schemas.IDBytes]
 }
 
 // reasonOf is the reason for a value that does not open; none for nil.

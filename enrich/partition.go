@@ -18,6 +18,7 @@ import (
 // claim is the ownership of one partition (kafka.Claim).
 type claim interface {
 	Partition() int
+	Position() int64
 	NextBatch(ctx context.Context, lim kafka.BatchLimit) (kafka.Batch, error)
 	Plan(ctx context.Context, b kafka.Batch) error
 	Commit(ctx context.Context, b kafka.Batch) error
@@ -39,6 +40,7 @@ type partition struct {
 	// caughtUp: control.keys has been read to its end since the batch came.
 	caughtUp bool
 	counts   counts
+	visits   *visits
 }
 
 // counts is what a batch adds to the metrics once it is acknowledged.
@@ -54,6 +56,14 @@ type counts struct {
 func (w *Worker) serve(ctx context.Context, c claim) error {
 	p := &partition{w: w, number: c.Partition(), scratch: newScratch()}
 	defer w.metrics.forgetLag(p.number)
+	endVisits, err := p.beginVisits(ctx, c)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer endVisits()
 	limit := kafka.BatchLimit{RecordsMax: w.cfg.BatchRecordsMax, BytesMax: w.cfg.BatchBytesMax, WaitMax: w.cfg.BatchWaitMax}
 	for {
 		batch, err := c.NextBatch(ctx, limit)
@@ -122,27 +132,37 @@ func (p *partition) process(ctx context.Context, batch kafka.Batch) error {
 
 // record takes one collected record to its one enriched record.
 func (p *partition) record(ctx context.Context, view geo.View, r *kafka.Record) error {
-	source := p.scratch.sourceOf(r.Partition, r.Offset)
-	out, err := p.guarded(view, r, source)
-	if errors.Is(err, errKeyMissing) && !p.caughtUp {
-		// The collector publishes a key before its first use, so a table read
-		// to its end knows the keys of all records read before.
-		if err := p.catchUp(ctx); err != nil {
-			return err
-		}
-		out, err = p.guarded(view, r, source)
-	}
-	if err != nil && !errors.Is(err, errKeyMissing) {
+	out, err := p.outcomeOf(ctx, view, r)
+	if err != nil {
 		return err
 	}
-	if out, err = p.encode(out, source); err != nil {
+	if out, err = p.encode(out, &p.scratch.source); err != nil {
 		return err
 	}
 	if err := p.produce(ctx, r, out); err != nil {
 		return err
 	}
 	p.count(out)
+	p.visits.apply(&out, r.Offset)
 	return nil
+}
+
+// outcomeOf runs the steps on a record, again when a key it needs may be on its way.
+func (p *partition) outcomeOf(ctx context.Context, view geo.View, r *kafka.Record) (outcome, error) {
+	source := p.scratch.sourceOf(r.Partition, r.Offset)
+	out, err := p.guarded(view, r, source)
+	if errors.Is(err, errKeyMissing) && !p.caughtUp {
+		// The collector publishes a key before its first use, so a table read
+		// to its end knows the keys of all records read before.
+		if err := p.catchUp(ctx); err != nil {
+			return outcome{}, err
+		}
+		out, err = p.guarded(view, r, source)
+	}
+	if err != nil && !errors.Is(err, errKeyMissing) {
+		return outcome{}, err
+	}
+	return out, nil
 }
 
 func (p *partition) catchUp(ctx context.Context) error {
@@ -175,7 +195,7 @@ func (p *partition) guarded(view geo.View, r *kafka.Record, source *metivav1.Sou
 // text of a database is not UTF-8, could not be the next time either: it is a dead
 // letter.
 func (p *partition) encode(out outcome, source *metivav1.SourceRef) (outcome, error) {
-	watch := p.w.metrics.watch(p.scratch.seen%stepSampleEvery == 0)
+	watch := p.w.metrics.watch(p.scratch.isTimed())
 	value, err := encodeRecord(p.encoded[:0], out.record)
 	if err != nil {
 		p.w.deps.Log.Error("an event cannot be encoded; it is a dead letter", "partition", source.GetPartition(), "offset", source.GetOffset())

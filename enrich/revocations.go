@@ -3,6 +3,7 @@ package enrich
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 
@@ -14,6 +15,9 @@ import (
 // control.withdrawals and control.erasures in memory. A subject is a visitor
 // id. It is safe for concurrent use.
 type revocations struct {
+	// changes counts the records applied, for those who look again at what they hold.
+	changes atomic.Uint64
+
 	mu            sync.RWMutex
 	withdrawn     map[subject]uint64 // highest sequence that no longer counts
 	erased        map[subject]struct{}
@@ -43,6 +47,7 @@ func newRevocations() *revocations {
 func (r *revocations) ApplyWithdrawal(key, value []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.changes.Add(1)
 	if len(value) == 0 {
 		if s, ok := r.withdrawalKeys[string(key)]; ok {
 			delete(r.withdrawn, s)
@@ -70,6 +75,7 @@ func (r *revocations) ApplyWithdrawal(key, value []byte) error {
 func (r *revocations) ApplyErasure(key, value []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.changes.Add(1)
 	if len(value) == 0 {
 		if s, ok := r.erasureKeys[string(key)]; ok {
 			delete(r.erased, s)

@@ -20,6 +20,7 @@ type scratch struct {
 	agent     []byte
 	person    *person.Scratch // nil until the first capture
 	seen      uint
+	timed     bool // every event, not one in stepSampleEvery
 }
 
 func newScratch() *scratch {
@@ -31,6 +32,9 @@ func (s *scratch) forget() {
 	clear(s.agent[:cap(s.agent)])
 	s.agent = s.agent[:0]
 }
+
+// isTimed reports whether the steps of the present event are timed.
+func (s *scratch) isTimed() bool { return s.timed || s.seen%stepSampleEvery == 0 }
 
 // sourceOf is the record's identity.
 func (s *scratch) sourceOf(partition int, offset int64) *metivav1.SourceRef {

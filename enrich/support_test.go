@@ -81,7 +81,7 @@ func newWorld(t testing.TB) *world {
 	t.Cleanup(func() { _ = w.client.Close() })
 	for _, topic := range schemas.Topics() {
 		if topic.Compacted() {
-			broker.CreateCompacted(topic.Name)
+			broker.CreateCompacted(topic.Name, topic.Partitions)
 		} else {
 			broker.CreateTopic(topic.Name, topic.Partitions)
 		}

@@ -29,6 +29,9 @@ type Worker struct {
 	producer           producer
 	keys               table
 	enrichedPartitions int
+	visitMetrics       *visitMetrics
+	visitRules         *siteRules
+	visitPartitions    int
 
 	sender      *kafka.Producer
 	consumer    *kafka.Consumer
@@ -54,6 +57,14 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	vm, err := newVisitMetrics(deps.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := newSiteRules()
+	if err != nil {
+		return nil, err
+	}
 	bots, err := bot.NewClassifier()
 	if err != nil {
 		return nil, fmt.Errorf("compiling the lists of bots: %w", err)
@@ -71,6 +82,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	revoked := newRevocations()
 	w := &Worker{
 		cfg: cfg, deps: deps, metrics: m, revocations: revoked, ready: make(chan struct{}),
+		visitMetrics: vm, visitRules: rules,
 		steps: &steps{
 			opener: deps.Opener, chain: deps.Chain, bots: bots, devices: device.NewReader(), sources: deps.Sources, siteHosts: hosts,
 			persons:     person.NewStep(deps.Opener, forms, mail),
@@ -87,7 +99,9 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	w.keyTable = w.table(schemas.TopicControlKeys, w.applyKey)
 	w.withdrawals = w.table(schemas.TopicControlWithdrawals, revoked.ApplyWithdrawal)
 	w.erasures = w.table(schemas.TopicControlErasures, revoked.ApplyErasure)
-	w.sites = w.table(schemas.TopicControlSites, func(key, value []byte) error { return errors.Join(hosts.Apply(key, value), forms.Apply(key, value)) })
+	w.sites = w.table(schemas.TopicControlSites, func(key, value []byte) error {
+		return errors.Join(hosts.Apply(key, value), forms.Apply(key, value), rules.Apply(key, value))
+	})
 	w.keys = w.keyTable
 	return w, nil
 }
@@ -168,16 +182,34 @@ func (w *Worker) consume(ctx context.Context) error {
 		case <-t.Ready():
 		}
 	}
-	var err error
-	if w.enrichedPartitions, err = w.deps.Kafka.Partitions(ctx, schemas.TopicEventsEnriched); err != nil {
+	if err := w.readPartitions(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // told to stop
 		}
-		return fmt.Errorf("reading the partitions of %s: %w", schemas.TopicEventsEnriched, err)
-	}
-	if w.enrichedPartitions < schemas.TenantBuckets || w.enrichedPartitions%schemas.TenantBuckets != 0 {
-		return fmt.Errorf("%s has %d partitions, which is not a multiple of %d", schemas.TopicEventsEnriched, w.enrichedPartitions, schemas.TenantBuckets)
+		return err
 	}
 	close(w.ready)
 	return w.consumer.Run(ctx, func(ctx context.Context, c *kafka.Claim) error { return w.serve(ctx, c) })
+}
+
+// readPartitions checks the topics whose partitions the worker relies on.
+func (w *Worker) readPartitions(ctx context.Context) error {
+	counts := make(map[string]int)
+	for _, topic := range []string{schemas.TopicEventsEnriched, schemas.TopicVisitsEnriched, schemas.TopicEventsCollected, schemas.TopicVisitsState} {
+		n, err := w.deps.Kafka.Partitions(ctx, topic)
+		if err != nil {
+			return fmt.Errorf("reading the partitions of %s: %w", topic, err)
+		}
+		counts[topic] = n
+	}
+	w.enrichedPartitions, w.visitPartitions = counts[schemas.TopicEventsEnriched], counts[schemas.TopicVisitsEnriched]
+	for _, topic := range []string{schemas.TopicEventsEnriched, schemas.TopicVisitsEnriched} {
+		if n := counts[topic]; n < schemas.TenantBuckets || n%schemas.TenantBuckets != 0 {
+			return fmt.Errorf("%s has %d partitions, which is not a multiple of %d", topic, n, schemas.TenantBuckets)
+		}
+	}
+	if collected, state := counts[schemas.TopicEventsCollected], counts[schemas.TopicVisitsState]; state < collected {
+		return fmt.Errorf("%s has %d partitions and needs those of %s, %d", schemas.TopicVisitsState, state, schemas.TopicEventsCollected, collected)
+	}
+	return nil
 }

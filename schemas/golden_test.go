@@ -62,11 +62,11 @@ func scalar(f protoreflect.FieldDescriptor) protoreflect.Value {
 		return protoreflect.ValueOfEnum(f.Enum().Values().Get(f.Enum().Values().Len() - 1).Number())
 	case protoreflect.Int32Kind:
 		return protoreflect.ValueOfInt32(int32(n) * 1000)
-	case protoreflect.Int64Kind:
+	case protoreflect.Int64Kind, protoreflect.Sint64Kind:
 		return protoreflect.ValueOfInt64(1767225600000 + n)
 	case protoreflect.Uint32Kind:
 		return protoreflect.ValueOfUint32(uint32(n) * 1000)
-	case protoreflect.Uint64Kind:
+	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
 		return protoreflect.ValueOfUint64(uint64(n) << 40)
 	case protoreflect.FloatKind:
 		return protoreflect.ValueOfFloat32(float32(n) / 16)
@@ -78,24 +78,27 @@ func scalar(f protoreflect.FieldDescriptor) protoreflect.Value {
 func TestGoldenBytes(t *testing.T) {
 	t.Parallel()
 	messages := map[string]proto.Message{
-		"collected_event": &metivav1.CollectedEvent{},
-		"click_event":     &metivav1.CollectedEvent{Detail: &metivav1.CollectedEvent_Click{Click: &metivav1.Click{}}},
-		"form_event":      &metivav1.CollectedEvent{Detail: &metivav1.CollectedEvent_FormAction{FormAction: &metivav1.FormAction{}}},
-		"custom_event":    &metivav1.CollectedEvent{Detail: &metivav1.CollectedEvent_Custom{Custom: &metivav1.CustomEvent{}}},
-		"capture_event":   &metivav1.CollectedEvent{Detail: &metivav1.CollectedEvent_FormCapture{FormCapture: &metivav1.FormCapture{}}},
-		"enriched_event":  &metivav1.EnrichedRecord{},
-		"enriched_click":  schemas.EnrichedOf(&metivav1.EnrichedEvent{Detail: &metivav1.EnrichedEvent_Click{Click: &metivav1.Click{}}}),
-		"enriched_form":   schemas.EnrichedOf(&metivav1.EnrichedEvent{Detail: &metivav1.EnrichedEvent_FormAction{FormAction: &metivav1.FormAction{}}}),
-		"enriched_custom": schemas.EnrichedOf(&metivav1.EnrichedEvent{Detail: &metivav1.EnrichedEvent_Custom{Custom: &metivav1.CustomEvent{}}}),
-		"enriched_drop":   schemas.DropOf(&metivav1.Drop{}),
-		"ledger_entry":    &metivav1.LedgerEntry{},
-		"consent_record":  &metivav1.ConsentRecord{},
-		"capture":         &metivav1.Capture{},
-		"site":            &metivav1.SiteRecord{},
-		"data_key":        &metivav1.KeyRecord{},
-		"visit_salt":      &metivav1.KeyRecord{Kind: &metivav1.KeyRecord_VisitSalt{VisitSalt: &metivav1.VisitSalt{}}},
-		"withdrawal":      &metivav1.Withdrawal{},
-		"erasure":         &metivav1.Erasure{},
+		"collected_event":  &metivav1.CollectedEvent{},
+		"click_event":      &metivav1.CollectedEvent{Detail: &metivav1.CollectedEvent_Click{Click: &metivav1.Click{}}},
+		"form_event":       &metivav1.CollectedEvent{Detail: &metivav1.CollectedEvent_FormAction{FormAction: &metivav1.FormAction{}}},
+		"custom_event":     &metivav1.CollectedEvent{Detail: &metivav1.CollectedEvent_Custom{Custom: &metivav1.CustomEvent{}}},
+		"capture_event":    &metivav1.CollectedEvent{Detail: &metivav1.CollectedEvent_FormCapture{FormCapture: &metivav1.FormCapture{}}},
+		"enriched_event":   &metivav1.EnrichedRecord{},
+		"enriched_click":   schemas.EnrichedOf(&metivav1.EnrichedEvent{Detail: &metivav1.EnrichedEvent_Click{Click: &metivav1.Click{}}}),
+		"enriched_form":    schemas.EnrichedOf(&metivav1.EnrichedEvent{Detail: &metivav1.EnrichedEvent_FormAction{FormAction: &metivav1.FormAction{}}}),
+		"enriched_custom":  schemas.EnrichedOf(&metivav1.EnrichedEvent{Detail: &metivav1.EnrichedEvent_Custom{Custom: &metivav1.CustomEvent{}}}),
+		"enriched_drop":    schemas.DropOf(&metivav1.Drop{}),
+		"ledger_entry":     &metivav1.LedgerEntry{},
+		"consent_record":   &metivav1.ConsentRecord{},
+		"capture":          &metivav1.Capture{},
+		"visit":            &metivav1.Visit{},
+		"visit_journal":    &metivav1.VisitState{},
+		"visit_checkpoint": &metivav1.VisitState{Kind: &metivav1.VisitState_Checkpoint{Checkpoint: &metivav1.VisitCheckpoint{}}},
+		"site":             &metivav1.SiteRecord{},
+		"data_key":         &metivav1.KeyRecord{},
+		"visit_salt":       &metivav1.KeyRecord{Kind: &metivav1.KeyRecord_VisitSalt{VisitSalt: &metivav1.VisitSalt{}}},
+		"withdrawal":       &metivav1.Withdrawal{},
+		"erasure":          &metivav1.Erasure{},
 	}
 	for name, m := range messages {
 		t.Run(name, func(t *testing.T) {

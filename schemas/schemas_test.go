@@ -77,13 +77,25 @@ func TestTopics(t *testing.T) {
 			t.Errorf("%s: %d partitions cannot each hold one bucket", topic.Name, topic.Partitions)
 		}
 		control := strings.HasPrefix(topic.Name, "control.")
-		if control != topic.Compacted() {
+		if state := strings.HasSuffix(topic.Name, ".state"); (control || state) != topic.Compacted() {
 			t.Errorf("%s: compacted is %t", topic.Name, topic.Compacted())
+		}
+		if topic.Name == schemas.TopicVisitsState && topic.Partitions != partitionsOf(schemas.TopicEventsCollected) {
+			t.Errorf("%s: its partitions are not those of %s", topic.Name, schemas.TopicEventsCollected)
 		}
 		if control && topic.Partitions != 1 {
 			t.Errorf("%s: readers rely on one order over all keys", topic.Name)
 		}
 	}
+}
+
+func partitionsOf(name string) int {
+	for _, topic := range schemas.Topics() {
+		if topic.Name == name {
+			return topic.Partitions
+		}
+	}
+	return 0
 }
 
 func TestLabels(t *testing.T) {

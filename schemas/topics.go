@@ -11,6 +11,8 @@ const (
 	TopicEventsEnriched     = "events.enriched"
 	TopicEventsDead         = "events.dead"
 	TopicCapturesEnriched   = "captures.enriched"
+	TopicVisitsState        = "visits.state"
+	TopicVisitsEnriched     = "visits.enriched"
 	TopicConsentRecords     = "consent.records"
 	TopicLedgerEdge         = "ledger.edge"
 	TopicControlSites       = "control.sites"
@@ -46,6 +48,8 @@ func Topics() []Topic {
 		{TopicEventsCollected, eventPartitions, 7 * day, "tenant bucket and visit key"},
 		{TopicEventsEnriched, eventPartitions, 7 * day, "tenant bucket and visit key"},
 		{TopicCapturesEnriched, 4, 7 * day, "tenant and subject"},
+		{TopicVisitsState, eventPartitions, 0, "journal, from tenant, site and visitor or visit key"},
+		{TopicVisitsEnriched, eventPartitions, 7 * day, "tenant bucket and account, or else visit key"},
 		{TopicConsentRecords, 4, 30 * day, "tenant and subject"},
 		{TopicLedgerEdge, 1, 7 * day, "writer, tenant, site, minute and reason"},
 		{TopicEventsDead, 4, 30 * day, "key of the source record"},

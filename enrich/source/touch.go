@@ -13,9 +13,13 @@ type Touch struct {
 	AtMs    int64
 	EventID [16]byte
 	Channel metivav1.Channel
-	Source  string
-	Medium  string
-	Name    string
+	// Source is the traffic's source (Answer.Source), CampaignSource the campaign's as it
+	// came.
+	Source         string
+	CampaignSource string
+	Medium         string
+	Name           string
+	Referrer       string
 }
 
 // TouchOf is the touch of an event; ok is false when it has none: another type than
@@ -30,7 +34,7 @@ func TouchOf(e *metivav1.EnrichedEvent) (touch Touch, ok bool) {
 	}
 	return Touch{
 		AtMs: e.GetOccurredAtMs(), EventID: [16]byte(e.GetEventId()), Channel: c,
-		Source: e.GetTrafficSource(), Medium: e.GetCampaign().GetMedium(), Name: e.GetCampaign().GetName(),
+		Source: e.GetTrafficSource(), CampaignSource: e.GetCampaign().GetSource(), Referrer: e.GetReferrerHost(), Medium: e.GetCampaign().GetMedium(), Name: e.GetCampaign().GetName(),
 	}, true
 }
 

@@ -107,6 +107,10 @@ func (c *Claim) Topic() string { return c.topic }
 // Partition is the number of the partition.
 func (c *Claim) Partition() int { return c.partition }
 
+// Position is the first offset of the next batch: until something is handed out,
+// where the group stands on the partition.
+func (c *Claim) Position() int64 { return c.pos }
+
 // NextBatch gives the next records in the order of their offsets: at least
 // one, at most the limit (a record above BytesMax comes alone). It waits until
 // there is one, or ctx ends. When the last owner ended between Plan and Commit,

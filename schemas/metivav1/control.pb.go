@@ -174,8 +174,10 @@ type SiteRecord struct {
 	// Whether an address in a known business network of /25 to /29 may be sealed as
 	// that network instead of its /24. It also takes a collector that knows them.
 	NetworkPrecision bool `protobuf:"varint,17,opt,name=network_precision,json=networkPrecision,proto3" json:"network_precision,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Where the site's visits end.
+	VisitRules    *VisitRules `protobuf:"bytes,18,opt,name=visit_rules,json=visitRules,proto3" json:"visit_rules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SiteRecord) Reset() {
@@ -325,6 +327,13 @@ func (x *SiteRecord) GetNetworkPrecision() bool {
 		return x.NetworkPrecision
 	}
 	return false
+}
+
+func (x *SiteRecord) GetVisitRules() *VisitRules {
+	if x != nil {
+		return x.VisitRules
+	}
+	return nil
 }
 
 // ConsentText is a text visitors agree to. The text itself stays with core.
@@ -944,7 +953,7 @@ var File_metiva_v1_control_proto protoreflect.FileDescriptor
 
 const file_metiva_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x17metiva/v1/control.proto\x12\tmetiva.v1\"\xcb\x04\n" +
+	"\x17metiva/v1/control.proto\x12\tmetiva.v1\x1a\x15metiva/v1/visit.proto\"\x83\x05\n" +
 	"\n" +
 	"SiteRecord\x12\x1d\n" +
 	"\n" +
@@ -968,7 +977,9 @@ const file_metiva_v1_control_proto_rawDesc = "" +
 	"\x05texts\x18\x0e \x03(\v2\x16.metiva.v1.ConsentTextR\x05texts\x12+\n" +
 	"\x05forms\x18\x0f \x03(\v2\x15.metiva.v1.FormPolicyR\x05forms\x12+\n" +
 	"\x11custom_properties\x18\x10 \x03(\tR\x10customProperties\x12+\n" +
-	"\x11network_precision\x18\x11 \x01(\bR\x10networkPrecision\"~\n" +
+	"\x11network_precision\x18\x11 \x01(\bR\x10networkPrecision\x126\n" +
+	"\vvisit_rules\x18\x12 \x01(\v2\x15.metiva.v1.VisitRulesR\n" +
+	"visitRules\"~\n" +
 	"\vConsentText\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
 	"\blanguage\x18\x02 \x01(\tR\blanguage\x12\x16\n" +
@@ -1062,20 +1073,22 @@ var file_metiva_v1_control_proto_goTypes = []any{
 	(*VisitSalt)(nil),   // 8: metiva.v1.VisitSalt
 	(*Withdrawal)(nil),  // 9: metiva.v1.Withdrawal
 	(*Erasure)(nil),     // 10: metiva.v1.Erasure
+	(*VisitRules)(nil),  // 11: metiva.v1.VisitRules
 }
 var file_metiva_v1_control_proto_depIdxs = []int32{
-	0, // 0: metiva.v1.SiteRecord.mode:type_name -> metiva.v1.SiteMode
-	3, // 1: metiva.v1.SiteRecord.texts:type_name -> metiva.v1.ConsentText
-	4, // 2: metiva.v1.SiteRecord.forms:type_name -> metiva.v1.FormPolicy
-	5, // 3: metiva.v1.FormPolicy.fields:type_name -> metiva.v1.FormField
-	1, // 4: metiva.v1.FormField.kind:type_name -> metiva.v1.FieldKind
-	7, // 5: metiva.v1.KeyRecord.data_key:type_name -> metiva.v1.DataKey
-	8, // 6: metiva.v1.KeyRecord.visit_salt:type_name -> metiva.v1.VisitSalt
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	0,  // 0: metiva.v1.SiteRecord.mode:type_name -> metiva.v1.SiteMode
+	3,  // 1: metiva.v1.SiteRecord.texts:type_name -> metiva.v1.ConsentText
+	4,  // 2: metiva.v1.SiteRecord.forms:type_name -> metiva.v1.FormPolicy
+	11, // 3: metiva.v1.SiteRecord.visit_rules:type_name -> metiva.v1.VisitRules
+	5,  // 4: metiva.v1.FormPolicy.fields:type_name -> metiva.v1.FormField
+	1,  // 5: metiva.v1.FormField.kind:type_name -> metiva.v1.FieldKind
+	7,  // 6: metiva.v1.KeyRecord.data_key:type_name -> metiva.v1.DataKey
+	8,  // 7: metiva.v1.KeyRecord.visit_salt:type_name -> metiva.v1.VisitSalt
+	8,  // [8:8] is the sub-list for method output_type
+	8,  // [8:8] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_metiva_v1_control_proto_init() }
@@ -1083,6 +1096,7 @@ func file_metiva_v1_control_proto_init() {
 	if File_metiva_v1_control_proto != nil {
 		return
 	}
+	file_metiva_v1_visit_proto_init()
 	file_metiva_v1_control_proto_msgTypes[4].OneofWrappers = []any{
 		(*KeyRecord_DataKey)(nil),
 		(*KeyRecord_VisitSalt)(nil),

@@ -112,6 +112,8 @@ type Site struct {
 	// NetworkPrecision: an address in a known business network of /25 to /29 may be
 	// sealed as that network instead of its /24.
 	NetworkPrecision bool
+	// Visits say where the site's visits end.
+	Visits VisitRules
 	// Texts without their bodies, oldest first.
 	Texts     []ConsentText
 	Forms     []FormPolicy // by form id

@@ -31,7 +31,7 @@ INSERT INTO core.site_keys (site_key, brand_id, site_id) SELECT $1, brand_id, id
 	querySelectSite = `
 SELECT company_id, brand_id, id, name, allowed_origins, mode, honour_dnt, retention_days, active,
        coalesce(interest_accepted_by, ''), interest_accepted_at, tcf_vendor, cmp, grant_days, custom_properties,
-       network_precision, version, created_at
+       network_precision, visit_idle_minutes, visit_time_zone, visit_campaign, version, created_at
 FROM core.sites WHERE $1 = '' OR id = $1 ORDER BY created_at, id`
 	querySelectSiteKeys = `
 SELECT site_id, site_key, retires_at FROM core.site_keys
@@ -67,6 +67,8 @@ UPDATE core.sites SET
   interest_accepted_by = coalesce($10, interest_accepted_by),
   interest_accepted_at = CASE WHEN $10::text IS NULL THEN interest_accepted_at ELSE now() END,
   network_precision = coalesce($11, network_precision),
+  visit_idle_minutes = coalesce($12, visit_idle_minutes), visit_time_zone = coalesce($13, visit_time_zone),
+  visit_campaign = coalesce($14, visit_campaign),
   version = version + 1, updated_at = now()
 WHERE id = $1`
 	querySetSiteActive = `

@@ -98,7 +98,7 @@ func scanSite(row pgx.CollectableRow) (Site, error) {
 	)
 	err := row.Scan(&s.CompanyID, &s.BrandID, &s.ID, &s.Name, &s.AllowedOrigins, &mode, &s.HonourDNT,
 		&s.RetentionDays, &s.Active, &s.InterestAcceptedBy, &accepted, &s.TCFVendor, &cmp, &s.GrantDays, &s.CustomProperties,
-		&s.NetworkPrecision, &s.Version, &s.CreatedAt)
+		&s.NetworkPrecision, &s.Visits.IdleMinutes, &s.Visits.TimeZone, &s.Visits.AtCampaign, &s.Version, &s.CreatedAt)
 	s.CMP = consent.CMP(cmp)
 	if accepted != nil {
 		s.InterestAcceptedAt = *accepted

@@ -223,7 +223,7 @@ func siteRecord(s Site, tenantActive bool) *metivav1.SiteRecord {
 		Version:       s.Version,
 		TcfVendor:     uint32(s.TCFVendor), Cmp: string(s.CMP), GrantDays: uint32(s.GrantDays),
 		Texts: textRecords(s.Texts), Forms: formRecords(s.Forms), CustomProperties: s.CustomProperties,
-		NetworkPrecision: s.NetworkPrecision,
+		NetworkPrecision: s.NetworkPrecision, VisitRules: s.Visits.record(),
 	}
 }
 

@@ -43,6 +43,10 @@ func (c *Config) Bind(s *config.Set) {
 	s.String(&c.ReferrerSpam, config.Option{Flag: "referrer-spam", Env: "METIVA_ENRICH_REFERRER_SPAM", Help: "File of hosts whose referrals are spam, a host a line; read at start."})
 	s.Int(&c.Enrich.BatchRecordsMax, config.Option{Flag: "batch-records-max", Env: "METIVA_ENRICH_BATCH_RECORDS_MAX", Default: "1000", Help: "Records of one batch."})
 	s.Duration(&c.Enrich.BatchWaitMax, config.Option{Flag: "batch-wait-max", Env: "METIVA_ENRICH_BATCH_WAIT_MAX", Default: "20ms", Help: "How long a batch waits for more records after its first."})
+	s.Duration(&c.Enrich.Visits.SendEvery, config.Option{Flag: "visit-send-every", Env: "METIVA_ENRICH_VISIT_SEND_EVERY", Default: "5s", Help: "How often visits that have changed are sent."})
+	s.Duration(&c.Enrich.Visits.CheckpointEvery, config.Option{Flag: "visit-checkpoint-every", Env: "METIVA_ENRICH_VISIT_CHECKPOINT_EVERY", Default: "1m", Help: "How often the state of visits is written; after a crash the events since are read again."})
+	s.Int(&c.Enrich.Visits.Limits.BytesMax, config.Option{Flag: "visit-bytes-max", Env: "METIVA_ENRICH_VISIT_BYTES_MAX", Default: "33554432", Help: "Memory of visits that may still change, bytes for each of the 16 partitions."})
+	s.Int(&c.Enrich.Visits.Limits.EntriesMax, config.Option{Flag: "visit-entries-max", Env: "METIVA_ENRICH_VISIT_ENTRIES_MAX", Default: "2000", Help: "Events of one visitor or visit key that are held; the oldest beyond are folded into sums."})
 	s.Duration(&c.Enrich.SubjectKeyAgeMax, config.Option{Flag: "subject-key-age-max", Env: "METIVA_ENRICH_SUBJECT_KEY_AGE_MAX", Default: "192h", Help: "How old the key of a form's capture may be for the capture to be enriched; younger keys are held in memory."})
 }
 

@@ -197,10 +197,14 @@ func (b *Broker) CreateTopic(name string, partitions int) {
 	b.create(name, partitions, nil)
 }
 
-// CreateCompacted makes a compacted topic of one partition.
-func (b *Broker) CreateCompacted(name string) {
+// CreateCompacted makes a compacted topic, of one partition unless told otherwise.
+func (b *Broker) CreateCompacted(name string, partitions ...int) {
 	b.t.Helper()
-	b.create(name, 1, map[string]string{"cleanup.policy": "compact"})
+	n := 1
+	if len(partitions) > 0 {
+		n = partitions[0]
+	}
+	b.create(name, n, map[string]string{"cleanup.policy": "compact"})
 }
 
 func (b *Broker) create(name string, partitions int, configs map[string]string) {

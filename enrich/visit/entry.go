@@ -1,0 +1,137 @@
+package visit
+
+import (
+	"bytes"
+
+	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/metivav1"
+)
+
+// ID is the id of an event or a visit, or a key.
+type ID = [schemas.IDBytes]byte
+
+// Campaign is a campaign's parameters.
+type Campaign struct{ Source, Medium, Name string }
+
+func (c Campaign) isZero() bool { return c == Campaign{} }
+
+// Entry is what a visit needs of one event.
+type Entry struct {
+	ID       ID
+	VisitKey ID
+	// AtMs is when the event occurred, ReceivedMs when the collector had it, Unix
+	// milliseconds.
+	AtMs, ReceivedMs int64
+	// Offset of its record on events.collected.
+	Offset  int64
+	Type    metivav1.EventType
+	Consent metivav1.ConsentState
+
+	Host, Path, Referrer string
+	Channel              metivav1.Channel
+	Source               string
+	Campaign             Campaign
+
+	VisibleMs, ScrollPercent uint32
+	Click                    metivav1.ClickKind
+	Form                     metivav1.FormActionKind
+	// Name of the form or the custom event.
+	Name string
+
+	Device                           metivav1.DeviceClass
+	Browser, System, Country, Region string
+	// Resolution is shared with the event and never changed.
+	Resolution    *metivav1.Resolution
+	RetentionDays uint32
+}
+
+// EntryOf takes from an enriched event what visits need. The event's texts and its
+// resolution are shared, not copied. The event's ids must be of their length.
+func EntryOf(e *metivav1.EnrichedEvent, offset int64) Entry {
+	c := e.GetCampaign()
+	out := Entry{
+		ID: ID(e.GetEventId()), VisitKey: ID(e.GetVisitKey()),
+		AtMs: e.GetOccurredAtMs(), ReceivedMs: e.GetReceivedAtMs(), Offset: offset,
+		Type: e.GetType(), Consent: e.GetConsent(),
+		Host: e.GetHost(), Path: e.GetPath(), Referrer: e.GetReferrerHost(), Channel: e.GetChannel(), Source: e.GetTrafficSource(),
+		Campaign: Campaign{c.GetSource(), c.GetMedium(), c.GetName()},
+		Device:   e.GetDevice(), Browser: e.GetBrowserFamily(), System: e.GetSystemFamily(), Country: e.GetCountry(), Region: e.GetRegion(),
+		Resolution: e.GetResolution(), RetentionDays: e.GetRetentionDays(),
+	}
+	switch d := e.GetDetail().(type) {
+	case *metivav1.EnrichedEvent_Engagement:
+		out.VisibleMs, out.ScrollPercent = d.Engagement.GetVisibleMs(), d.Engagement.GetScrollPercent()
+	case *metivav1.EnrichedEvent_Click:
+		out.Click = d.Click.GetKind()
+	case *metivav1.EnrichedEvent_FormAction:
+		out.Form, out.Name = d.FormAction.GetKind(), d.FormAction.GetFormId()
+	case *metivav1.EnrichedEvent_Custom:
+		out.Name = d.Custom.GetName()
+	}
+	return out
+}
+
+func (e *Entry) isPageView() bool { return e.Type == metivav1.EventType_EVENT_TYPE_PAGE_VIEW }
+
+// fromMs is when what the event tells of began: an engagement covers the time the
+// page was visible.
+func (e *Entry) fromMs() int64 { return e.AtMs - int64(e.VisibleMs) }
+
+// account is the company the event names, or none.
+func (e *Entry) account() string {
+	if e.Resolution.GetVerdict() != metivav1.Verdict_VERDICT_COMPANY {
+		return ""
+	}
+	return e.Resolution.GetAccountId()
+}
+
+// before orders entries by time, then by id.
+func (e *Entry) before(other *Entry) bool { return comesBefore(e.AtMs, &e.ID, other.AtMs, &other.ID) }
+
+func comesBefore(aMs int64, a *ID, bMs int64, b *ID) bool {
+	if aMs != bMs {
+		return aMs < bMs
+	}
+	return bytes.Compare(a[:], b[:]) < 0
+}
+
+// texts are the fields that hold text of the event.
+func (e *Entry) texts() [12]*string {
+	return [...]*string{
+		&e.Host, &e.Path, &e.Referrer, &e.Source, &e.Campaign.Source, &e.Campaign.Medium, &e.Campaign.Name, &e.Name,
+		&e.Browser, &e.System, &e.Country, &e.Region,
+	}
+}
+
+// resolutionBytes is about what a resolution takes in a record.
+const resolutionBytes = 128
+
+// textBytes is about what the entry's texts and its resolution take, beside those of
+// the one before it.
+func (e *Entry) textBytes(previous *Entry) int {
+	size := len(e.Path) + len(e.Referrer) + len(e.Source) + len(e.Campaign.Source) + len(e.Campaign.Medium) + len(e.Campaign.Name) + len(e.Name)
+	if previous == nil || previous.Host != e.Host {
+		size += len(e.Host)
+	}
+	if previous == nil || previous.Resolution != e.Resolution {
+		size += resolutionBytes
+	}
+	return size
+}
+
+// replaces reports whether e counts rather than an entry with the same id.
+func (e *Entry) replaces(known *Entry) bool {
+	if e.AtMs != known.AtMs {
+		return e.AtMs < known.AtMs
+	}
+	return e.ReceivedMs < known.ReceivedMs
+}
+
+// tag is a part of an id that tells nearly all apart: the random half of a UUIDv7.
+func tag(id *ID) uint64 {
+	var t uint64
+	for _, b := range id[8:] {
+		t = t<<8 | uint64(b)
+	}
+	return t
+}

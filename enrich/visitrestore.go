@@ -1,0 +1,129 @@
+package enrich
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/metiva-io/metiva/enrich/geo"
+	"github.com/metiva-io/metiva/enrich/visit"
+	"github.com/metiva-io/metiva/pkg/kafka"
+	"github.com/metiva-io/metiva/schemas"
+)
+
+// restoreVisits brings the visits of a partition to where the group stands on it:
+// the journals from visits.state, and the events since the checkpoint, which are
+// worked on again and produce nothing but visits.
+func (p *partition) restoreVisits(ctx context.Context, c claim) (*visits, error) {
+	started := time.Now()
+	w := p.w
+	restored, err := p.readState(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ends, err := w.deps.Kafka.EndOffsets(ctx, schemas.TopicEventsCollected)
+	if err != nil {
+		return nil, fmt.Errorf("reading the end of %s: %w", schemas.TopicEventsCollected, err)
+	}
+	v := &visits{
+		w: w, partition: p.number, epoch: restored.Epoch + 1, set: visit.NewSet(w.cfg.Visits.Limits, w.visitRules.of), checkpoint: w.deps.Now(),
+	}
+	at := c.Position()
+	if restored.Next > ends[p.number] {
+		// The log begins anew: offsets of the former one say nothing.
+		w.deps.Log.Error("visits.state is of another log; its journals are left out", "partition", p.number, "checkpoint", restored.Next, "end", ends[p.number])
+		v.gone = restored.Keys()
+		restored = visit.NewRestored()
+	}
+	from := at
+	if restored.Next >= 0 {
+		from = restored.Next
+	} else {
+		restored.Next = at
+	}
+	v.set.Restore(restored)
+	w.visitMetrics.unreadable.Add(float64(restored.Unreadable))
+	// Whatever a former owner still writes is known by its lower epoch from here on.
+	value, err := visit.CheckpointValue(v.epoch, from, restored.StreamMs, w.deps.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err := v.produceSync(ctx, []byte(visit.CheckpointKey), value); err != nil {
+		return nil, err
+	}
+	v.written = from
+	again, err := p.replay(ctx, v, from, at)
+	if err != nil {
+		return nil, err
+	}
+	took := time.Since(started)
+	w.visitMetrics.restore.Observe(took.Seconds())
+	journals, bytes := v.set.Size()
+	w.deps.Log.Info("visits are restored", "partition", p.number, "journals", journals, "bytes", bytes,
+		"replayed", again, "unreadable", restored.Unreadable, "stale", restored.Ignored, "took_ms", took.Milliseconds())
+	return v, nil
+}
+
+// readState reads the partition of visits.state to its end.
+func (p *partition) readState(ctx context.Context) (*visit.Restored, error) {
+	ends, err := p.w.deps.Kafka.EndOffsets(ctx, schemas.TopicVisitsState)
+	if err != nil {
+		return nil, fmt.Errorf("reading the end of %s: %w", schemas.TopicVisitsState, err)
+	}
+	restored := visit.NewRestored()
+	whole := kafka.Range{Topic: schemas.TopicVisitsState, Partition: p.number, From: -1, To: ends[p.number], Compacted: true}
+	_, err = p.w.deps.Kafka.ReadRange(ctx, whole, func(r *kafka.Record) error {
+		restored.Read(r.Key, r.Value, epochOf(r.Headers))
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the state of visits: %w", err)
+	}
+	return restored, nil
+}
+
+func epochOf(headers []kafka.Header) uint64 {
+	for _, h := range headers {
+		if h.Key == headerEpoch && len(h.Value) == 8 {
+			return binary.BigEndian.Uint64(h.Value)
+		}
+	}
+	return 0
+}
+
+// replay works on records again that were committed since the checkpoint.
+func (p *partition) replay(ctx context.Context, v *visits, from, to int64) (again int, err error) {
+	if from >= to {
+		return 0, nil
+	}
+	view, err := p.w.deps.Databases.View()
+	if err != nil {
+		return 0, fmt.Errorf("taking the address databases: %w", err)
+	}
+	defer view.Release()
+	p.caughtUp = false
+	missed, err := p.w.deps.Kafka.ReadRange(ctx, kafka.Range{Topic: schemas.TopicEventsCollected, Partition: p.number, From: from, To: to},
+		func(r *kafka.Record) error {
+			again++
+			return p.replayRecord(ctx, v, view, r)
+		})
+	if err != nil {
+		return again, fmt.Errorf("restoring visits: %w", err)
+	}
+	if missed > 0 {
+		p.w.deps.Log.Error("retention removed events before visits were restored from them", "partition", p.number, "records", missed)
+	}
+	p.w.visitMetrics.again.Add(float64(again))
+	p.w.visitMetrics.missed.Add(float64(missed))
+	return again, nil
+}
+
+func (p *partition) replayRecord(ctx context.Context, v *visits, view geo.View, r *kafka.Record) error {
+	out, err := p.outcomeOf(ctx, view, r)
+	if err != nil {
+		return err
+	}
+	v.apply(&out, r.Offset)
+	return nil
+}

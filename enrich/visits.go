@@ -1,0 +1,334 @@
+package enrich
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/metiva-io/metiva/enrich/visit"
+	"github.com/metiva-io/metiva/pkg/kafka"
+	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/metivav1"
+)
+
+// visits keeps the visits of one owned partition. The partition's goroutine gives
+// it events; its own sends what has changed and writes checkpoints.
+type visits struct {
+	w         *Worker
+	partition int
+	epoch     uint64
+
+	mu       sync.Mutex
+	set      *visit.Set
+	exported visit.Counts
+
+	// Of the goroutine that sends.
+	unsent     []*metivav1.Visit
+	gone       []visit.ID
+	looked     uint64 // revocations.changes when journals were last looked through
+	hasLooked  bool
+	checkpoint time.Time
+	written    int64 // the offset of the last checkpoint
+	encoded    []byte
+	acks       []*kafka.Ack
+}
+
+// beginVisits restores the visits of the partition and keeps them until end is
+// called.
+func (p *partition) beginVisits(ctx context.Context, c claim) (end func(), err error) {
+	v, err := p.restoreVisits(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	p.visits = v
+	running, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		v.run(running)
+	}()
+	return func() {
+		stop()
+		<-done
+		v.close(ctx)
+	}, nil
+}
+
+// apply takes the outcome of a record in. Repeating one changes nothing.
+func (v *visits) apply(out *outcome, offset int64) {
+	if v == nil {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	e := out.record.GetEvent()
+	if e == nil {
+		v.set.Advance(offset, 0)
+		return
+	}
+	// A collector whose clock is ahead must not make the journals of others old.
+	v.set.Advance(offset, min(e.GetReceivedAtMs(), e.GetEnrichedAtMs()))
+	v.set.Apply(e, offset)
+}
+
+// run sends and writes until ctx ends. What fails is repeated; the events go on
+// meanwhile.
+func (v *visits) run(ctx context.Context) {
+	ticker := time.NewTicker(v.w.cfg.Visits.SendEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		v.mu.Lock()
+		due := v.set.NeedsCheckpoint()
+		v.mu.Unlock()
+		due = due || v.w.deps.Now().Sub(v.checkpoint) >= v.w.cfg.Visits.CheckpointEvery
+		if err := v.send(ctx); err != nil {
+			v.note(ctx, "send", err)
+			continue
+		}
+		if !due {
+			continue
+		}
+		if err := v.write(ctx); err != nil {
+			v.note(ctx, "checkpoint", err)
+		}
+	}
+}
+
+// note counts and logs a failure that is not the end.
+func (v *visits) note(ctx context.Context, what string, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	v.w.visitMetrics.failed.WithLabelValues(what).Inc()
+	v.w.deps.Log.Warn("visits are behind", "what", what, "partition", v.partition, "error", err)
+}
+
+// close sends and writes what there is, within the drain timeout.
+func (v *visits) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), v.w.cfg.DrainTimeout)
+	defer cancel()
+	err := v.send(ctx)
+	if err == nil {
+		err = v.write(ctx)
+	}
+	if err != nil {
+		v.w.deps.Log.Warn("the last checkpoint of visits was not written; the next owner reads more events again",
+			"partition", v.partition, "error", err)
+	}
+	v.w.visitMetrics.forget(v.partition)
+}
+
+// send produces every visit that has changed, and what revocations have made of
+// others. It returns when all is acknowledged.
+func (v *visits) send(ctx context.Context) error {
+	v.mu.Lock()
+	v.revoke()
+	if len(v.unsent) == 0 {
+		v.unsent = v.set.TakeVisits()
+	}
+	v.gone = append(v.gone, v.set.TakeGone()...)
+	v.exported = v.w.visitMetrics.note(v.partition, v.set, v.exported)
+	v.mu.Unlock()
+	if err := v.sendVisits(ctx); err != nil {
+		return err
+	}
+	if err := v.sendTombstones(ctx, v.gone); err != nil {
+		return err
+	}
+	v.gone = nil
+	return nil
+}
+
+// revoke drops the journals of whoever was erased or has withdrawn since it was last
+// asked.
+func (v *visits) revoke() {
+	r := v.w.revocations
+	changes := r.changes.Load()
+	if v.hasLooked && changes == v.looked {
+		return
+	}
+	v.looked, v.hasLooked = changes, true
+	v.set.DropIf(func(s visit.Subject) bool {
+		return r.isErased(s.CompanyID, s.VisitorID) || r.isWithdrawn(s.CompanyID, s.VisitorID, s.ConsentSeq)
+	})
+}
+
+// sendVisits produces what is in unsent; it stays there until all is acknowledged.
+func (v *visits) sendVisits(ctx context.Context) error {
+	visitCount, removals := 0, 0
+	for _, m := range v.unsent {
+		value, err := schemas.Encode(v.encoded[:0], m)
+		if err != nil { // a text of a database that is not UTF-8
+			v.w.visitMetrics.unreadable.Inc()
+			continue
+		}
+		v.encoded = value
+		account := ""
+		if m.GetResolution().GetVerdict() == metivav1.Verdict_VERDICT_COMPANY {
+			account = m.GetResolution().GetAccountId()
+		}
+		key := []byte{schemas.TenantBucket(m.GetCompanyId())}
+		if account != "" {
+			key = append(key, account...)
+		} else {
+			key = append(key, m.GetVisitKey()...)
+		}
+		target := schemas.VisitPartition(m.GetCompanyId(), account, m.GetVisitKey(), v.w.visitPartitions)
+		if err := v.produce(ctx, schemas.TopicVisitsEnriched, target, key, value); err != nil {
+			return err
+		}
+		if m.GetRemoved() {
+			removals++
+		} else {
+			visitCount++
+		}
+	}
+	if err := v.await(ctx); err != nil {
+		return err
+	}
+	v.unsent = nil
+	v.w.visitMetrics.records.WithLabelValues("visit").Add(float64(visitCount))
+	v.w.visitMetrics.records.WithLabelValues("removal").Add(float64(removals))
+	return nil
+}
+
+// headerEpoch is on a tombstone of visits.state: the epoch of who wrote it, 8 bytes,
+// big-endian.
+const headerEpoch = "epoch"
+
+func (v *visits) sendTombstones(ctx context.Context, keys []visit.ID) error {
+	epoch := binary.BigEndian.AppendUint64(nil, v.epoch)
+	for i := range keys {
+		if err := v.produce(ctx, schemas.TopicVisitsState, v.partition, keys[i][:], nil, kafka.Header{Key: headerEpoch, Value: epoch}); err != nil {
+			return err
+		}
+	}
+	if err := v.await(ctx); err != nil {
+		return err
+	}
+	v.w.visitMetrics.records.WithLabelValues("tombstone").Add(float64(len(keys)))
+	return nil
+}
+
+// statesMax is how many journals are encoded at a time.
+const statesMax = 256
+
+// write makes a checkpoint: the journals that have changed, then the offset up to
+// which they hold all there is. Everything sent before must be acknowledged.
+func (v *visits) write(ctx context.Context) error {
+	now := v.w.deps.Now()
+	v.mu.Lock()
+	next := v.set.Next()
+	c, err := v.set.BeginCheckpoint(v.epoch, now)
+	v.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	wrote := 0
+	for {
+		n, err := v.writeStates(ctx, c)
+		if err != nil {
+			v.mu.Lock()
+			v.set.FailCheckpoint(c)
+			v.mu.Unlock()
+			return err
+		}
+		wrote += n
+		if n == 0 {
+			break
+		}
+	}
+	if wrote > 0 || next != v.written {
+		if err := v.produceSync(ctx, []byte(visit.CheckpointKey), c.Value); err != nil {
+			return err // the states stand; the next checkpoint covers them
+		}
+		v.w.visitMetrics.records.WithLabelValues("checkpoint").Inc()
+	}
+	v.written, v.checkpoint = next, now
+	v.w.visitMetrics.checkpoint.WithLabelValues(strconv.Itoa(v.partition)).Set(float64(now.Unix()))
+	v.mu.Lock()
+	gone := v.set.EndCheckpoint()
+	v.mu.Unlock()
+	return v.sendTombstones(ctx, gone)
+}
+
+// writeStates writes some of the journals, after the visits they have not sent.
+func (v *visits) writeStates(ctx context.Context, c *visit.Checkpoint) (int, error) {
+	v.mu.Lock()
+	changed, states := v.set.NextStates(c, statesMax)
+	v.mu.Unlock()
+	v.unsent = append(v.unsent, changed...)
+	if err := v.sendVisits(ctx); err != nil {
+		return 0, err
+	}
+	for i := range states {
+		err := v.produce(ctx, schemas.TopicVisitsState, v.partition, states[i].Key[:], states[i].Value)
+		if errors.Is(err, kafka.ErrTooLarge) {
+			v.w.visitMetrics.unreadable.Inc()
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	if err := v.await(ctx); err != nil {
+		return 0, err
+	}
+	v.w.visitMetrics.records.WithLabelValues("state").Add(float64(len(states)))
+	return len(states), nil
+}
+
+func (v *visits) produceSync(ctx context.Context, key, value []byte) error {
+	if err := v.produce(ctx, schemas.TopicVisitsState, v.partition, key, value); err != nil {
+		return err
+	}
+	return v.await(ctx)
+}
+
+func (v *visits) produce(ctx context.Context, topic string, target int, key, value []byte, headers ...kafka.Header) error {
+	for {
+		ack, err := v.w.producer.Produce(topic, target, key, value, headers...)
+		if err == nil {
+			if n := len(v.acks); n == 0 || v.acks[n-1] != ack {
+				v.acks = append(v.acks, ack)
+			}
+			return nil
+		}
+		if !errors.Is(err, kafka.ErrBufferFull) {
+			v.acks = v.acks[:0]
+			return fmt.Errorf("producing to %s: %w", topic, err)
+		}
+		select {
+		case <-ctx.Done():
+			v.acks = v.acks[:0]
+			return fmt.Errorf("producing to %s: %w", topic, ctx.Err())
+		case <-time.After(bufferFullPause):
+		}
+	}
+}
+
+// await returns once all that was produced is acknowledged, or one is not.
+func (v *visits) await(ctx context.Context) error {
+	acks := v.acks
+	v.acks = v.acks[:0]
+	for _, ack := range acks {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for acknowledgements: %w", ctx.Err())
+		case <-ack.Done():
+		}
+		if err := ack.Err(); err != nil {
+			return fmt.Errorf("producing visits: %w", err)
+		}
+	}
+	return nil
+}
