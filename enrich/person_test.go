@@ -16,6 +16,7 @@ import (
 
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/pkg/seal"
+	"github.com/metiva-io/metiva/pkg/waittest"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
@@ -87,8 +88,10 @@ func (w *world) register(tenantID, site string, version uint64, withForm bool) {
 		rec.Forms = []*metivav1.FormPolicy{{
 			FormId: "contact", TextVersions: []string{"linking", "silent"},
 			Fields: []*metivav1.FormField{
-				{Name: "email", Kind: metivav1.FieldKind_FIELD_KIND_EMAIL}, {Name: "name", Kind: metivav1.FieldKind_FIELD_KIND_NAME},
-				{Name: "phone", Kind: metivav1.FieldKind_FIELD_KIND_PHONE}, {Name: "message", Kind: metivav1.FieldKind_FIELD_KIND_TEXT},
+				{Name: "email", Kind: metivav1.FieldKind_FIELD_KIND_EMAIL},
+				{Name: "name", Kind: metivav1.FieldKind_FIELD_KIND_NAME},
+				{Name: "phone", Kind: metivav1.FieldKind_FIELD_KIND_PHONE},
+				{Name: "message", Kind: metivav1.FieldKind_FIELD_KIND_TEXT},
 			},
 		}}
 	}
@@ -195,7 +198,7 @@ func (w *world) outcomes() map[string]*metivav1.EnrichedRecord {
 		if err := proto.Unmarshal(r.Value, record); err != nil {
 			w.t.Fatal(err)
 		}
-		out[string(cmp.Or(string(record.GetEvent().GetEventId()), string(record.GetDrop().GetEventId())))] = record
+		out[cmp.Or(string(record.GetEvent().GetEventId()), string(record.GetDrop().GetEventId()))] = record
 	}
 	return out
 }
@@ -218,9 +221,10 @@ func TestACaptureLeaves(t *testing.T) {
 	w.goRun(worker.Run)
 	records, _, _ := out.take(2, 1)
 	captures := w.captures()
-	for len(captures) == 0 && t.Context().Err() == nil { // it may be behind its event
+	waittest.Until(t, waitMax, "the capture", func() bool { // it may be behind its event
 		captures = w.captures()
-	}
+		return len(captures) > 0
+	})
 	if len(captures) != 1 {
 		t.Fatalf("%d captures", len(captures))
 	}
@@ -384,9 +388,7 @@ func TestTwoTenants(t *testing.T) {
 // would be one.
 func sharedParts(a, b *metivav1.Capture) [][]byte {
 	parts := func(c *metivav1.Capture) (out [][]byte) {
-		for _, v := range [][]byte{c.GetEventId(), c.GetVisitorId(), c.GetSubjectId(), c.GetConsentRecordId(), c.GetAcceptanceId()} {
-			out = append(out, v)
-		}
+		out = append(out, c.GetEventId(), c.GetVisitorId(), c.GetSubjectId(), c.GetConsentRecordId(), c.GetAcceptanceId())
 		for _, sealed := range c.GetSealedFields() {
 			out = append(out, sealed[1:9], sealed[9:21], sealed[21:37]) // key id, nonce, the beginning of what is sealed
 		}
