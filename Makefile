@@ -36,6 +36,14 @@ test: engines chromium consent-platforms ## Run all tests, on the embedded engin
 race: engines chromium consent-platforms ## Run the tests of the packages with goroutines under the race detector
 	$(GO) test -race -timeout 15m ./collector/... ./consent/... ./enrich/... ./sink/... ./pkg/...
 
+.PHONY: exactly-once
+exactly-once: engines ## Kill ClickHouse and sinks thirty times under load and compare every row (some minutes)
+	$(GO) test -count 1 -timeout 20m ./sink -run 'TestNothingIsLostOrDoubled' -v -args -kill-rounds 30
+
+.PHONY: isolation
+isolation: engines ## Try to reach another tenant with 10,000 sets of parameters (some minutes)
+	$(GO) test -count 1 -timeout 30m ./pkg/core/analytics -run 'TestNoQuestionReachesAnotherTenant' -v -args -isolation-sets 10000
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (default 5s)
 	@.ci/tools/fuzz $(or $(FUZZTIME),5s)

@@ -227,6 +227,9 @@ func (r *request) prepare() error {
 	} else {
 		r.c.metrics.saltMissing.Inc()
 	}
+	if r.c.sealer.HasKeyAt(r.site.companyID, r.received) {
+		return nil
+	}
 	return r.prepareKey()
 }
 

@@ -10,12 +10,17 @@ import (
 
 	"github.com/metiva-io/metiva/collector/mask"
 	"github.com/metiva-io/metiva/consent"
+	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
 // site is one registration of control.sites. It is never changed, only replaced.
 type site struct {
 	companyID, brandID, siteID string
+	// owner is the three of them as an event's record has them, and bucket the
+	// tenant's.
+	owner  []byte
+	bucket uint8
 
 	keys          []string
 	origins       []string
@@ -109,6 +114,7 @@ func (s *sites) apply(recordKey, value []byte) error {
 	}
 	next := &site{
 		companyID: rec.GetCompanyId(), brandID: rec.GetBrandId(), siteID: id,
+		owner: ownerFields(rec.GetCompanyId(), rec.GetBrandId(), id), bucket: schemas.TenantBucket(rec.GetCompanyId()),
 		keys: rec.GetSiteKeys(), origins: normalOrigins(rec.GetAllowedOrigins()),
 		retentionDays: rec.GetRetentionDays(), version: rec.GetVersion(), active: rec.GetActive(),
 		properties:       newPropertyNames(rec.GetCustomProperties()),

@@ -65,11 +65,13 @@ type Row[M any] struct {
 	ExpiresAt time.Time // zero where the table has no such column
 }
 
-// LedgerRow is one row of ledger_edge, VisitRow one of visits and AccountDayRow
-// one of accounts_daily.
+// Rows of the tables whose rows replace each other.
 type (
-	LedgerRow     = Row[*metivav1.LedgerEntry]
-	VisitRow      = Row[*metivav1.Visit]
+	// LedgerRow is one row of ledger_edge.
+	LedgerRow = Row[*metivav1.LedgerEntry]
+	// VisitRow is one row of visits.
+	VisitRow = Row[*metivav1.Visit]
+	// AccountDayRow is one row of accounts_daily.
 	AccountDayRow = Row[*metivav1.AccountDay]
 )
 

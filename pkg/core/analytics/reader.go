@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
-	"github.com/metiva-io/metiva/schemas"
 )
 
 // VerifiedTenant is a tenant whose id was verified: a claim that pkg/tenant
@@ -46,7 +45,9 @@ const tenantPredicate = ` tenant_bucket = {bucket:UInt8} AND company_id = {compa
 AND received_at >= {from:DateTime64(3, 'UTC')} AND received_at < {to:DateTime64(3, 'UTC')} `
 
 // tenantTables are all tables with rows of tenants.
-func tenantTables() []string { return []string{"events", "drops", "ledger_edge"} }
+func tenantTables() []string {
+	return []string{"events", "drops", "ledger_edge", "visits", "accounts_daily"}
+}
 
 // filters is the setting that puts the tenant's condition under every table.
 func (r *Reader) filters() string {
@@ -58,16 +59,8 @@ func (r *Reader) filters() string {
 }
 
 func (r *Reader) each(ctx context.Context, sql string, fn func(scan func(...any) error) error, options ...clickhouse.Option) error {
-	return r.conn.Each(ctx, sql, fn, append(options, clickhouse.Setting("additional_table_filters", r.filters()))...)
-}
-
-func (r *Reader) of(p Period) []clickhouse.Option {
-	return []clickhouse.Option{
-		clickhouse.Param("bucket", schemas.TenantBucket(r.company)),
-		clickhouse.Param("company", r.company),
-		clickhouse.Param("from", p.From),
-		clickhouse.Param("to", p.To),
-	}
+	options = append(options, limits()...)
+	return tooMuch(r.conn.Each(ctx, sql, fn, append(options, clickhouse.Setting("additional_table_filters", r.filters()))...))
 }
 
 // Company is a visiting company in a period.

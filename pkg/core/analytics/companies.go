@@ -1,0 +1,95 @@
+package analytics
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/metiva-io/metiva/pkg/clickhouse"
+)
+
+// CompanySort is the order of a list of companies, the greatest first.
+type CompanySort int
+
+// Orders of companies.
+const (
+	ByLastSeen CompanySort = iota
+	ByVisits
+	ByScore
+	ByPageViews
+)
+
+// CompanyFilter is Filter with what is known of a company as a whole.
+type CompanyFilter struct {
+	Filter
+	// ScoreMin leaves out the companies whose best day of the period has a lower score.
+	ScoreMin int
+	// New leaves only the companies seen for the first time in the period, Returning
+	// only those that were seen before it. Both together leave none.
+	New       bool
+	Returning bool
+	Sort      CompanySort
+}
+
+// VisitingCompany is a company with what its visits of a period come to: those that
+// the filter selects. The score is of the company, whatever the filter.
+type VisitingCompany struct {
+	AccountID string `json:"account_id"`
+	// As of the last visit.
+	Name         string  `json:"name"`
+	Domain       string  `json:"domain"`
+	Country      string  `json:"country"`
+	Confidence   float32 `json:"confidence"`
+	ResolvedBy   string  `json:"resolved_by"`
+	Confirmation string  `json:"confirmation"`
+
+	Visits    uint64    `json:"visits"`
+	PageViews uint64    `json:"page_views"`
+	EngagedMs uint64    `json:"engaged_ms"`
+	LastSeen  time.Time `json:"last_seen"`
+	// Score is that of the best day of the period, 0 to 100; 0 without one.
+	Score uint8 `json:"score"`
+	// FirstSeen is the first day anybody of the company was seen, as far as is known;
+	// zero when no human was.
+	FirstSeen time.Time `json:"first_seen"`
+}
+
+func (c *VisitingCompany) fields() []any {
+	return []any{
+		&c.AccountID, &c.Name, &c.Domain, &c.Country, &c.Confidence, &c.ResolvedBy, &c.Confirmation,
+		&c.Visits, &c.PageViews, &c.EngagedMs, &c.LastSeen, &c.Score, &c.FirstSeen,
+	}
+}
+
+// The order is a number the caller's constant selects, never text.
+const companiesSQL = `SELECT multiIf({sort:UInt8} = 1, toInt64(visits), {sort:UInt8} = 2, toInt64(score), {sort:UInt8} = 3, toInt64(pages), toUnixTimestamp64Milli(last_seen)) AS sort_value,
+	v.account_id AS sort_key, sort_key, name, domain, country_last, confidence_last, resolved_by, confirmed, visits, pages, engaged, last_seen, score, toDateTime(first_seen, 'UTC')
+FROM (
+	SELECT account_id, argMax(account_name, started_at) AS name, argMax(account_domain, started_at) AS domain, argMax(country, started_at) AS country_last,
+		argMax(confidence, started_at) AS confidence_last, argMax(resolution_source, started_at) AS resolved_by, argMax(confirmation, started_at) AS confirmed,
+		count() AS visits, sum(page_views) AS pages, sum(engaged_ms) AS engaged, max(ended_at) AS last_seen` + visitsWhere + `
+	AND verdict = 'company' GROUP BY account_id
+) AS v LEFT JOIN (
+	SELECT account_id, max(score) AS score, minIf(first_seen_day, first_seen_day > toDate(0)) AS first_seen` + daysWhere + `
+	GROUP BY account_id
+) AS d ON v.account_id = d.account_id
+WHERE score >= {score_min:UInt32}
+AND ({new:UInt8} = 0 OR first_seen >= toDate({from:DateTime64(3, 'UTC')}))
+AND ({returning:UInt8} = 0 OR (first_seen > toDate(0) AND first_seen < toDate({from:DateTime64(3, 'UTC')})))
+AND` + keyset + keysetOrder
+
+// VisitingCompanies lists the companies that visited, in the filter's order. Seen
+// anew is by days, in the sites' time zone.
+func (r *Reader) VisitingCompanies(ctx context.Context, f CompanyFilter, p Page) (List[VisitingCompany], error) {
+	if f.Sort < ByLastSeen || f.Sort > ByPageViews || f.ScoreMin < 0 || f.ScoreMin > 100 {
+		return List[VisitingCompany]{}, fmt.Errorf("%w: the order or the least score is not one", ErrFilter)
+	}
+	options, err := r.ofVisits(&f.Filter)
+	if err != nil {
+		return List[VisitingCompany]{}, err
+	}
+	options = append(options, clickhouse.Param("sort", int(f.Sort)), clickhouse.Param("score_min", f.ScoreMin),
+		clickhouse.Param("new", bit(f.New)), clickhouse.Param("returning", bit(f.Returning)))
+	// A cursor of one order is none of another.
+	return listOf(ctx, r, fmt.Sprintf("companies %d", f.Sort), companiesSQL, p, (*VisitingCompany).fields, options...)
+}

@@ -1,0 +1,46 @@
+package analytics
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/metiva-io/metiva/pkg/clickhouse"
+)
+
+// What one question of a tenant may take, so that none can hold up the others.
+const (
+	questionSeconds = 20
+	questionBytes   = 2 << 30
+	questionRows    = 200_000_000
+)
+
+// ErrTooMuch marks a question that would read or hold more than one question may.
+// A shorter period or another filter may be answered.
+var ErrTooMuch = errors.New("the question takes more time, memory or rows than one may")
+
+// limits are the settings of every statement of a tenant. The caches are off: both
+// have answered for another tenant's filter in releases of ClickHouse. A version of
+// a row never leaves its partition, so partitions need not be merged with each
+// other.
+func limits() []clickhouse.Option {
+	return []clickhouse.Option{
+		clickhouse.Setting("max_execution_time", questionSeconds),
+		clickhouse.Setting("max_memory_usage", questionBytes),
+		clickhouse.Setting("max_rows_to_read", questionRows),
+		clickhouse.Setting("use_query_cache", 0),
+		clickhouse.Setting("use_query_condition_cache", 0),
+		clickhouse.Setting("do_not_merge_across_partitions_select_final", 1),
+	}
+}
+
+// tooMuchCodes are TOO_MANY_ROWS, TIMEOUT_EXCEEDED, MEMORY_LIMIT_EXCEEDED,
+// TOO_MANY_BYTES and TOO_MANY_ROWS_OR_BYTES.
+var tooMuchCodes = [...]int{158, 159, 241, 307, 396}
+
+func tooMuch(err error) error {
+	if code, ok := clickhouse.Code(err); ok && slices.Contains(tooMuchCodes[:], code) {
+		return fmt.Errorf("%w: %w", ErrTooMuch, err)
+	}
+	return err
+}

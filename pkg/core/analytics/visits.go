@@ -1,0 +1,186 @@
+package analytics
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/metiva-io/metiva/pkg/clickhouse"
+)
+
+// Visit is one visit as lists show it. It names no person: a visitor id never
+// leaves ClickHouse this way.
+type Visit struct {
+	// VisitID is 32 hexadecimal digits.
+	VisitID   string    `json:"visit_id"`
+	SiteID    string    `json:"site_id"`
+	StartedAt time.Time `json:"started_at"`
+	EndedAt   time.Time `json:"ended_at"`
+	// EngagedMs is what was measured with consent; 0 without.
+	EngagedMs  uint64 `json:"engaged_ms"`
+	PageViews  uint32 `json:"page_views"`
+	Bounce     bool   `json:"bounce"`
+	Captured   bool   `json:"captured"`
+	Host       string `json:"host"`
+	EntryPath  string `json:"entry_path"`
+	ExitPath   string `json:"exit_path"`
+	Channel    string `json:"channel"`
+	Source     string `json:"source"`
+	Campaign   string `json:"campaign"`
+	Device     string `json:"device"`
+	Browser    string `json:"browser"`
+	System     string `json:"system"`
+	Country    string `json:"country"`
+	Region     string `json:"region"`
+	Consent    string `json:"consent"`
+	Verdict    string `json:"verdict"`
+	AccountID  string `json:"account_id"`
+	Name       string `json:"name"`
+	Domain     string `json:"domain"`
+	ResolvedBy string `json:"resolved_by"`
+	// Confidence is 0 to 1, Confirmation what confirmed the company beside its network.
+	Confidence   float32 `json:"confidence"`
+	Confirmation string  `json:"confirmation"`
+}
+
+const visitColumns = `SELECT toUnixTimestamp64Milli(started_at) AS sort_value, lower(hex(visit_id)) AS sort_key,
+	sort_key, site_id, started_at, ended_at, engaged_ms, page_views, bounce, captured, entry_host, entry_path, exit_path,
+	first_channel, first_traffic_source, first_campaign_name, device, browser_family, system_family, country, region,
+	consent, verdict, account_id, account_name, account_domain, resolution_source, confidence, confirmation`
+
+func (v *Visit) fields() []any {
+	return []any{
+		&v.VisitID, &v.SiteID, &v.StartedAt, &v.EndedAt, &v.EngagedMs, &v.PageViews, &v.Bounce, &v.Captured, &v.Host, &v.EntryPath, &v.ExitPath,
+		&v.Channel, &v.Source, &v.Campaign, &v.Device, &v.Browser, &v.System, &v.Country, &v.Region,
+		&v.Consent, &v.Verdict, &v.AccountID, &v.Name, &v.Domain, &v.ResolvedBy, &v.Confidence, &v.Confirmation,
+	}
+}
+
+// LiveFeed lists the visits of a filter, newest first.
+func (r *Reader) LiveFeed(ctx context.Context, f Filter, p Page) (List[Visit], error) {
+	const question = "visits"
+	if p.After != "" {
+		// The order's own column: with it, what lies before is not read at all.
+		at, err := decodeCursor(question, p.After)
+		if err != nil {
+			return List[Visit]{}, err
+		}
+		if end := time.UnixMilli(at.value + 1).UTC(); end.Before(f.Period.To) && end.After(f.Period.From) {
+			f.Period.To = end
+		}
+	}
+	options, err := r.ofVisits(&f)
+	if err != nil {
+		return List[Visit]{}, err
+	}
+	return listOf(ctx, r, question, visitColumns+visitsWhere+`AND`+keyset+keysetOrder, p, (*Visit).fields, options...)
+}
+
+// TimelineVisit is a visit with the pages it saw.
+type TimelineVisit struct {
+	Visit
+	Pages []SeenPage `json:"pages"`
+	// PagesBeyond counts the page views of pages that are not listed.
+	PagesBeyond    uint32   `json:"pages_beyond"`
+	FormsSubmitted []string `json:"forms_submitted"`
+	Downloads      uint32   `json:"downloads"`
+}
+
+// SeenPage is what a visit saw of one page.
+type SeenPage struct {
+	Host      string    `json:"host"`
+	Path      string    `json:"path"`
+	Views     uint32    `json:"views"`
+	EngagedMs uint64    `json:"engaged_ms"`
+	FirstAt   time.Time `json:"first_at"`
+}
+
+// timelineRow is TimelineVisit as the arrays of the table.
+type timelineRow struct {
+	visit        Visit
+	hosts, paths []string
+	views        []uint32
+	engaged      []uint64
+	at           []time.Time
+	beyond       uint32
+	forms        []string
+	downloads    uint32
+}
+
+func (t *timelineRow) fields() []any {
+	return append(t.visit.fields(), &t.hosts, &t.paths, &t.views, &t.engaged, &t.at, &t.beyond, &t.forms, &t.downloads)
+}
+
+// Timeline lists the visits of one company with their pages, newest first.
+func (r *Reader) Timeline(ctx context.Context, account string, f Filter, p Page) (List[TimelineVisit], error) {
+	if account == "" {
+		return List[TimelineVisit]{}, fmt.Errorf("%w: no account", ErrFilter)
+	}
+	f.Account = account
+	options, err := r.ofVisits(&f)
+	if err != nil {
+		return List[TimelineVisit]{}, err
+	}
+	rows, err := listOf(ctx, r, "timeline", visitColumns+`, page_hosts, page_paths, page_view_counts, page_engaged_ms, page_first_at, pages_beyond,
+	submitted_form_ids, downloads`+visitsWhere+`AND`+keyset+keysetOrder, p, (*timelineRow).fields, options...)
+	if err != nil {
+		return List[TimelineVisit]{}, err
+	}
+	out := List[TimelineVisit]{Next: rows.Next, Items: make([]TimelineVisit, len(rows.Items))}
+	for i := range rows.Items {
+		row := &rows.Items[i]
+		v := &out.Items[i]
+		*v = TimelineVisit{Visit: row.visit, PagesBeyond: row.beyond, FormsSubmitted: row.forms, Downloads: row.downloads}
+		n := min(len(row.hosts), len(row.paths), len(row.views), len(row.engaged), len(row.at))
+		for j := range n {
+			v.Pages = append(v.Pages, SeenPage{row.hosts[j], row.paths[j], row.views[j], row.engaged[j], row.at[j]})
+		}
+	}
+	return out, nil
+}
+
+// AccountDay is the score of a company on one day of a site, with its parts.
+type AccountDay struct {
+	SiteID      string    `json:"site_id"`
+	Day         time.Time `json:"day"`
+	Visits      uint32    `json:"visits"`
+	HumanVisits uint32    `json:"human_visits"`
+	PageViews   uint32    `json:"page_views"`
+	EngagedMs   uint64    `json:"engaged_ms"`
+	// Score is 0 to 100, the sum of the points.
+	Score            uint8     `json:"score"`
+	RecencyPoints    uint8     `json:"recency_points"`
+	DepthPoints      uint8     `json:"depth_points"`
+	KeyPagesPoints   uint8     `json:"key_pages_points"`
+	KeyPages         []string  `json:"key_pages"`
+	EngagementPoints uint8     `json:"engagement_points"`
+	ReturningPoints  uint8     `json:"returning_points"`
+	LastAt           time.Time `json:"last_at"`
+}
+
+func (d *AccountDay) fields() []any {
+	return []any{
+		&d.SiteID, &d.Day, &d.Visits, &d.HumanVisits, &d.PageViews, &d.EngagedMs, &d.Score, &d.RecencyPoints, &d.DepthPoints,
+		&d.KeyPagesPoints, &d.KeyPages, &d.EngagementPoints, &d.ReturningPoints, &d.LastAt,
+	}
+}
+
+// daysWhere selects the days that a period touches. A day is one of the site's time
+// zone, so those at its edges may lie in it in part only.
+const daysWhere = ` FROM accounts_daily FINAL
+WHERE tenant_bucket = {bucket:UInt8} AND company_id = {company:String}
+AND day >= toDate({from:DateTime64(3, 'UTC')}) AND day <= toDate({to:DateTime64(3, 'UTC')})
+AND (empty({sites:Array(String)}) OR site_id IN {sites:Array(String)})
+AND (empty({brands:Array(String)}) OR brand_id IN {brands:Array(String)}) `
+
+// Scores lists the days of one company with their scores, newest first.
+func (r *Reader) Scores(ctx context.Context, account string, f Filter, p Page) (List[AccountDay], error) {
+	options, err := r.ofVisits(&f)
+	if err != nil {
+		return List[AccountDay]{}, err
+	}
+	return listOf(ctx, r, "scores", `SELECT toInt64(toUInt16(day)) AS sort_value, toString(site_id) AS sort_key,
+	site_id, toDateTime(day, 'UTC'), visits, human_visits, page_views, engaged_ms, score, recency_points, depth_points,
+	key_pages_points, key_page_names, engagement_points, returning_points, last_at`+daysWhere+`AND account_id = {of:String} AND`+keyset+keysetOrder,
+		p, (*AccountDay).fields, append(options, clickhouse.Param("of", account))...)
+}
