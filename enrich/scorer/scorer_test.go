@@ -317,7 +317,13 @@ func TestWhatIsLeftOut(t *testing.T) {
 	short := visitOf(company, "canary.nl", 0, 4, "/canary")
 	short.VisitId = short.VisitId[:15]
 	for _, value := range [][]byte{
-		[]byte("canary"), {}, encoded(t, unsure), encoded(t, provider), encoded(t, slash), encoded(t, short), make([]byte, 100<<10),
+		[]byte("canary"),
+		{},
+		encoded(t, unsure),
+		encoded(t, provider),
+		encoded(t, slash),
+		encoded(t, short),
+		make([]byte, 100<<10),
 		encoded(t, visitOf(company, "ing.nl", 0, 5, "/", "/pricing")),
 	} {
 		w.send(schemas.TopicVisitsEnriched, partition, "key", value)
