@@ -15,7 +15,11 @@ import (
 // benchVisits is the size of the table that BenchmarkQuestions asks.
 var benchVisits = flag.Int("bench-visits", 100_000, "visits in the table of BenchmarkQuestions, of ten tenants")
 
-const benchDays = 90
+const (
+	benchDays = 90
+	// fillChunk keeps a statement well within the time an answer may take.
+	fillChunk = 50_000
+)
 
 // fillVisits makes visits of one tenant inside the engine: forty in a hundred of 5,000
 // companies, four pages each, over benchDays. One in ten comes in a second, newer
@@ -53,15 +57,18 @@ func filled(b *testing.B) (*clickhouse.Conn, *Reader) {
 			clickhouse.Param("bucket", schemas.TenantBucket(company)), clickhouse.Param("company", company), clickhouse.Param("from", from),
 			clickhouse.Param("span_ms", (benchDays * 24 * time.Hour).Milliseconds()),
 		}
-		with := func(n int, version uint64) []clickhouse.Option {
-			return append(slices.Clone(common), clickhouse.Param("first", i*perTenant), clickhouse.Param("n", n), clickhouse.Param("version", version))
-		}
-		for sql, options := range map[string][]clickhouse.Option{fillVisits: with(perTenant, 1), fillDays: append(slices.Clone(common), clickhouse.Param("n", perTenant/10))} {
-			if err := c.Exec(ctx, sql, options...); err != nil {
-				b.Fatal(err)
+		fill := func(n int, version uint64) {
+			for first := 0; first < n; first += fillChunk {
+				err := c.Exec(ctx, fillVisits, append(slices.Clone(common), clickhouse.Param("first", i*perTenant+first),
+					clickhouse.Param("n", min(fillChunk, n-first)), clickhouse.Param("version", version))...)
+				if err != nil {
+					b.Fatal(err)
+				}
 			}
 		}
-		if err := c.Exec(ctx, fillVisits, with(perTenant/10, 2)...); err != nil {
+		fill(perTenant, 1)
+		fill(perTenant/10, 2)
+		if err := c.Exec(ctx, fillDays, append(slices.Clone(common), clickhouse.Param("n", perTenant/10))...); err != nil {
 			b.Fatal(err)
 		}
 	}
