@@ -3,8 +3,8 @@
 // which events and drops are stored already.
 //
 // Enters: enriched events, drops, ledger entries, visits and accounts' days that
-// were checked by the sink. Leaves: rows. Nothing is dropped here; an insert that ClickHouse
-// refuses is an error (pkg/clickhouse.DataFault tells whose fault it is).
+// were checked by the sink. Leaves: rows. Nothing is dropped here; an insert that
+// ClickHouse refuses is an error (pkg/clickhouse.DataFault tells whose fault it is).
 //
 // The look-up is the only SELECT outside of pkg/core/analytics: it asks for
 // identities only, of rows the sink is about to write.
