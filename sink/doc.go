@@ -2,9 +2,10 @@
 // ClickHouse, and what the collectors counted becomes the ledger at the edge.
 //
 // Enters: records of events.enriched (an event or a drop, one for each record of
-// events.collected) and of ledger.edge, as group "sink". Leaves: for each record of
-// events.enriched exactly one row, in events or in drops; for each ledger entry
-// its row in ledger_edge; dead letters on events.dead.
+// events.collected), of visits.enriched, accounts.enriched and ledger.edge, as group
+// "sink". Leaves: for each record of events.enriched exactly one row, in events or in
+// drops; the versions of visits, of accounts' days and of ledger entries, of which
+// the newest stands (latest; ADR 0031); dead letters on events.dead.
 //
 // # What is dropped, and why
 //
@@ -22,6 +23,10 @@
 //
 // Each is a row in drops under stage "sink". A record seen again under its own
 // source (enrich or this sink was killed and repeated it) changes nothing.
+//
+// Visits, accounts' days and ledger entries have no row in drops, which accounts for
+// events: what breaks their rules or is refused is a dead letter only, and what is
+// older than its tenant keeps it is counted.
 //
 // # Once, in effect
 //

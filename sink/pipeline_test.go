@@ -3,6 +3,8 @@ package sink
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -96,49 +98,65 @@ func TestBadRecordsDoNotStopTheOthers(t *testing.T) {
 	}
 }
 
+// TestClickHouseAwayAndBack: while ClickHouse is away each partition's one batch is
+// tried again and nothing more is read, however much waits in Kafka; when it is back
+// all of it is written, and the visits too.
 func TestClickHouseAwayAndBack(t *testing.T) {
 	t.Parallel()
 	p := newPipeline(t)
 	p.noMerges()
 	p.server.Kill()
 	cfg := Config{BatchRowsMax: 50, BatchAgeMax: 10 * time.Millisecond, RetryMin: 5 * time.Millisecond, RetryMax: 50 * time.Millisecond}
-	s := &countingStore{Store: store.New(p.conn), called: make(chan struct{}, 1)}
+	s := &countingStore{Store: store.New(p.conn), called: make(chan struct{}, 1), seen: map[store.Identity]bool{}}
 	p.running(p.worker(cfg, s, fixedNow).Run)
-	events := map[store.Identity]bool{}
-	var values [][]byte
-	for i := range 1000 {
-		e := testEvent("cmp_a", i)
-		events[identityOf("cmp_a", e.EventId, e.Source)] = true
-		values = append(values, encode(t, schemas.EnrichedOf(e)))
+	const companies, perCompany = 6, 700
+	events, visits, partitions := map[store.Identity]bool{}, map[string]uint64{}, map[int]bool{}
+	var values, visitValues [][]byte
+	partition := func(i int) int {
+		return schemas.EventPartition(fmt.Sprintf("cmp_%d", i%companies), nil, schemas.TenantBuckets)
 	}
-	partition := schemas.EventPartition("cmp_a", nil, schemas.TenantBuckets)
-	p.produce(schemas.TopicEventsEnriched, func(int) int { return partition }, values)
-	for range 5 { // attempts, all at the one batch that is held
+	for i := range companies * perCompany {
+		company := fmt.Sprintf("cmp_%d", i%companies)
+		e, v := testEvent(company, i), testVisit(company, i, 3)
+		events[identityOf(company, e.EventId, e.Source)] = true
+		visits[company+"/"+hex.EncodeToString(v.GetVisitId())] = 3
+		values, visitValues = append(values, encode(t, schemas.EnrichedOf(e))), append(visitValues, encode(t, v))
+		partitions[partition(i)] = true
+	}
+	p.produce(schemas.TopicEventsEnriched, partition, values)
+	p.produce(schemas.TopicVisitsEnriched, partition, visitValues)
+	for range 60 { // attempts, all at the batches that are held
 		select {
 		case <-s.called:
 		case <-time.After(30 * time.Second):
 			t.Fatal("the sink does not try again")
 		}
 	}
-	if most := s.most(); most > cfg.BatchRowsMax {
-		t.Errorf("%d records were held while ClickHouse was away, the batch is %d", most, cfg.BatchRowsMax)
+	if held := s.held(); held == 0 || held > cfg.BatchRowsMax*len(partitions) {
+		t.Errorf("%d of %d records were taken while ClickHouse was away, the batches of %d partitions hold %d", held, len(values), len(partitions), cfg.BatchRowsMax)
 	}
 	p.server.Restart()
-	p.until("all rows are written", time.Minute, func() bool { return p.count("events") >= uint64(len(events)) })
+	back := time.Now()
+	p.until("all rows are written", 2*time.Minute, func() bool {
+		return p.count("events") >= uint64(len(events)) && maps.Equal(p.standing(standingVisits), visits)
+	})
+	t.Logf("%d events and %d visits were caught up with in %s", len(events), len(visits), time.Since(back))
 	compare(t, events, p.rowsOf("events", "type"), nil, p.rowsOf("drops", "reason"))
 }
 
-// countingStore sees the attempts.
+// countingStore sees the attempts, and which records they were about.
 type countingStore struct {
 	Store
 	called chan struct{}
 	mu     sync.Mutex
-	max    int
+	seen   map[store.Identity]bool
 }
 
 func (s *countingStore) Find(ctx context.Context, ids []store.Wanted) (store.Stored, error) {
 	s.mu.Lock()
-	s.max = max(s.max, len(ids))
+	for i := range ids {
+		s.seen[ids[i].Identity] = true
+	}
 	s.mu.Unlock()
 	select {
 	case s.called <- struct{}{}:
@@ -147,10 +165,10 @@ func (s *countingStore) Find(ctx context.Context, ids []store.Wanted) (store.Sto
 	return s.Store.Find(ctx, ids)
 }
 
-func (s *countingStore) most() int {
+func (s *countingStore) held() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.max
+	return len(s.seen)
 }
 
 func TestLedgerEntriesArrive(t *testing.T) {

@@ -20,6 +20,9 @@
 // changed since is an error; a version the files do not know (a newer
 // release ran here) is only reported.
 //
+// Several hosts are replicas: the connections of a pool meet on the one that answered
+// last. A statement whose connection breaks fails, and its repetition finds another.
+//
 // # Limits
 //
 // One insert is one block in memory. Retrying is the caller's: Transient and

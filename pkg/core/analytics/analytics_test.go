@@ -24,7 +24,7 @@ func (t tenant) CompanyID() string { return string(t) }
 
 var from = time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
 
-func migrated(t *testing.T) *clickhouse.Conn {
+func migrated(t testing.TB) *clickhouse.Conn {
 	t.Helper()
 	c, err := clickhouse.Open(clickhouse.Config{URL: secret.New(clickhousetest.Start(t).URL())})
 	if err != nil {

@@ -2,8 +2,8 @@
 // reports and the operators' ledger. Nothing else reads (the sink's look-up of
 // its own rows apart), and no SQL comes from outside.
 //
-// Enters: a verified tenant and a period, or an operator's point in time.
-// Leaves: counts and companies.
+// Enters: a verified tenant with a filter and a page, or an operator's point in time.
+// Leaves: visits, companies, days and counts. No visitor's id leaves.
 //
 // A Reader exists only for a VerifiedTenant and answers for that tenant alone:
 // each statement names the tenant in its predicate, and the setting
@@ -12,6 +12,11 @@
 //
 // The Operator answers across tenants, with counts by tenant and reason and
 // nothing else: no page, no company, no visit.
+//
+// A question of a tenant may take so much time, memory and rows (limits.go), and ends
+// with ErrTooMuch beyond that. Lists are pages by a key: the last row's sort value and
+// key are the cursor. A row whose sort value changes between two pages may so be seen
+// twice or not at all, as any list that moves.
 //
 // # Limits
 //

@@ -56,6 +56,23 @@ func printCompanies(t terminal, companies []analytics.Company) {
 	})
 }
 
+// printScores shows the visits that enrich has assembled, and what they were worth.
+func printScores(t terminal, companies []analytics.VisitingCompany) {
+	if len(companies) == 0 {
+		return
+	}
+	t.printf("\nScores: of each company's best day\n")
+	t.table("  company | score | visits | pages | first seen | last seen", func(row func(...any)) {
+		for _, c := range companies {
+			first := "-"
+			if c.FirstSeen.Unix() > 0 {
+				first = c.FirstSeen.Format(time.DateOnly)
+			}
+			row("  "+c.Name, c.Score, c.Visits, c.PageViews, first, c.LastSeen.Local().Format(time.DateTime))
+		}
+	})
+}
+
 func printCoverage(t terminal, coverage []analytics.VerdictCount) {
 	t.table("  reason | visits | events", func(row func(...any)) {
 		for _, v := range coverage {
@@ -109,6 +126,11 @@ func (c *companiesCommand) Run(ctx context.Context, t terminal) error {
 			return err
 		}
 		printCompanies(t, companies)
+		scored, err := reader.VisitingCompanies(ctx, analytics.CompanyFilter{Filter: analytics.Filter{Period: period}, Sort: analytics.ByScore}, analytics.Page{Limit: companiesMax})
+		if err != nil {
+			return err
+		}
+		printScores(t, scored.Items)
 		t.printf("\nNot shown, by reason\n")
 		printCoverage(t, coverage)
 		printFiltered(t, filtered)
