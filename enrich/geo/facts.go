@@ -72,8 +72,9 @@ type Company struct {
 type facts struct {
 	asn          uint32
 	organization string
-	person       bool // organization looks like a person's name
-	kind         Kind // of the system, where the database knows it
+	key          string // orgname.Key of organization
+	person       bool   // organization looks like a person's name
+	kind         Kind   // of the system, where the database knows it
 	country      string
 	region       string
 	anonymous    bool

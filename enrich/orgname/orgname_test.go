@@ -92,6 +92,30 @@ func TestNameHolds(t *testing.T) {
 	}
 }
 
+func TestRelated(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		a, b string
+		want bool
+	}{
+		{"ING Bank N.V.", "ING Groep", true},
+		{"Exxon Mobil Corporation", "ExxonMobil", true},
+		{"NS Groep N.V.", "NS Reizigers", true},
+		{"Gemeente Gouda", "Gouda", true},
+		{"Gemeente Gouda", "Gemeente Leeuwarden", false},
+		{"Deutsche Bank AG", "Deutsche Telekom AG", false},
+		{"Deutsche Bank AG", "Deutsche Bank Aktiengesellschaft", true},
+		{"Deutsche", "Deutsche Bank", false},
+		{"ING Bank N.V.", "Some Hoster B.V.", false},
+		{"NS Groep N.V.", "Hansa Telecom", false},
+		{"", "ING", false},
+	} {
+		if got := orgname.Related(orgname.Key(row.a), orgname.Key(row.b)); got != row.want {
+			t.Errorf("%q and %q: got %t", row.a, row.b, got)
+		}
+	}
+}
+
 func TestOwnDomain(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {

@@ -9,7 +9,7 @@ import (
 // a title, initials or a common given name before a surname, a surname with "van"
 // behind one word, or "Jansen, Jan". Words that sole traders put behind their own
 // name ("Jan Jansen Consultancy") make no organisation of it, a legal form or a word
-// such as "Stichting" does. Such a network is a person's own business and is never
+// for an institution does. Such a network is a person's own business and is never
 // named. It errs towards a person: an organisation that is not shown is a smaller
 // fault than a person who is.
 func LooksLikePerson(name string) bool {
