@@ -24,6 +24,7 @@ type site struct {
 
 	keys          []string
 	origins       []string
+	answers       []*usualAnswer // by origin
 	policy        consent.Policy
 	texts         map[string]siteText
 	forms         map[string]*siteForm
@@ -46,6 +47,17 @@ func (s *site) allows(origin []byte) bool {
 		}
 	}
 	return false
+}
+
+// answerTo is the usual answer to pages of this origin, or nil where they may not
+// send.
+func (s *site) answerTo(origin []byte) *usualAnswer {
+	for i, o := range s.origins {
+		if o == string(origin) {
+			return s.answers[i]
+		}
+	}
+	return nil
 }
 
 // sites is the registrations by site key.
@@ -120,6 +132,9 @@ func (s *sites) apply(recordKey, value []byte) error {
 		properties:       newPropertyNames(rec.GetCustomProperties()),
 		networkPrecision: rec.GetNetworkPrecision(),
 		salts:            s.salts.of(rec.GetCompanyId()),
+	}
+	for _, origin := range next.origins {
+		next.answers = append(next.answers, newUsualAnswer(origin))
 	}
 	ignored := errors.Join(next.readConsent(&rec), next.readForms(&rec))
 	s.mu.Lock()
