@@ -9,7 +9,11 @@
 // of a consented form; and a copy on events.dead of what could not be read. The source
 // (partition and offset) is the identity of an event on its way: a repetition after a crash gives the same sources again. Beside it
 // goes the acceptance id, which the copies a collector sends of one acceptance
-// have in common (ADR 0018), and what the event says by its type.
+// have in common (ADR 0018), and what the event says by its type. Besides leave the
+// visits that the events make up, on visits.enriched, as they change; and on
+// visits.state what the next owner of a partition needs to go on with them (ADR 0027,
+// package visit). A claim begins with reading that, and the events since its
+// checkpoint once more.
 //
 // Steps, in order: decode and check the envelope; withdrawn or erased; source; bot;
 // company, and what its network tells of a bot; device; person. Each is a function of the

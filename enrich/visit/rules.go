@@ -2,6 +2,7 @@ package visit
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -51,7 +52,7 @@ func RulesOf(record *metivav1.VisitRules) (*Rules, error) {
 			if location, err = time.LoadLocation(zone); err != nil {
 				return nil, fmt.Errorf("loading the default time zone: %w", err)
 			}
-			fault = fmt.Errorf("visit: a time zone is not known")
+			fault = errors.New("visit: a time zone is not known")
 		}
 		r.midnight = location
 	}

@@ -118,11 +118,9 @@ func (s *Set) entryOf(e *metivav1.EnrichedEvent, offset int64, previous *Entry) 
 	}
 	known := previous.texts()
 	for i, text := range entry.texts() {
-		switch {
-		case *text == "":
-		case *text == *known[i]:
-			*text = *known[i]
-		default:
+		if *text == *known[i] {
+			*text = *known[i] // the same memory
+		} else if *text != "" {
 			*text = s.shared(*text)
 		}
 	}

@@ -208,6 +208,7 @@ func (s *sum) addAction(e *Entry) {
 		if len(v.GetCustomEvents()) < customNamesMax {
 			v.CustomEvents = append(v.CustomEvents, &metivav1.VisitCustomEvent{Name: e.Name, Count: 1})
 		}
+	default: // page views and engagements have their own
 	}
 }
 
