@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/metiva-io/metiva/pkg/seal"
+	"github.com/metiva-io/metiva/pkg/waittest"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
@@ -164,7 +165,7 @@ func TestKeyOfACapture(t *testing.T) {
 	if d := w.outcomes()[string(old.GetEventId())].GetDrop(); d.GetReason() != metivav1.Reason_REASON_UNKNOWN_KEY {
 		t.Errorf("a capture with a key that is not held: %v", d)
 	}
-	if len(w.captures()) != 1 || len(w.all(schemas.TopicEventsDead)) != 1 {
+	if len(w.captures()) != 1 || len(w.read(schemas.TopicEventsDead)) != 1 {
 		t.Error("it is not a dead letter, or it left all the same")
 	}
 	w.deps.Now = now
@@ -180,4 +181,44 @@ func TestKeyOfACapture(t *testing.T) {
 func (w *world) keysAnew() {
 	w.opener = seal.NewOpener(w.private)
 	w.deps.Opener = w.opener
+}
+
+// TestAVisitIsConfirmed: the visit of a form that confirms the company says so, whichever
+// of its events came first; a visit that another form is of does not.
+func TestAVisitIsConfirmed(t *testing.T) {
+	t.Parallel()
+	for name, formFirst := range map[string]bool{"form first": true, "view first": false} {
+		w := newWorld(t)
+		w.register(tenant, "sit_a", 1, true)
+		p, other := newPost(), newPost()
+		other.values = map[string]string{"email": "jan@gmail.com"}
+		for _, p := range []post{p, other} {
+			form, view := w.post(p), w.event(ingAddr, agent, analytics(p.visitor, 5))
+			view.VisitKey = form.GetVisitKey()
+			first, then := view, form
+			if formFirst {
+				first, then = form, view
+			}
+			w.put(first)
+			w.put(then)
+		}
+		worker, _ := w.visitWorker(0)
+		w.start(worker)
+		visits := make(map[string]*metivav1.Visit) // by visitor
+		waittest.Until(t, waitMax, "two visits of two events", func() bool {
+			clear(visits)
+			for _, v := range w.liveVisits() {
+				if v.GetEvents() == 2 {
+					visits[string(v.GetVisitorId())] = v
+				}
+			}
+			return len(visits) == 2
+		})
+		if r := visits[string(p.visitor)].GetResolution(); r.GetConfirmation() != metivav1.Confirmation_CONFIRMATION_FORM || r.GetConfidence() != 0.98 || r.GetAccountId() != "ing.nl" {
+			t.Errorf("%s: the visit's company is %v", name, r)
+		}
+		if r := visits[string(other.visitor)].GetResolution(); r.GetConfirmation() != 0 || r.GetAccountId() != "ing.nl" {
+			t.Errorf("%s: the other visit's company is %v", name, r)
+		}
+	}
 }

@@ -3,7 +3,6 @@ package enrich
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/pkg/seal"
 	"github.com/metiva-io/metiva/pkg/waittest"
 	"github.com/metiva-io/metiva/schemas"
@@ -102,30 +100,11 @@ func (w *world) register(tenantID, site string, version uint64, withForm bool) {
 	w.send(schemas.TopicControlSites, 0, []byte(site), value)
 }
 
-// all reads every record of a topic that is in it now.
-func (w *world) all(topic string) []kafka.Record {
-	w.t.Helper()
-	var out []kafka.Record
-	table := w.client.NewTable(topic, func(key, value []byte) error {
-		out = append(out, kafka.Record{Topic: topic, Key: bytes.Clone(key), Value: bytes.Clone(value)})
-		return nil
-	})
-	ctx, cancel := context.WithCancel(w.t.Context())
-	done := make(chan error, 1)
-	go func() { done <- table.Run(ctx) }()
-	<-table.Ready()
-	cancel()
-	if err := <-done; err != nil {
-		w.t.Fatal(err)
-	}
-	return out
-}
-
 // captures are those on captures.enriched now, by event id and source.
 func (w *world) captures() []*metivav1.Capture {
 	w.t.Helper()
 	var out []*metivav1.Capture
-	for _, r := range w.all(schemas.TopicCapturesEnriched) {
+	for _, r := range w.read(schemas.TopicCapturesEnriched) {
 		c := new(metivav1.Capture)
 		if err := proto.Unmarshal(r.Value, c); err != nil {
 			w.t.Fatal(err)
@@ -193,7 +172,7 @@ func (x *enrichment) take(events ...*metivav1.CollectedEvent) {
 func (w *world) outcomes() map[string]*metivav1.EnrichedRecord {
 	w.t.Helper()
 	out := make(map[string]*metivav1.EnrichedRecord)
-	for _, r := range w.all(schemas.TopicEventsEnriched) {
+	for _, r := range w.read(schemas.TopicEventsEnriched) {
 		record := new(metivav1.EnrichedRecord)
 		if err := proto.Unmarshal(r.Value, record); err != nil {
 			w.t.Fatal(err)
@@ -250,7 +229,7 @@ func TestACaptureLeaves(t *testing.T) {
 		}
 	}
 	for _, topic := range schemas.Topics() {
-		for _, r := range w.all(topic.Name) {
+		for _, r := range w.read(topic.Name) {
 			searchPerson(t, topic.Name+" key", r.Key)
 			searchPerson(t, topic.Name, r.Value)
 		}
@@ -340,7 +319,7 @@ func TestWithdrawalBeforeEnrichment(t *testing.T) {
 	if captures := w.captures(); len(captures) != 1 || !bytes.Equal(captures[0].GetSubjectId(), kept.subject) {
 		t.Errorf("%d captures", len(captures))
 	}
-	if dead := w.all(schemas.TopicEventsDead); len(dead) != 0 {
+	if dead := w.read(schemas.TopicEventsDead); len(dead) != 0 {
 		t.Errorf("%d dead letters of people who withdrew", len(dead))
 	}
 }
@@ -455,7 +434,7 @@ func TestReplayAfterErasure(t *testing.T) {
 	}
 	w.erase(tenant, person.subject)
 	w.erase(otherTenant, nil)
-	for _, r := range w.all(schemas.TopicControlKeys) {
+	for _, r := range w.read(schemas.TopicControlKeys) {
 		if _, subject, _, ok := seal.ParseSubjectKeyRecordKey(r.Key); ok && bytes.Equal(subject[:], shredded.subject) {
 			w.send(schemas.TopicControlKeys, 0, r.Key, nil)
 		}
@@ -470,7 +449,7 @@ func TestReplayAfterErasure(t *testing.T) {
 			t.Errorf("event %d: %v, want %v", i, d, want)
 		}
 	}
-	if dead := w.all(schemas.TopicEventsDead); len(dead) != 0 {
+	if dead := w.read(schemas.TopicEventsDead); len(dead) != 0 {
 		t.Errorf("%d dead letters of people who were erased", len(dead))
 	}
 	// What was published before opens no more either.
