@@ -171,7 +171,7 @@ func (m *recorder) seal(e *metivav1.CollectedEvent, visit int) error {
 	case visit%rareAgentEvery == 1:
 		agent = fmt.Sprintf("Mozilla/5.0 (Linux; Android 15; SM-%d Build/AP3A) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Mobile Safari/537.36", visit)
 	}
-	addr := netip.Addr{}
+	var addr netip.Addr
 	if visit%labelledEvery == 0 {
 		addr = m.labels[visit/labelledEvery%len(m.labels)].Address
 	} else {

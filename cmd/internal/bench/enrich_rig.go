@@ -191,7 +191,7 @@ func copyPartition(ctx context.Context, c *kafka.Claim, producer *kafka.Producer
 	for {
 		batch, err := c.NextBatch(ctx, kafka.BatchLimit{RecordsMax: copyRecordsMax, BytesMax: copyBytesMax, WaitMax: copyWaitMax})
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // told to stop
 		}
 		if err != nil {
 			return fmt.Errorf("reading: %w", err)

@@ -77,6 +77,7 @@ func Names() NameRules {
 			"enrich/verdict/diff.go":                     "compares public tables",
 			"enrich/verdict/labelled.go":                 "reads the labelled set",
 			"enrich/verdict/score.go":                    "reads the labelled set",
+			"enrich/reload/reload.go":                    "the labelled set of public addresses",
 			"cmd/internal/app/metiva/bench_companies.go": "the labelled set of public addresses",
 			"cmd/internal/bench/enrich_events.go":        "made-up addresses, and the labelled set of public ones",
 			"cmd/internal/app/metiva/geo_lookup.go":      "metiva geo lookup: an operator's own question",
