@@ -42,32 +42,21 @@ func (p *patience) over() <-chan struct{} {
 // reports whether all of them became durable.
 func (r *request) awaitAcks() (all bool) {
 	var over <-chan struct{}
-	expired := false
-	all = true
 	for i := range r.results {
-		res := &r.results[i]
-		if res.ack == nil {
+		ack := r.results[i].ack
+		if ack == nil || isDone(ack) {
 			continue
 		}
-		done := isDone(res.ack)
-		if !done && !expired {
-			if over == nil {
-				over = r.c.patience.over()
-			}
-			select {
-			case <-res.ack.Done():
-				done = true
-			case <-over:
-				expired = true
-				done = isDone(res.ack)
-			}
+		if over == nil {
+			over = r.c.patience.over()
 		}
-		if !done || res.ack.Err() != nil {
-			res.reason, all = metivav1.Reason_REASON_UNACKNOWLEDGED, false
+		select {
+		case <-ack.Done():
+		case <-over:
+			return r.collect()
 		}
-		res.ack = nil
 	}
-	return all
+	return r.collect()
 }
 
 // teller is an Ack that tells those who wait. It may do so from any goroutine, and
@@ -85,8 +74,8 @@ type waiter struct {
 
 // hold leaves the request to whoever learns that its records are durable: true,
 // and r is not the caller's any more. It returns false when there is nothing to
-// wait for, or no way but to wait here.
-func (r *request) hold(status int) bool {
+// wait for, or no way but to wait here. With usual, that is the answer.
+func (r *request) hold(status int, usual *usualAnswer) bool {
 	if r.conn == nil || len(r.results) > heldResultsMax {
 		return false
 	}
@@ -104,7 +93,7 @@ func (r *request) hold(status int) bool {
 	}
 	r.status = status
 	conn := r.conn
-	if !conn.hold(r) {
+	if !conn.hold(r, usual) {
 		return false
 	}
 	r.left.Store(1) // for this function
@@ -133,37 +122,76 @@ func (r *request) hold(status int) bool {
 // heldResultsMax: a longer answer may come in more than one piece.
 const heldResultsMax = 16
 
+// finishesAtOnce is how many requests finishAll counts before it sends their answers:
+// what counting needs stays in the processor's cache meanwhile, and so does what
+// sending needs.
+const finishesAtOnce = 64
+
+// finished is a connection whose request was counted, and what it is told instead of
+// the answer it holds, if anything.
+type finished struct {
+	conn   *conn
+	retell func(*fasthttp.Response)
+}
+
 // finishAll tells those on a list that the record they wait for is durable, or
 // failed.
 func finishAll(first *waiter) {
 	var now time.Time
+	var t tally
+	var memory [finishesAtOnce]finished
+	counted := memory[:0]
 	for w := first; w != nil; {
-		next, r := w.next, w.r // w is its request's, which may end here
-		if r.left.Add(-1) == 0 && r.conn.held.claim(r) {
-			if now.IsZero() {
-				now = r.c.now()
-			}
-			r.finish(now, true)
+		r := w.r
+		w = w.next // it was its request's, which may end here
+		if r.left.Add(-1) != 0 || !r.conn.held.claim(r) {
+			continue
 		}
-		w = next
+		if now.IsZero() {
+			now = r.c.now()
+		}
+		counted = append(counted, r.finish(now, true, &t))
+		if len(counted) == cap(counted) {
+			t.flush()
+			counted = tellAll(counted)
+		}
 	}
+	t.flush()
+	tellAll(counted)
 }
 
-// finish settles a request that was left waiting: counts it, and sends its answer.
-// With done it is of no use to anybody afterwards, and is used again.
-func (r *request) finish(now time.Time, done bool) {
+// tellAll sends the answers, and gives the emptied list back.
+func tellAll(counted []finished) []finished {
+	for i := range counted {
+		counted[i].conn.settle(counted[i].retell)
+	}
+	clear(counted)
+	return counted[:0]
+}
+
+// finish counts a request that was left waiting; its answer can be sent then. With
+// done it is of no use to anybody afterwards, and is used again.
+func (r *request) finish(now time.Time, done bool, t *tally) finished {
 	c, conn := r.c, r.conn
-	retell, panicked := r.conclude(now)
+	retell, panicked := r.conclude(now, t)
 	if done && !panicked {
 		r.end()
 		c.requests.Put(r)
 	}
-	conn.settle(retell)
+	return finished{conn, retell}
+}
+
+// finishOverdue is the end of a request whose records may become durable later.
+func (r *request) finishOverdue() {
+	var t tally
+	f := r.finish(r.c.now(), false, &t)
+	t.flush()
+	f.conn.settle(f.retell)
 }
 
 // conclude counts a request, and returns what is answered in place of "accepted",
 // if anything is. No server stands above it that would survive its panic.
-func (r *request) conclude(now time.Time) (retell func(*fasthttp.Response), panicked bool) {
+func (r *request) conclude(now time.Time, t *tally) (retell func(*fasthttp.Response), panicked bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			r.c.panicked(p)
@@ -176,10 +204,10 @@ func (r *request) conclude(now time.Time) (retell func(*fasthttp.Response), pani
 	if !r.collect() {
 		retell = r.retell()
 	}
-	r.leaveFlight()
-	r.settle()
+	t.leave(r)
+	r.settleInto(t)
 	r.c.metrics.requestSeconds.Observe(now.Sub(r.received).Seconds())
-	r.c.metrics.request(routeEvents, r.status)
+	t.answer(r)
 	return retell, false
 }
 

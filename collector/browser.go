@@ -49,11 +49,23 @@ func familyOf(userAgent []byte) browserFamily {
 	return markedFamily(userAgent)
 }
 
+// markedFamily is the family of the first mark, in their order, that stands
+// anywhere in a text: one look at it for all of them, by their first letter.
 func markedFamily(text []byte) browserFamily {
-	for i := range familyMarks {
-		if bytes.Contains(text, []byte(familyMarks[i].mark)) {
-			return familyMarks[i].family
+	first := len(familyMarks)
+	for i, c := range text {
+		switch c {
+		case 'E', 'O', 'S', 'V', 'F', 'C':
+			for m, known := range familyMarks[:first] {
+				if known.mark[0] == c && len(text)-i >= len(known.mark) && string(text[i:i+len(known.mark)]) == known.mark {
+					first = m
+					break
+				}
+			}
 		}
 	}
-	return familyOther
+	if first == len(familyMarks) {
+		return familyOther
+	}
+	return familyMarks[first].family
 }

@@ -328,8 +328,8 @@ func reasonOfSealing(err error) metivav1.Reason {
 // send hands the event over and waits for it.
 func (p *capture) send(visit visitKey, value []byte) metivav1.Reason {
 	r := p.r
-	key := append([]byte{schemas.TenantBucket(r.site.companyID)}, visit[:]...)
-	partition := schemas.EventPartition(r.site.companyID, visit[:], r.c.cfg.Partitions)
+	key := append([]byte{r.site.bucket}, visit[:]...)
+	partition := schemas.EventPartitionIn(r.site.bucket, visit[:], r.c.cfg.Partitions)
 	ack, err := r.c.deps.Producer.Produce(schemas.TopicEventsCollected, partition, key, value)
 	if err != nil {
 		return refusalReason(err)

@@ -84,6 +84,7 @@ type Collector struct {
 	log      *slog.Logger
 	now      func() time.Time
 	writerID string
+	writer   []byte // the writer's id as an event's record has it
 
 	sites       *sites
 	salts       *salts
@@ -133,6 +134,7 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		pages:       newPages(),
 	}
 	c.sites = newSites(c.salts)
+	c.writer = appendField(nil, fieldWriterID, c.writerID)
 	c.patience.timeout = cfg.AckTimeout
 	c.requests.New = func() any { return newRequest(c) }
 	c.works.New = func() any { return newWork() }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+	"unicode/utf8"
 
 	"github.com/metiva-io/metiva/schemas"
 )
@@ -200,6 +201,9 @@ func (c Config) Validate() error {
 	c = c.withDefaults()
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("collector: "+format, args...)) }
+	if !utf8.ValidString(c.Name) {
+		fault("the name is not UTF-8")
+	}
 	if len(c.Name) > 64 {
 		fault("the name has %d bytes, at most 64 are allowed", len(c.Name))
 	}

@@ -31,6 +31,9 @@ type conn struct {
 	unwritten bool // a request was handled, and its answer not written yet
 	holding   bool // the next answer to be written is held
 	broken    bool // an answer was lost: nothing may be written after it
+	// usual is what is held, if it is; owed is one that was to be held, and which the
+	// server is to write with its headers instead.
+	usual, owed *usualAnswer
 
 	held held
 	out  outgoing
@@ -149,7 +152,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	c.unwritten = false
 	if c.holding {
 		c.holding = false
-		out, kept := c.held.keep(b)
+		out, kept := c.held.keep(b, c.usual)
 		if kept {
 			return len(b), nil
 		}
@@ -159,7 +162,11 @@ func (c *conn) Write(b []byte) (int, error) {
 	if c.broken {
 		return 0, errAnswerLost
 	}
-	return len(b), c.send(b)
+	out := b
+	if c.owed != nil {
+		out, c.owed = c.owed.whole(b), nil
+	}
+	return len(b), c.send(out)
 }
 
 // send writes all of b, within the timeout for writing.

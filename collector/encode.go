@@ -18,7 +18,7 @@ import (
 // string of each would have to be allocated.
 type eventRecord struct {
 	eventID                        []byte
-	companyID, brandID, siteID     string
+	owner                          []byte // fields, see ownerFields
 	kind                           metivav1.EventType
 	receivedAtMs, occurredAtMs     int64
 	clientAtMs                     int64
@@ -30,7 +30,7 @@ type eventRecord struct {
 	campaignSource, campaignMedium []byte
 	campaignName                   []byte
 	sealedAddress, sealedUserAgent []byte
-	writerID                       string
+	writer                         []byte // a field
 	retentionDays                  uint32
 }
 
@@ -74,9 +74,7 @@ func (r *eventRecord) append(dst []byte) ([]byte, error) {
 		return dst, errInvalidText
 	}
 	dst = appendField(dst, fieldEventID, r.eventID)
-	dst = appendField(dst, fieldCompanyID, r.companyID)
-	dst = appendField(dst, fieldBrandID, r.brandID)
-	dst = appendField(dst, fieldSiteID, r.siteID)
+	dst = append(dst, r.owner...)
 	dst = appendNumber(dst, fieldType, uint64(r.kind))
 	dst = appendNumber(dst, fieldReceivedAtMs, uint64(r.receivedAtMs))
 	dst = appendNumber(dst, fieldOccurredAtMs, uint64(r.occurredAtMs))
@@ -92,7 +90,7 @@ func (r *eventRecord) append(dst []byte) ([]byte, error) {
 	dst = r.appendCampaign(dst)
 	dst = appendField(dst, fieldSealedAddress, r.sealedAddress)
 	dst = appendField(dst, fieldSealedUserAgent, r.sealedUserAgent)
-	dst = appendField(dst, fieldWriterID, r.writerID)
+	dst = append(dst, r.writer...)
 	return appendNumber(dst, fieldRetentionDays, uint64(r.retentionDays)), nil
 }
 
@@ -112,8 +110,16 @@ func (r *eventRecord) appendCampaign(dst []byte) []byte {
 func (r *eventRecord) isText() bool {
 	return utf8.Valid(r.host) && utf8.Valid(r.path) && utf8.Valid(r.referrerHost) &&
 		utf8.Valid(r.campaignSource) && utf8.Valid(r.campaignMedium) && utf8.Valid(r.campaignName) &&
-		utf8.ValidString(r.companyID) && utf8.ValidString(r.brandID) && utf8.ValidString(r.siteID) &&
-		utf8.ValidString(r.consentTextVersion) && utf8.ValidString(r.writerID)
+		utf8.ValidString(r.consentTextVersion)
+}
+
+// ownerFields are the fields that say whose an event is, as they stand in its record.
+// They are made once for each site: a registration's texts are UTF-8, or it would not
+// have been decoded.
+func ownerFields(companyID, brandID, siteID string) []byte {
+	fields := appendField(nil, fieldCompanyID, companyID)
+	fields = appendField(fields, fieldBrandID, brandID)
+	return appendField(fields, fieldSiteID, siteID)
 }
 
 // fieldSize is how long a field of a number below 16 becomes.

@@ -14,13 +14,17 @@ import (
 
 // message is the generated type with what the record holds.
 func (r *eventRecord) message() *metivav1.CollectedEvent {
+	var made metivav1.CollectedEvent
+	if err := proto.Unmarshal(append(bytes.Clone(r.owner), r.writer...), &made); err != nil {
+		panic(err)
+	}
 	m := &metivav1.CollectedEvent{
-		EventId: r.eventID, CompanyId: r.companyID, BrandId: r.brandID, SiteId: r.siteID, Type: r.kind,
+		EventId: r.eventID, CompanyId: made.GetCompanyId(), BrandId: made.GetBrandId(), SiteId: made.GetSiteId(), Type: r.kind,
 		ReceivedAtMs: r.receivedAtMs, OccurredAtMs: r.occurredAtMs, ClientAtMs: r.clientAtMs,
 		Consent: r.consent, ConsentSeq: r.consentSeq, ConsentTextVersion: r.consentTextVersion,
 		VisitKey: r.visitKey, VisitorId: r.visitorID,
 		Host: string(r.host), Path: string(r.path), ReferrerHost: string(r.referrerHost),
-		SealedAddress: r.sealedAddress, SealedUserAgent: r.sealedUserAgent, WriterId: r.writerID, RetentionDays: r.retentionDays,
+		SealedAddress: r.sealedAddress, SealedUserAgent: r.sealedUserAgent, WriterId: made.GetWriterId(), RetentionDays: r.retentionDays,
 	}
 	if len(r.campaignSource)+len(r.campaignMedium)+len(r.campaignName) > 0 {
 		m.Campaign = &metivav1.Campaign{Source: string(r.campaignSource), Medium: string(r.campaignMedium), Name: string(r.campaignName)}
@@ -54,12 +58,12 @@ func randomRecord(rnd *rand.Rand) *eventRecord {
 		return rnd.Uint64() >> rnd.IntN(64)
 	}
 	return &eventRecord{
-		eventID: raw(16), companyID: string(text(40)), brandID: string(text(40)), siteID: string(text(200)),
+		eventID: raw(16), owner: ownerFields(string(text(40)), string(text(40)), string(text(200))),
 		kind: metivav1.EventType(number()), receivedAtMs: int64(number()), occurredAtMs: int64(number()), clientAtMs: int64(number()),
 		consent: metivav1.ConsentState(number()), consentSeq: number(), consentTextVersion: string(text(64)),
 		visitKey: raw(16), visitorID: raw(16), host: text(200), path: text(5000), referrerHost: text(200),
 		campaignSource: text(100), campaignMedium: text(100), campaignName: text(100),
-		sealedAddress: raw(60), sealedUserAgent: raw(600), writerID: string(text(80)), retentionDays: uint32(number()),
+		sealedAddress: raw(60), sealedUserAgent: raw(600), writer: appendField(nil, fieldWriterID, text(80)), retentionDays: uint32(number()),
 	}
 }
 
@@ -83,10 +87,10 @@ func TestRecordIsEncodedAsTheContractSays(t *testing.T) {
 func TestRecordKnowsEveryField(t *testing.T) {
 	t.Parallel()
 	full := &eventRecord{
-		eventID: []byte{1}, companyID: "c", brandID: "b", siteID: "s", kind: 1, receivedAtMs: 1, occurredAtMs: 1, clientAtMs: 1,
+		eventID: []byte{1}, owner: ownerFields("c", "b", "s"), kind: 1, receivedAtMs: 1, occurredAtMs: 1, clientAtMs: 1,
 		consent: 1, consentSeq: 1, consentTextVersion: "v", visitKey: []byte{1}, visitorID: []byte{1}, host: []byte("h"), path: []byte("p"), referrerHost: []byte("r"),
 		campaignSource: []byte("s"), campaignMedium: []byte("m"), campaignName: []byte("n"),
-		sealedAddress: []byte{1}, sealedUserAgent: []byte{1}, writerID: "w", retentionDays: 1,
+		sealedAddress: []byte{1}, sealedUserAgent: []byte{1}, writer: appendField(nil, fieldWriterID, "w"), retentionDays: 1,
 	}
 	encoded, err := full.append(nil)
 	if err != nil {
@@ -117,8 +121,8 @@ func TestRecordRefusesWhatIsNoText(t *testing.T) {
 	t.Parallel()
 	const bad = "a\xff"
 	for name, r := range map[string]*eventRecord{
-		"company": {companyID: bad}, "brand": {brandID: bad}, "site": {siteID: bad}, "text version": {consentTextVersion: bad}, "writer": {writerID: bad},
-		"host": {host: []byte(bad)}, "path": {path: []byte("\xed\xa0\x80")}, "referrer": {referrerHost: []byte("\xc0\xaf")},
+		"text version": {consentTextVersion: bad},
+		"host":         {host: []byte(bad)}, "path": {path: []byte("\xed\xa0\x80")}, "referrer": {referrerHost: []byte("\xc0\xaf")},
 		"source": {campaignSource: []byte(bad)}, "medium": {campaignMedium: []byte(bad)}, "campaign": {campaignName: []byte("é"[:1])},
 	} {
 		if _, err := schemas.Encode(nil, r.message()); err == nil {

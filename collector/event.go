@@ -98,7 +98,7 @@ func (r *request) fill(d consent.Decision, e *incoming, occurredAtMs int64) meti
 	// One by one: a composite literal would be made beside it and copied.
 	m := &b.record
 	m.eventID = b.id[:]
-	m.companyID, m.brandID, m.siteID = r.site.companyID, r.site.brandID, r.site.siteID
+	m.owner = r.site.owner
 	m.kind = e.kind
 	b.detail.Automated = r.batch.Automated
 	m.receivedAtMs, m.occurredAtMs, m.clientAtMs = r.received.UnixMilli(), occurredAtMs, e.atMs
@@ -111,7 +111,7 @@ func (r *request) fill(d consent.Decision, e *incoming, occurredAtMs int64) meti
 	m.host, m.path, m.referrerHost = r.page.Host, r.page.Path, b.referrer
 	m.campaignSource, m.campaignMedium, m.campaignName = r.page.Source, r.page.Medium, r.page.Campaign
 	m.sealedAddress, m.sealedUserAgent = nil, nil
-	m.writerID, m.retentionDays = r.c.writerID, r.site.retentionDays
+	m.writer, m.retentionDays = r.c.writer, r.site.retentionDays
 	return r.describe(e)
 }
 
@@ -158,9 +158,9 @@ func (r *request) sealAndEncode(e *incoming) error {
 // send hands the encoded event to the producer.
 func (r *request) send() (Ack, error) {
 	b := r.event
-	b.key[0] = schemas.TenantBucket(r.site.companyID)
+	b.key[0] = r.site.bucket
 	copy(b.key[1:], b.visitKey[:])
-	partition := schemas.EventPartition(r.site.companyID, b.visitKey[:], r.c.cfg.Partitions)
+	partition := schemas.EventPartitionIn(r.site.bucket, b.visitKey[:], r.c.cfg.Partitions)
 	return r.c.deps.Producer.Produce(schemas.TopicEventsCollected, partition, b.key[:], b.value)
 }
 

@@ -13,8 +13,8 @@ import (
 // serveEvents is POST /v1/events. When it returns true the answer is held until the
 // records are durable, and r is no longer the caller's.
 func (c *Collector) serveEvents(ctx *fasthttp.RequestCtx, r *request) (held bool) {
-	c.allowOrigin(ctx, r)
 	if status, reason := r.read(ctx); reason != metivav1.Reason_REASON_UNSPECIFIED {
+		c.allowOrigin(ctx, r)
 		status, reason = r.limitRefusal(ctx, status, reason)
 		r.refuse(reason)
 		switch reason {
@@ -37,9 +37,17 @@ func (c *Collector) serveEvents(ctx *fasthttp.RequestCtx, r *request) (held bool
 	// Written while the memory for it is in the processor's cache, as it is when
 	// every record becomes durable: after the wait it is not any more.
 	c.answerResults(&ctx.Response, r, wantsNoResults(ctx))
+	usual := r.usual
+	if ctx.Response.StatusCode() != fasthttp.StatusNoContent {
+		usual.allow(&ctx.Response)
+		usual = nil
+	}
 	r.leaveWork()
-	if r.hold(ctx.Response.StatusCode()) {
+	if r.hold(ctx.Response.StatusCode(), usual) {
 		return true
+	}
+	if usual != nil {
+		usual.allow(&ctx.Response)
 	}
 	if !r.awaitAcks() {
 		ctx.SetStatusCode(fasthttp.StatusOK)
@@ -77,7 +85,10 @@ func (r *request) read(ctx *fasthttp.RequestCtx) (status int, reason metivav1.Re
 	}
 	// A script's request carries an Origin, or at least a Referer; one of a
 	// sandboxed frame ("null") belongs to no site.
-	if !r.hasOrigin || !r.site.allows(r.origin) {
+	if r.hasOrigin {
+		r.usual = r.site.answerTo(r.origin)
+	}
+	if r.usual == nil {
 		return fasthttp.StatusForbidden, metivav1.Reason_REASON_ORIGIN_NOT_ALLOWED
 	}
 	if r.total > r.c.cfg.EventsPerRequestMax {

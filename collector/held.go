@@ -18,12 +18,13 @@ import (
 // that all is well; for a request that turns out otherwise it is told anew.
 type held struct {
 	mu      sync.Mutex
-	busy    bool // an answer is held, or about to be
-	here    bool // it was written
-	settled bool // its records are durable, or failed
-	closing bool // the connection ends after it
-	gone    bool // the connection has ended
-	answer  []byte
+	busy    bool   // an answer is held, or about to be
+	here    bool   // it was written
+	settled bool   // its records are durable, or failed
+	closing bool   // the connection ends after it
+	gone    bool   // the connection has ended
+	answer  []byte // in memory, or one that many connections share
+	memory  []byte
 	retell  func(*fasthttp.Response) // of a settled request that failed
 	request *request                 // whose records are waited for; nil once it is settled
 	// since is when it began to wait, by the listener's clock. Only claimOverdue reads
@@ -38,15 +39,16 @@ type held struct {
 const notWaiting = math.MaxInt64
 
 // hold begins to hold the next answer; false when the connection has ended. The
-// server's goroutine calls it. The request is not overdue before since is set.
-func (c *conn) hold(r *request) bool {
+// server's goroutine calls it. The request is not overdue before since is set. With
+// usual, the server writes that answer without its headers.
+func (c *conn) hold(r *request, usual *usualAnswer) bool {
 	h := &c.held
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.gone {
 		return false
 	}
-	c.holding = true
+	c.holding, c.usual = true, usual
 	h.busy, h.here, h.settled, h.closing, h.retell = true, false, false, false, nil
 	h.request = r
 	return true
@@ -54,7 +56,7 @@ func (c *conn) hold(r *request) bool {
 
 // letGo ends the holding before anything is held.
 func (c *conn) letGo() {
-	c.holding = false
+	c.holding, c.usual = false, nil
 	c.held.mu.Lock()
 	c.held.busy = false
 	c.held.mu.Unlock()
@@ -62,14 +64,21 @@ func (c *conn) letGo() {
 
 // keep takes the answer. It returns false, and what is to be sent, when the
 // request is settled already.
-func (h *held) keep(b []byte) (out []byte, kept bool) {
+func (h *held) keep(b []byte, usual *usualAnswer) (out []byte, kept bool) {
+	if usual != nil {
+		b = usual.whole(b)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.settled {
 		h.busy = false
 		return retold(b, h.retell), false
 	}
-	h.answer, h.here = append(h.answer[:0], b...), true
+	if h.answer = b; usual == nil { // b is the server's
+		h.memory = append(h.memory[:0], b...)
+		h.answer = h.memory
+	}
+	h.here = true
 	return nil, true
 }
 
@@ -149,7 +158,7 @@ func (h *held) settleBefore(c *conn, pipelined bool) {
 		h.await(false)
 		return
 	}
-	c.holding = false
+	c.holding, c.owed, c.usual = false, c.usual, nil
 	h.await(true)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -281,6 +290,6 @@ func (l *listener) sweep(now time.Time) {
 		c.endReading()
 	}
 	for _, r := range late {
-		r.finish(r.c.now(), false)
+		r.finishOverdue()
 	}
 }

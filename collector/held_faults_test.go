@@ -139,7 +139,7 @@ func TestSettingTheClockEndsNothing(t *testing.T) {
 	t.Parallel()
 	c, _ := pair(t, timeouts{read: 10 * time.Second, idle: 75 * time.Second, ack: 5 * time.Second})
 	r := &request{}
-	c.hold(r)
+	c.hold(r, nil)
 	c.held.since.Store(c.listener.clock.Load())
 	set := time.Now()
 	*(*uint64)(unsafe.Pointer(&set)) += uint64(time.Hour/time.Second) << 30 // the wall clock alone

@@ -410,7 +410,7 @@ func TestAHeldAnswerWaitsForASlowReader(t *testing.T) {
 	c, far := pair(t, timeouts{write: 20 * time.Second})
 	answer := bytes.Repeat([]byte("0123456789abcdef"), slowBytes/16)
 	r := &request{}
-	c.hold(r)
+	c.hold(r, nil)
 	if n, err := c.Write(answer); n != len(answer) || err != nil {
 		t.Fatal(n, err)
 	}
@@ -431,7 +431,7 @@ func TestAHeldAnswerWaitsForASlowReader(t *testing.T) {
 func TestAHeldAnswerThatNobodyReads(t *testing.T) {
 	t.Parallel()
 	c, _ := pair(t, timeouts{write: 50 * time.Millisecond})
-	c.hold(&request{})
+	c.hold(&request{}, nil)
 	if _, err := c.Write(make([]byte, slowBytes)); err != nil {
 		t.Fatal(err)
 	}

@@ -355,7 +355,7 @@ func TestRequestMemoryIsForgotten(t *testing.T) {
 	}
 	r.work = work
 	if r.site != nil || r.total != 0 || r.counted || r.userAgent != nil || address.IsValid() || r.decision.Allows() || len(r.results) != 0 || r.results[:1][0].hasID ||
-		r.batch.Site != nil || r.batch.Consent != nil || len(r.batch.Events) != 0 || r.event.record.companyID != "" {
+		r.batch.Site != nil || r.batch.Consent != nil || len(r.batch.Events) != 0 || r.event.record.owner != nil {
 		t.Errorf("the next request sees something of the last: %+v", r.batch)
 	}
 }

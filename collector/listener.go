@@ -262,7 +262,7 @@ func (l *listener) closeAll() {
 	l.mu.Unlock()
 	for _, c := range open {
 		if r := c.held.claimOverdue(notWaiting); r != nil {
-			r.finish(r.c.now(), false)
+			r.finishOverdue()
 		}
 		_ = c.abort() // nobody is left to tell
 	}

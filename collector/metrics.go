@@ -136,13 +136,16 @@ type requestKind struct {
 
 // request counts a request. The counters are kept, since finding one by its
 // labels costs more than all else here.
-func (m *metrics) request(route string, status int) {
+func (m *metrics) request(route string, status int) { m.requestsOf(route, status, 1) }
+
+// requestsOf counts n requests of a kind.
+func (m *metrics) requestsOf(route string, status, n int) {
 	kinds := m.kinds.Load()
 	counter, known := (*kinds)[requestKind{route, status}]
 	if !known {
 		counter = m.addKind(requestKind{route, status})
 	}
-	counter.Inc()
+	counter.Add(float64(n))
 }
 
 func (m *metrics) addKind(k requestKind) prometheus.Counter {

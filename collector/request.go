@@ -52,11 +52,13 @@ type work struct {
 	hasOrigin bool
 	// knownOrigin: some site allows it; false is not known yet.
 	knownOrigin bool
-	foreign     bool // an Origin or Referer that is no web origin
-	userAgent   []byte
-	prefetch    bool
-	signals     consent.Signals
-	address     seal.Address
+	// usual is the answer for that origin; nil before the site is known.
+	usual     *usualAnswer
+	foreign   bool // an Origin or Referer that is no web origin
+	userAgent []byte
+	prefetch  bool
+	signals   consent.Signals
+	address   seal.Address
 	// networkLimited: the address is a visitor's, not of a private network.
 	networkLimited bool
 
@@ -114,7 +116,7 @@ func (w *work) forget() {
 	w.networkHash.Reset()
 	w.event.forget()
 	w.batch.Release()
-	w.origin, w.hasOrigin, w.knownOrigin, w.foreign = w.origin[:0], false, false, false
+	w.origin, w.hasOrigin, w.knownOrigin, w.usual, w.foreign = w.origin[:0], false, false, nil, false
 	w.userAgent, w.prefetch, w.signals = nil, false, consent.Signals{}
 	w.address, w.networkLimited = seal.Address{}, false
 	w.decision, w.visitKey, w.salted = consent.Decision{}, visitKey{}, false
@@ -134,8 +136,15 @@ func (r *request) refuse(reason metivav1.Reason) {
 	r.c.count(company, siteID, r.received, reason, max(1, r.total))
 }
 
-// settle counts the results, those in a row with one reason at once.
+// settle counts the results.
 func (r *request) settle() {
+	var t tally
+	r.settleInto(&t)
+	t.flush()
+}
+
+// settleInto counts the results, those in a row with one reason at once.
+func (r *request) settleInto(t *tally) {
 	if r.counted {
 		return
 	}
@@ -145,7 +154,7 @@ func (r *request) settle() {
 		for n < len(rest) && rest[n].reason == rest[0].reason {
 			n++
 		}
-		r.c.count(r.site.companyID, r.site.siteID, r.received, rest[0].reason, n)
+		t.count(r, rest[0].reason, n)
 		rest = rest[n:]
 	}
 }
@@ -226,6 +235,9 @@ func (r *request) prepare() error {
 		r.visitKey = hasher.key(r.site.siteID, r.decision, r.address, familyOf(r.userAgent))
 	} else {
 		r.c.metrics.saltMissing.Inc()
+	}
+	if r.c.sealer.HasKeyAt(r.site.companyID, r.received) {
+		return nil
 	}
 	return r.prepareKey()
 }

@@ -104,11 +104,10 @@ func (c *Collector) servePreflight(ctx *fasthttp.RequestCtx, r *request) {
 
 // allowOrigin lets the page read the answer when some site allows its origin.
 func (c *Collector) allowOrigin(ctx *fasthttp.RequestCtx, r *request) bool {
-	h := &ctx.Response.Header
-	h.SetCanonical([]byte("Vary"), []byte("Origin"))
 	if !r.hasOrigin || !r.knownOrigin && !c.sites.known(r.origin) {
+		varyByOrigin(&ctx.Response)
 		return false
 	}
-	h.SetCanonical([]byte("Access-Control-Allow-Origin"), r.origin)
+	allowOriginIn(&ctx.Response, r.origin)
 	return true
 }

@@ -10,15 +10,21 @@ import (
 
 	"github.com/metiva-io/metiva/collector/mask"
 	"github.com/metiva-io/metiva/consent"
+	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
 // site is one registration of control.sites. It is never changed, only replaced.
 type site struct {
 	companyID, brandID, siteID string
+	// owner is the three of them as an event's record has them, and bucket the
+	// tenant's.
+	owner  []byte
+	bucket uint8
 
 	keys          []string
 	origins       []string
+	answers       []*usualAnswer // by origin
 	policy        consent.Policy
 	texts         map[string]siteText
 	forms         map[string]*siteForm
@@ -41,6 +47,17 @@ func (s *site) allows(origin []byte) bool {
 		}
 	}
 	return false
+}
+
+// answerTo is the usual answer to pages of this origin, or nil where they may not
+// send.
+func (s *site) answerTo(origin []byte) *usualAnswer {
+	for i, o := range s.origins {
+		if o == string(origin) {
+			return s.answers[i]
+		}
+	}
+	return nil
 }
 
 // sites is the registrations by site key.
@@ -109,11 +126,15 @@ func (s *sites) apply(recordKey, value []byte) error {
 	}
 	next := &site{
 		companyID: rec.GetCompanyId(), brandID: rec.GetBrandId(), siteID: id,
+		owner: ownerFields(rec.GetCompanyId(), rec.GetBrandId(), id), bucket: schemas.TenantBucket(rec.GetCompanyId()),
 		keys: rec.GetSiteKeys(), origins: normalOrigins(rec.GetAllowedOrigins()),
 		retentionDays: rec.GetRetentionDays(), version: rec.GetVersion(), active: rec.GetActive(),
 		properties:       newPropertyNames(rec.GetCustomProperties()),
 		networkPrecision: rec.GetNetworkPrecision(),
 		salts:            s.salts.of(rec.GetCompanyId()),
+	}
+	for _, origin := range next.origins {
+		next.answers = append(next.answers, newUsualAnswer(origin))
 	}
 	ignored := errors.Join(next.readConsent(&rec), next.readForms(&rec))
 	s.mu.Lock()

@@ -109,6 +109,8 @@ type tokenMAC struct {
 	payload [base64DecodedMax]byte
 	sum     [macBytes]byte
 	prefix  []byte
+	// encoding is base64url without padding, strict.
+	encoding *base64.Encoding
 }
 
 const base64DecodedMax = TokenBytesMax * 3 / 4
@@ -121,7 +123,7 @@ func NewTokens(key []byte) (*Tokens, error) {
 	}
 	key = bytes.Clone(key)
 	return &Tokens{macs: sync.Pool{New: func() any {
-		return &tokenMAC{hash: hmac.New(sha256.New, key), prefix: make([]byte, 0, 64)}
+		return &tokenMAC{hash: hmac.New(sha256.New, key), prefix: make([]byte, 0, 64), encoding: base64.RawURLEncoding.Strict()}
 	}}}, nil
 }
 
@@ -202,9 +204,9 @@ func (m *tokenMAC) open(siteID string, token []byte) (payload []byte, ok bool) {
 	if len(token) == 0 || len(token) > TokenBytesMax || siteID == "" {
 		return nil, false
 	}
-	n, err := base64.RawURLEncoding.Strict().Decode(m.payload[:], token)
+	n, err := m.encoding.Decode(m.payload[:], token)
 	// Go's decoder skips line breaks; a token has none.
-	if err != nil || base64.RawURLEncoding.EncodedLen(n) != len(token) || n < tokenFixedBytes+macBytes {
+	if err != nil || m.encoding.EncodedLen(n) != len(token) || n < tokenFixedBytes+macBytes {
 		return nil, false
 	}
 	payload, mac := m.payload[:n-macBytes], m.payload[n-macBytes:n]

@@ -109,9 +109,14 @@ func TestCaptureOfAnErasedSubject(t *testing.T) {
 		subject []byte
 		want    metivav1.Reason
 	}{"kept": {kept, 0}, "erased": {erased, metivav1.Reason_REASON_ERASED}, "withdrawn": {withdrawn, metivav1.Reason_REASON_WITHDRAWN}} {
-		out, err := p.enrichOne(t, w.event(ingAddr, agent, func(e *metivav1.CollectedEvent) {
+		e := w.event(ingAddr, agent, func(e *metivav1.CollectedEvent) {
 			e.Type, e.Consent, e.Detail = metivav1.EventType_EVENT_TYPE_FORM, identified, captured(nil, c.subject).GetDetail()
-		}))
+		})
+		w.sealForm(e, map[string]string{"email": "a@b.nl"})
+		out, err := p.enrichOne(t, e)
+		if (out.capture != nil) != (c.want == 0) {
+			t.Errorf("%s: capture %v", name, out.capture)
+		}
 		if err != nil || out.record.GetDrop().GetReason() != c.want || (out.record.GetEvent() != nil) != (c.want == 0) {
 			t.Errorf("%s: %v, %v", name, out.record, err)
 		}

@@ -124,13 +124,16 @@ func TestDetailsThroughTheSteps(t *testing.T) {
 			})
 		}
 		e := of(random(16))
+		if e.GetFormCapture() != nil {
+			w.sealForm(e, map[string]string{"email": "CanarySealed@example.nl"})
+		}
 		got := enriched(e).record.GetEvent()
 		if got == nil || !schemas.DetailFits(got) || got.GetType() != e.GetType() ||
 			!proto.Equal(got.GetEngagement(), e.GetEngagement()) || !proto.Equal(got.GetClick(), e.GetClick()) || !proto.Equal(got.GetCustom(), e.GetCustom()) ||
 			e.GetFormAction() != nil && !proto.Equal(got.GetFormAction(), e.GetFormAction()) {
 			t.Errorf("%s: got %v", name, got)
 		}
-		if name == "capture" && (got.GetFormAction().GetFormId() != "contact" || bytes.Contains(encoded(t, got), []byte("CanarySealed"))) {
+		if name == "capture" && (bytes.Contains(encoded(t, got), e.GetFormCapture().GetSealedFields()["email"]) || got.GetFormAction().GetFormId() != "contact" || bytes.Contains(encoded(t, got), []byte("CanarySealed"))) {
 			t.Errorf("a capture left %v", got)
 		}
 		out := enriched(of(gone))

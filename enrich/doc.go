@@ -5,17 +5,17 @@
 // Enters: events.collected, in the consumer group "enrich"; control.keys,
 // control.withdrawals, control.erasures and control.sites as tables. Leaves: one record on
 // events.enriched for each record that came in, an event or a drop with its
-// reason, so that the ledger balances; and a copy on events.dead of what could
-// not be read. The source (partition and offset) is the identity of an event
-// on its way: a repetition after a crash gives the same sources again. Beside it
+// reason, so that the ledger balances; a capture on captures.enriched beside the event
+// of a consented form; and a copy on events.dead of what could not be read. The source
+// (partition and offset) is the identity of an event on its way: a repetition after a crash gives the same sources again. Beside it
 // goes the acceptance id, which the copies a collector sends of one acceptance
 // have in common (ADR 0018), and what the event says by its type.
 //
 // Steps, in order: decode and check the envelope; withdrawn or erased; source; bot;
-// company, and what its network tells of a bot; device. Each is a function of the
+// company, and what its network tells of a bot; device; person. Each is a function of the
 // event, the lists and the tables, and is counted. The source goes first because a
-// link of a mailing tells a link scanner from a person. Later steps (visit, person) go
-// after device.
+// link of a mailing tells a link scanner from a person. The person step opens a form's
+// values (package person) and may confirm the company.
 //
 // Dropped: records that cannot be decoded or break the envelope's rules
 // (invalid_record), whose key is unknown even after control.keys was read to

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/metiva-io/metiva/enrich/bot"
@@ -28,10 +29,10 @@ type opener interface {
 // partitions.
 type steps struct {
 	opener      opener
-	chain       *company.Chain
+	chain       atomic.Pointer[company.Chain] // replaced by Worker.SetLists
 	bots        *bot.Classifier
 	devices     *device.Reader
-	sources     *source.Tables
+	sources     atomic.Pointer[source.Tables] // replaced by Worker.SetLists
 	siteHosts   *siteHosts
 	persons     *person.Step
 	revocations *revocations
@@ -148,7 +149,7 @@ func (s *steps) resolve(out *metivav1.EnrichedEvent, v geo.View, b seal.Binding)
 	if isConsented(out.GetConsent()) {
 		out.Region = answer.Region
 	}
-	s.chain.Resolve(out.Resolution, company.Query{CompanyID: out.GetCompanyId(), Network: network, Answer: answer})
+	s.chain.Load().Resolve(out.Resolution, company.Query{CompanyID: out.GetCompanyId(), Network: network, Answer: answer})
 	return 0, nil
 }
 

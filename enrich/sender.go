@@ -24,7 +24,7 @@ func (s *steps) origin(out *metivav1.EnrichedEvent) (spam bool) {
 	if out.GetType() != metivav1.EventType_EVENT_TYPE_PAGE_VIEW {
 		return false
 	}
-	answer := s.sources.Resolve(source.Query{
+	answer := s.sources.Load().Resolve(source.Query{
 		Host: out.GetHost(), Own: s.siteHosts.of(out.GetCompanyId(), out.GetSiteId()), Referrer: out.GetReferrerHost(),
 		CampaignSource: out.GetCampaign().GetSource(), CampaignMedium: out.GetCampaign().GetMedium(), CampaignName: out.GetCampaign().GetName(),
 	})

@@ -38,14 +38,15 @@ const (
 // world is a broker with the product's topics, a collector's sealer and what
 // a worker needs.
 type world struct {
-	t      testing.TB
-	client *kafka.Client
-	sender *kafka.Producer
-	sealer *seal.Sealer
-	opener *seal.Opener
-	log    *syncBuffer
-	reg    *prometheus.Registry
-	deps   Deps
+	t       testing.TB
+	client  *kafka.Client
+	sender  *kafka.Producer
+	sealer  *seal.Sealer
+	opener  *seal.Opener
+	private seal.PrivateKey
+	log     *syncBuffer
+	reg     *prometheus.Registry
+	deps    Deps
 	// publish says what the sealer does with a new key.
 	publish seal.PublishKey
 }
@@ -134,7 +135,7 @@ func (w *world) keys() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.opener = seal.NewOpener(private)
+	w.private, w.opener = private, seal.NewOpener(private)
 	w.sealer, err = seal.NewSealer(public, "collector-1", func(ctx context.Context, rec *metivav1.DataKey) error {
 		return w.publish(ctx, rec)
 	}, time.Now)

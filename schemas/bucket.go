@@ -16,12 +16,16 @@ func TenantBucket(companyID string) uint8 {
 // a multiple of TenantBuckets: a partition then holds one bucket only, and all
 // events of a visit share a partition.
 func EventPartition(companyID string, visitKey []byte, partitions int) int {
+	return EventPartitionIn(TenantBucket(companyID), visitKey, partitions)
+}
+
+// EventPartitionIn is EventPartition for a tenant whose bucket is known.
+func EventPartitionIn(bucket uint8, visitKey []byte, partitions int) int {
 	spread := partitions / TenantBuckets
-	bucket := int(TenantBucket(companyID))
 	if spread <= 1 {
-		return bucket
+		return int(bucket)
 	}
-	return bucket*spread + int(fnv1a(visitKey)%uint64(spread))
+	return int(bucket)*spread + int(fnv1a(visitKey)%uint64(spread))
 }
 
 // VisitPartition is the partition of a visit on visits.enriched, as

@@ -1,9 +1,5 @@
 package beacon
 
-import (
-	"unicode/utf8"
-)
-
 // Batch is one request's body. It may be reused; what a Parse gave is valid
 // until the next Parse and as long as the body is.
 type Batch struct {
@@ -67,13 +63,10 @@ func (e *Event) Complete() bool {
 // at once is malformed, as is neither.
 func (b *Batch) Parse(body []byte, keep int) error {
 	*b = Batch{Events: b.Events[:0], scan: b.scan, keep: keep}
-	if !utf8.Valid(body) {
-		return ErrSyntax
-	}
 	b.scan.reset(body)
 	s := &b.scan
 	ok := s.object(1, b.member)
-	if !ok || s.i != len(s.b) {
+	if !ok || s.i != len(s.b) || !s.isText() {
 		return ErrSyntax
 	}
 	if b.single.set != 0 || b.single.Faulty {
@@ -180,16 +173,18 @@ func (e *Event) member(s *scanner, key []byte, depth int) bool {
 
 // text reads a field that must be a string; null counts as absent.
 func (e *Event) text(s *scanner, depth int, field *[]byte, bit fields) bool {
-	isNull := s.next() == kindNull
-	text, isText, ok := s.optionalText(depth)
-	switch {
-	case isText:
-		*field = text
-		e.set |= bit
-	case !isNull:
+	if s.next() == kindString {
+		text, ok := s.text()
+		if ok {
+			*field = text
+			e.set |= bit
+		}
+		return ok
+	}
+	if s.next() != kindNull {
 		e.Faulty = true
 	}
-	return ok
+	return s.skip(depth)
 }
 
 // optionalText reads any value and returns it if it is a string.

@@ -24,6 +24,9 @@ type scanner struct {
 	texts []byte   // unescaped strings
 	// properties of the custom events, one event's after the other's
 	properties []Property
+	// beyond has the highest bit of a byte set where a text may be beyond ASCII: not
+	// known to be UTF-8 then.
+	beyond uint64
 }
 
 // kind is the kind of a JSON value.
@@ -42,7 +45,12 @@ const (
 
 func (s *scanner) reset(body []byte) {
 	s.b, s.i, s.keys, s.texts, s.properties = body, 0, s.keys[:0], s.texts[:0], s.properties[:0]
+	s.beyond = 0
 }
+
+// isText reports whether the body is UTF-8, once it was read: beyond ASCII it can
+// hold nothing but texts.
+func (s *scanner) isText() bool { return s.beyond&highs == 0 || utf8.Valid(s.b) }
 
 func (s *scanner) space() {
 	for s.i < len(s.b) {
@@ -55,14 +63,17 @@ func (s *scanner) space() {
 	}
 }
 
-// take reads c, with space around it.
+// take reads c, with space around it, of which there is seldom any.
 func (s *scanner) take(c byte) bool {
-	s.space()
+	if s.i < len(s.b) && s.b[s.i] <= ' ' {
+		s.space()
+	}
 	if s.i >= len(s.b) || s.b[s.i] != c {
 		return false
 	}
-	s.i++
-	s.space()
+	if s.i++; s.i < len(s.b) && s.b[s.i] <= ' ' {
+		s.space()
+	}
 	return true
 }
 
@@ -73,7 +84,13 @@ func (s *scanner) object(depth int, member func(key []byte) bool) bool {
 		return false
 	}
 	base := len(s.keys)
-	defer func() { s.keys = s.keys[:base] }()
+	ok := s.members(base, member)
+	s.keys = s.keys[:base]
+	return ok
+}
+
+// members reads what stands in an object's brackets, and the closing one.
+func (s *scanner) members(base int, member func(key []byte) bool) bool {
 	if s.take('}') {
 		return true
 	}
@@ -85,7 +102,6 @@ func (s *scanner) object(depth int, member func(key []byte) bool) bool {
 		if !ok || !s.remember(key, base) || !s.take(':') || !member(key) {
 			return false
 		}
-		s.space()
 		if s.take('}') {
 			return true
 		}
@@ -192,14 +208,25 @@ func (s *scanner) literal(text string) bool {
 func (s *scanner) text() ([]byte, bool) {
 	start := s.i + 1
 	i := start
+	beyond := uint64(0)
 	for ; i+8 <= len(s.b); i += 8 {
-		if ends := endsOfText(binary.LittleEndian.Uint64(s.b[i:])); ends != 0 {
+		eight := binary.LittleEndian.Uint64(s.b[i:])
+		beyond |= eight
+		if ends := endsOfText(eight); ends != 0 {
+			s.beyond |= beyond
 			i += bits.TrailingZeros64(ends) / 8
+			if s.b[i] == '"' {
+				s.i = i + 1
+				return s.b[start:i], true
+			}
 			return s.endText(start, i)
 		}
 	}
 	for ; i < len(s.b); i++ {
-		if c := s.b[i]; c == '"' || c == '\\' || c < ' ' {
+		c := s.b[i]
+		beyond |= uint64(c)
+		if c == '"' || c == '\\' || c < ' ' {
+			s.beyond |= beyond
 			return s.endText(start, i)
 		}
 	}
@@ -218,12 +245,13 @@ func (s *scanner) endText(start, i int) ([]byte, bool) {
 	return nil, false
 }
 
+const ones, highs = 0x0101010101010101, 0x8080808080808080
+
 // endsOfText looks at eight bytes at once: the lowest bit it sets is the highest
 // of the first byte that is a quote, a backslash or a control. Bits behind the
 // first may be wrong, since a byte can borrow from the next; those before it are
 // not.
 func endsOfText(eight uint64) uint64 {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	quote, backslash := eight^(ones*'"'), eight^(ones*'\\')
 	return ((quote-ones)&^quote | (backslash-ones)&^backslash | (eight-ones*' ')&^eight) & highs
 }
@@ -231,6 +259,7 @@ func endsOfText(eight uint64) uint64 {
 // escapedText reads a string whose first escape is at i. An earlier string's
 // bytes stay valid when texts moves.
 func (s *scanner) escapedText(start, i int) ([]byte, bool) {
+	s.beyond |= highs // what follows is not looked at
 	base := len(s.texts)
 	s.texts = append(s.texts, s.b[start:i]...)
 	for i < len(s.b) {

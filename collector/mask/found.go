@@ -32,48 +32,24 @@ const (
 
 // found looks at one decoded path segment, campaign value or host label. Most
 // hold nothing: one look at the characters says which kinds can be there at all.
-func found(text []byte) finding {
-	f := featuresOf(text)
+func found(text []byte) finding { return findingOf(text, featuresOf(text)) }
+
+// findingOf is found for a text whose features are known.
+func findingOf(text []byte, f features) finding {
 	switch {
-	case f.at && hasEmail(text), f.spells && spellsEmail(text), len(text) >= packedMin && packsEmail(text):
+	case f.seen&at != 0 && hasEmail(text), f.seen&spells != 0 && spellsEmail(text),
+		f.seen&begins != 0 && len(text) >= packedMin && packsEmail(text):
 		return email
-	case f.equals && hasQuery(text):
+	case f.seen&equals != 0 && hasQuery(text):
 		return value
 	case f.digits >= ibanDigitsMin && len(text) >= ibanBytesMin && hasIBAN(text):
 		return iban
 	case len(text) >= hexTokenMin && (f.digits > 0 || len(text) >= uuidBytes) && hasToken(text):
 		return token
-	case f.digits >= bsnShortDigits && hasNumber(text), (f.digits >= addressDigitsMin || f.colons >= 2) && hasAddress(text):
+	case f.digits >= bsnShortDigits && hasNumber(text), (f.digits >= addressDigitsMin || f.seen&colon != 0) && hasAddress(text):
 		return number
 	}
 	return nothing
-}
-
-// features are what a text must have for a finding.
-type features struct {
-	digits, colons int
-	at, equals     bool
-	spells         bool // what an at sign may be spelled with
-}
-
-func featuresOf(text []byte) (f features) {
-	for _, c := range text {
-		switch {
-		case c > '@': // letters, and everything beyond ASCII
-			f.spells = f.spells || c == '[' || c == '{' || c == '\\'
-		case c >= '0' && c <= '9':
-			f.digits++
-		case c == ':':
-			f.colons++
-		case c == '@':
-			f.at = true
-		case c == '=':
-			f.equals = true
-		case c == '&', c == '(', c == '<', c == '%':
-			f.spells = true
-		}
-	}
-	return f
 }
 
 // mailGapBytesMax is how far a mailbox and its domain may stand from the at

@@ -2,6 +2,7 @@ package mask
 
 import (
 	"bytes"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -277,6 +278,33 @@ func FuzzReduce(f *testing.F) {
 		rebuilt := append(bytes.Clone(p.Origin), p.Path...)
 		if err := again.Reduce(rebuilt); err != nil || !bytes.Equal(again.Path, p.Path) {
 			t.Fatalf("%q was reduced to %q, then to %q (%v)", raw, p.Path, again.Path, err)
+		}
+	})
+}
+
+// FuzzSplit holds the short ways to the long ones.
+func FuzzSplit(f *testing.F) {
+	for _, s := range []string{
+		"https://www.example.nl/a?b=c#d", "http://a.nl", "https://a.nl?x/y", "https://a.nl#/x", "https://a.nl:443/", "https://u@a.nl/", "https://a..nl/", "https://.nl/",
+		"https://A.nl/", "HTTPS://a.nl/", "https://a.nl\\b", "https://[::1]/", "https:///x", "https://a.b./", "https://1.2.3.4/", "https://\u00e9.nl/", "https://amFuQG1haWwubmw.nl/",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if got, want := isGraphic(raw), !hasControl(raw) && len(raw) == utf8.RuneCount(raw) && utf8.Valid(raw); got != want {
+			t.Fatalf("%q: graphic is %v, want %v", raw, got, want)
+		}
+		got, ok := splitOrdinary(raw)
+		if !ok || !isGraphic(raw) {
+			return
+		}
+		origin := string(got.origin)
+		got.origin = nil
+		if want, ok := splitAny(raw); !ok || !reflect.DeepEqual(got, want) || origin != string(want.appendOrigin(nil)) || string(want.host) != string(appendLower(nil, want.host)) {
+			t.Fatalf("%q: split into %q of %s, want %q", raw, got, origin, want)
+		}
+		if masked := string(appendMaskedHost(nil, got.host)); isOrdinary(got.host) && masked != strings.TrimSuffix(string(got.host), ".") {
+			t.Fatalf("%q: ordinary, and masked as %q", got.host, masked)
 		}
 	})
 }

@@ -15,32 +15,48 @@ type decoder struct{ plain []byte }
 const decodeRounds = 3
 
 // appendPath appends path with each personal segment replaced, cut at
-// schemas.PathBytesMax. An empty path is "/".
+// schemas.PathBytesMax. An empty path is "/". What follows a semicolon in a segment
+// is left out.
 func (d *decoder) appendPath(dst, path []byte) []byte {
 	start := len(dst)
 	path = bytes.TrimPrefix(path, []byte{'/'})
-	for more := true; more; {
-		var segment []byte
-		segment, path, more = cutAt(path, '/')
-		segment, _, _ = cutAt(segment, ';')
+	for i := 0; ; i++ {
+		from := i
+		var f features
+		var last class
+		for ; i < len(path); i++ {
+			k := classes[path[i]]
+			if k&slash != 0 {
+				break
+			}
+			last = f.add(k, last)
+		}
+		segment := path[from:i]
+		if f.seen&semicolon != 0 {
+			segment, _, _ = cutAt(segment, ';')
+			f = featuresOf(segment)
+		}
 		dst = append(dst, '/')
-		if what := d.look(segment); what != nothing {
+		if what := d.lookWith(segment, f); what != nothing {
 			dst = append(dst, what...)
 		} else {
 			dst = append(dst, segment...)
 		}
+		if i == len(path) {
+			return cut(dst, start+schemas.PathBytesMax)
+		}
 	}
-	return cut(dst, start+schemas.PathBytesMax)
 }
 
 // appendCampaign appends a decoded campaign value, or a placeholder, cut at
 // schemas.CampaignFieldBytesMax.
 func (d *decoder) appendCampaign(dst, value []byte) []byte {
-	if what := d.look(value); what != nothing {
+	f := featuresOf(value)
+	if what := d.lookWith(value, f); what != nothing {
 		return append(dst, what...)
 	}
 	start := len(dst)
-	if isPlain(value) && bytes.IndexByte(value, '%') < 0 && bytes.IndexByte(value, '+') < 0 {
+	if f.seen&(unplain|percent|plus) == 0 {
 		return cut(append(dst, value...), start+schemas.CampaignFieldBytesMax)
 	}
 	d.plain = appendUnescaped(d.plain[:0], value, true)
@@ -64,9 +80,12 @@ func appendSeen(dst, text []byte) []byte {
 
 // look says what personal value the text holds, in any layer of its encoding.
 // What is encoded deeper than decodeRounds is not kept unseen.
-func (d *decoder) look(text []byte) finding {
-	if isPlain(text) && bytes.IndexByte(text, '%') < 0 {
-		return found(text)
+func (d *decoder) look(text []byte) finding { return d.lookWith(text, featuresOf(text)) }
+
+// lookWith is look for a text whose features are known.
+func (d *decoder) lookWith(text []byte, f features) finding {
+	if f.seen&(unplain|percent) == 0 {
+		return findingOf(text, f)
 	}
 	d.plain = append(d.plain[:0], text...)
 	for range decodeRounds + 1 {

@@ -34,10 +34,13 @@ const mailboxBytesMax = 64
 // packsEmail looks for an address in base64, as newsletters put it into links:
 // from the start of any word, in both alphabets.
 func packsEmail(text []byte) bool {
+	var last class
 	for i := 0; i+packedMin <= len(text); i++ {
-		if (i == 0 || !isAlnum(text[i-1])) && isAlnum(text[i]) && isPackedEmail(text[i:]) {
+		k := classes[text[i]]
+		if k&begins&^(last&alnum<<1) != 0 && isPackedEmail(text[i:]) {
 			return true
 		}
+		last = k
 	}
 	return false
 }

@@ -35,7 +35,7 @@ func (p *Page) Reduce(raw []byte) error {
 		return ErrURL
 	}
 	p.Origin = u.appendOrigin(p.Origin[:0])
-	p.Host = appendLower(p.Host[:0], u.host)
+	p.Host = u.appendHost(p.Host[:0])
 	p.Path = p.decoder.appendPath(p.Path[:0], u.path)
 	p.Source, p.Medium, p.Campaign = p.Source[:0], p.Medium[:0], p.Campaign[:0]
 	p.readCampaign(u.query)
@@ -93,6 +93,13 @@ func AppendReferrerHost(dst, raw []byte) []byte {
 
 // appendHost appends a host of somebody else, masked; nothing for an address.
 func appendHost(dst, host []byte) []byte {
+	if isOrdinary(host) {
+		return append(dst, bytes.TrimSuffix(host, []byte{'.'})...)
+	}
+	return appendMaskedHost(dst, host)
+}
+
+func appendMaskedHost(dst, host []byte) []byte {
 	if isIPHost(host) {
 		return dst
 	}
@@ -115,14 +122,35 @@ func appendHost(dst, host []byte) []byte {
 	return dst
 }
 
+// isOrdinary reports whether nothing of a host is masked, which one look at it can
+// tell of nearly all: no digit, no token's length, and all in lower case.
+func isOrdinary(host []byte) bool {
+	f := featuresOf(host)
+	return f.seen&^(inHost|dot|alnum|begins) == 0 && len(host) < uuidBytes && (f.seen&begins == 0 || !packsEmail(host))
+}
+
 // parts of an absolute URL, as they stand in it.
 type parts struct {
 	scheme, host, port, path, query []byte
+	// origin is set where it is the URL's beginning, as is: host is lower case then.
+	origin []byte
 }
 
-func (u *parts) web() bool { return equalFold(u.scheme, "http") || equalFold(u.scheme, "https") }
+func (u *parts) appendHost(dst []byte) []byte {
+	if u.origin != nil {
+		return append(dst, u.host...)
+	}
+	return appendLower(dst, u.host)
+}
+
+func (u *parts) web() bool {
+	return u.origin != nil || equalFold(u.scheme, "http") || equalFold(u.scheme, "https")
+}
 
 func (u *parts) appendOrigin(dst []byte) []byte {
+	if u.origin != nil {
+		return append(dst, u.origin...)
+	}
 	dst = appendLower(dst, u.scheme)
 	dst = append(dst, "://"...)
 	dst = appendLower(dst, u.host)
@@ -136,9 +164,17 @@ func (u *parts) appendOrigin(dst []byte) []byte {
 
 // split cuts scheme://[user@]host[:port][/path][?query][#fragment].
 func split(raw []byte) (u parts, ok bool) {
-	if len(raw) > URLBytesMax || !utf8.Valid(raw) || hasControl(raw) {
+	if len(raw) > URLBytesMax || !isGraphic(raw) && (!utf8.Valid(raw) || hasControl(raw)) {
 		return parts{}, false
 	}
+	if u, ok = splitOrdinary(raw); ok {
+		return u, true
+	}
+	return splitAny(raw)
+}
+
+// splitAny is split for a text without controls.
+func splitAny(raw []byte) (u parts, ok bool) {
 	u.scheme, raw, ok = cutAt(raw, ':')
 	if !ok || len(u.scheme) == 0 || len(u.scheme) > len("android-app") || !bytes.HasPrefix(raw, []byte("//")) {
 		return parts{}, false
@@ -167,6 +203,45 @@ func split(raw []byte) (u parts, ok bool) {
 	}
 	return u, true
 }
+
+// splitOrdinary is split for nearly every URL: of the web, with a name for a host,
+// in lower case, and neither user nor port. It says no to the others and to what is
+// no URL.
+func splitOrdinary(raw []byte) (u parts, ok bool) {
+	from := 0
+	switch {
+	case len(raw) > len(secure) && string(raw[:len(secure)]) == secure:
+		from = len(secure)
+	case len(raw) > len(insecure) && string(raw[:len(insecure)]) == insecure:
+		from = len(insecure)
+	}
+	last, end := dot, from // a host does not begin with one
+	for ; end < len(raw); end++ {
+		k := classes[raw[end]]
+		if k&inHost == 0 {
+			break
+		}
+		if k&upper != 0 || k&last&dot != 0 {
+			return parts{}, false
+		}
+		last = k
+	}
+	if from == 0 || end == from || end-from > schemas.HostBytesMax {
+		return parts{}, false
+	}
+	if end < len(raw) && raw[end] != '/' && raw[end] != '?' && raw[end] != '#' {
+		return parts{}, false
+	}
+	u.scheme, u.host, u.origin = raw[:from-len("://")], raw[from:end], raw[:end]
+	rest, _, _ := cutAt(raw[end:], '#')
+	u.path, u.query, _ = cutAt(rest, '?')
+	return u, true
+}
+
+const (
+	secure   = "https://"
+	insecure = "http://"
+)
 
 // validHost accepts a DNS name (also with underscores, which some use), an IPv4
 // address, or an IPv6 address in brackets.
@@ -208,6 +283,24 @@ func isIPHost(host []byte) bool {
 		return true
 	}
 	return isDigit(last[0])
+}
+
+// isGraphic reports whether all of a text is ASCII without controls and spaces: what
+// hasControl says of eight bytes at once, and the highest bit.
+func isGraphic(b []byte) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; len(b) >= 8; b = b[8:] {
+		eight := binary.LittleEndian.Uint64(b)
+		if (eight|(eight-ones*0x21)|((eight^(ones*0x7f))-ones))&highs != 0 {
+			return false
+		}
+	}
+	for _, c := range b {
+		if c <= ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // hasControl looks for controls and spaces, eight bytes at once: a byte without its

@@ -90,3 +90,62 @@ func TestNoBannerForWhoObjects(t *testing.T) {
 		t.Errorf("banner %v, %d calls, %d beacons", shown, len(e.choices), len(e.beacons))
 	}
 }
+
+// TestBannerAfterWithdrawing: whoever takes back what they agreed to, or says no by
+// the page's own button, is not asked again by the next page; an opt-out that is
+// taken back has answered nothing.
+func TestBannerAfterWithdrawing(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		do    string
+		asked bool
+	}{
+		"withdrawn":    {`visitor('consent', 'grant'); visitor('consent', 'withdraw')`, false},
+		"refused":      {`visitor('consent', 'deny')`, false},
+		"never-opted":  {`visitor('optin')`, true},
+		"only-visited": {``, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e, tab := newEdge(t), newTab(t)
+			e.tag = tagWith(`data-banner="nl" data-engagement="off" data-text-version="banner-1"`)
+			run(t, tab, navigate(e.URL+"/1"), until(bannerShown), js(c.do))
+			e.nextView(t, "/1")
+			if !c.asked {
+				run(t, tab, until(`localStorage.getItem('visitor') === '{"text_version":"banner-1"}'`))
+			} else if text := stored(t, tab); text != "" {
+				t.Errorf("stored %s", text)
+			}
+			run(t, tab, navigate(e.URL+"/2"))
+			e.nextView(t, "/2")
+			if c.asked {
+				run(t, tab, until(bannerShown))
+				return
+			}
+			var again bool
+			run(t, tab, js(`new Promise((done) => setTimeout(done, 100))`), jsInto(bannerShown, &again))
+			if again {
+				t.Error("the banner asks again")
+			}
+		})
+	}
+}
+
+// TestBannerWithoutText: nobody can agree to a text without a version, and the
+// console says so.
+func TestBannerWithoutText(t *testing.T) {
+	t.Parallel()
+	for name, attribute := range map[string]string{"none": ``, "empty": `data-text-version`} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e, tab := newEdge(t), newTab(t)
+			e.tag = tagWith(`data-banner="nl" data-debug ` + attribute)
+			run(t, tab, beforeLoad(listen), navigate(e.URL+"/1"), until(`said.includes('visitor: banner dropped no data-text-version')`))
+			var shown bool
+			run(t, tab, jsInto(bannerShown, &shown))
+			if shown {
+				t.Error("the banner asks about nothing")
+			}
+		})
+	}
+}

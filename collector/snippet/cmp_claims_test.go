@@ -32,20 +32,20 @@ func TestClaims(t *testing.T) {
 	}
 	playAll(t, map[string]story{
 		"one platform": {page("", "", "cookiebot"), []act{
-			{"", nil}, {accept, []string{granted}}, {accept, nil}, {refuse, []string{denied}}, {refuse, nil}, {accept, []string{granted}},
+			{"", []string{unused}}, {accept, []string{granted}}, {accept, nil}, {refuse, []string{denied}}, {refuse, nil}, {accept, []string{granted}},
 		}},
 		// The core asks for no token when it holds one; on a page where the visitor
 		// has chosen nothing a refusal is not recorded again.
 		"an earlier yes": {page("", `cookiebot: {stored: 'accept'}`, "cookiebot"), []act{{"", []string{granted}}, {refuse, []string{denied}}}},
 		"an earlier no":  {page("", `cookiebot: {stored: 'refuse'}`, "cookiebot"), []act{{"", []string{withdrawn}}, {accept, []string{granted}}}},
 		"a refused string": {page("", "", "tcf"), []act{
-			{"", nil},
+			{"", []string{unused}},
 			{`visit.tcf.refuse()`, []string{withdrawn, tcfDenied}},
 			{`visit.tcf.accept()`, []string{tcfGranted}},
 			{`visit.tcf.refuse()`, []string{withdrawn}},
 		}},
 		"both must agree": {page("", "", "cookiebot", "tcf"), []act{
-			{"", nil},
+			{"", []string{unused, unused}},
 			{`visit.tcf.refuse()`, []string{withdrawn, tcfDenied}},
 			{accept, nil},
 			{`visit.tcf.accept()`, []string{granted}},
@@ -62,6 +62,14 @@ func TestClaims(t *testing.T) {
 		"the registered one speaks": {page(`data-cmp="tcf"`, `cookiebot: {stored: 'accept'}, tcf: {stored: 'accept'}`, "cookiebot", "tcf"), []act{
 			{"", []string{tcfGranted}}, {refuse, []string{denied}}, {accept, []string{tcfGranted}},
 		}},
+		// The visitor had agreed on an earlier page, and the platform has no choice now.
+		"a choice that is gone": {page(`data-cmp="cookiebot"`, "", "cookiebot"), []act{{"", []string{unused}}, {accept, []string{granted}}}},
+		"another's is gone":     {page(`data-cmp="tcf"`, `tcf: {stored: 'accept'}`, "cookiebot", "tcf"), []act{{"", []string{tcfGranted}}}},
+		// Other vendors have a data-site too, and may stand first.
+		"another vendor's tag": {page(`data-cmp="tcf"`, `cookiebot: {stored: 'accept'}, tcf: {stored: 'accept'}`,
+			` document.head.prepend(document.createElement('script')); document.head.firstChild.type = 'text/plain'; document.head.firstChild.dataset.site = 'ABC'`, "cookiebot", "tcf"), []act{
+			{"", []string{tcfGranted}},
+		}},
 		"auto is no name": {page(`data-cmp="auto"`, `cookiebot: {stored: 'accept'}, tcf: {stored: 'accept'}`, "cookiebot", "tcf"), []act{{"", []string{granted}}}},
 		"consent mode lowers": {page("", `cookiebot: {stored: 'accept'}`, "cookiebot", "consentmode"), []act{
 			{"", []string{granted}},
@@ -77,7 +85,7 @@ func TestClaims(t *testing.T) {
 		}},
 		"a platform the site adapts itself": {page(`data-cmp="klaro"`, "", "cookieyes"), []act{
 			{"", nil},
-			{mine + `null})`, nil},
+			{mine + `null})`, []string{unused}},
 			{mine + `true, raw: 'x=1', text_version: 'own-2'})`, []string{mineGranted}},
 			{mine + `true, raw: 'x=2', text_version: 'own-2'})`, nil},
 			{`visit.cookieyes.refuse()`, []string{`deny {"claim":{"source":"cmp","cmp":"cookieyes","raw":"necessary=1,functional=0,analytics=0,performance=0,advertisement=0,law=gdpr"}}`}},

@@ -359,6 +359,10 @@ func TestTrapsOfPlatforms(t *testing.T) {
 			{"", []string{said("cookiebot", "null", "necessary=1,preferences=0,statistics=0,marketing=0,method=null")}},
 			{`visit.cookiebot.acceptMarketingToo(false)`, []string{said("cookiebot", "false", "necessary=1,preferences=1,statistics=1,marketing=0,method=explicit")}},
 		}},
+		"onetrust: a choice that has lapsed": {before: []string{options(`onetrust: {stored: 'accept', lapsed: true}`), "onetrust"}, acts: []act{
+			{"", []string{said("onetrust", "null", groups)}},
+			{`double.onetrust.lapsed = false; visit.onetrust.accept()`, []string{said("onetrust", "true", groups)}},
+		}},
 		"onetrust: opt-out": {before: []string{options(`onetrust: {model: 'opt-out'}`), "onetrust"}, acts: []act{
 			{"", []string{said("onetrust", "null", groups)}},
 			{`visit.onetrust.close()`, nil},

@@ -20,6 +20,7 @@ func TestRetryKeepsTheID(t *testing.T) {
 		"too-many":        {http.StatusTooManyRequests, "retry"},
 		"event-outcome":   {http.StatusOK, "retry"},
 		"unreadable-body": {http.StatusBadGateway, ""},
+		"timed-out":       {http.StatusRequestTimeout, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

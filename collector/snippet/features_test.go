@@ -27,8 +27,14 @@ func granted(t *testing.T, attributes, body string) (*edge, context.Context) {
 // one returns the next event, which must be under the consent of granted.
 func (e *edge) one(t *testing.T) event {
 	t.Helper()
+	return e.oneWith(t, "tok")
+}
+
+// oneWith returns the next event, of this beacon or the next, which must carry the token.
+func (e *edge) oneWith(t *testing.T, token string) event {
+	t.Helper()
 	if len(e.rest) == 0 {
-		e.rest = e.nextWith(t, "tok").Events
+		e.rest = e.nextWith(t, token).Events
 	}
 	first := e.rest[0]
 	e.rest = e.rest[1:]

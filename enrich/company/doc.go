@@ -15,7 +15,8 @@
 // confidence of 0.6 or more, and never for a network of which a database says
 // something else of a part. A network that is in no table is unclassified and not
 // shown: an AS name alone says who announces an address, not who uses it. An
-// access provider is not shown whatever a database calls it.
+// access provider that the tables or a database know is not shown, whatever another
+// database calls it.
 //
 // Tables (data/*.tsv, each line with its source): systems.tsv, the kind of an
 // AS by its number; overrides.tsv, prefixes of organisations behind a shared

@@ -92,7 +92,9 @@ func TestMaxMind(t *testing.T) {
 	t.Run("asn", func(t *testing.T) {
 		t.Parallel()
 		for _, kind := range []string{"GeoLite2-ASN", "GeoIP2-ASN", "DBIP-ASN-Lite (compat=GeoLite2-ASN)"} {
-			ask(t, Config{}, []database{{kind, map[string]record{"20.0.0.0/16": kpn, "20.1.0.0/16": ing, "2a00:1::/32": ing}}}, []want{
+			ask(t, Config{}, []database{{kind, map[string]record{"20.0.0.0/16": kpn, "20.1.0.0/16": ing, "2a00:1::/32": ing, "20.2.0.0/16": announced(15625, "Some Hoster Ltd"), "20.3.0.0/16": announced(15625, "ING-AS")}}}, []want{
+				{"20.2.1.0/24", "unclassified", "", "", "as_type", 16}, // the number has changed hands
+				{"20.3.1.0/24", "company", "ing.nl", "ING", "as_type", 16},
 				{"20.0.1.0/24", "isp", "", "", "as_type", 16},
 				{"20.1.1.0/24", "company", "ing.nl", "ING", "as_type", 16},
 				{"::ffff:20.1.1.0/120", "company", "ing.nl", "ING", "as_type", 16},

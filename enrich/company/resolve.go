@@ -2,10 +2,12 @@ package company
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/gaissmai/bart"
 
 	"github.com/metiva-io/metiva/enrich/geo"
+	"github.com/metiva-io/metiva/enrich/orgname"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
@@ -285,6 +287,9 @@ func (s *step) system() bool {
 	case kindResearch:
 		return s.byTable(metivav1.Verdict_VERDICT_EDUCATION_NETWORK)
 	case kindBusiness, kindGovernment, kindEducation:
+		if s.changedHands() {
+			return s.byTable(metivav1.Verdict_VERDICT_UNCLASSIFIED)
+		}
 		return s.company(s.known.organization, SourceASType, confidenceAS)
 	case kindMixed:
 		return s.byTable(metivav1.Verdict_VERDICT_UNCLASSIFIED)
@@ -298,6 +303,14 @@ func (s *step) system() bool {
 		return s.end(metivav1.Verdict_VERDICT_SOLE_TRADER, source, confidenceTable)
 	}
 	return s.end(metivav1.Verdict_VERDICT_UNCLASSIFIED, source, 0)
+}
+
+// changedHands reports whether the database announces the number under a name that
+// has nothing in common with the table's: it may be somebody else's by now. Another
+// spelling is none.
+func (s *step) changedHands() bool {
+	now := s.a.OrganizationKey
+	return now != "" && !orgname.Related(now, strings.TrimPrefix(s.known.key, geo.AccountPrefix)) && !orgname.Related(now, s.known.nameKey)
 }
 
 // company is the only place that names one. It names none for a network of which

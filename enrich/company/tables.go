@@ -89,8 +89,9 @@ type system struct {
 	kind kind
 	// announced is the organisation as the ASN data names it.
 	announced string
-	// key is that of announced, as in geo.Company.
-	key          string
+	// key is that of announced, as in geo.Company; nameKey is orgname.Key of the name
+	// to show.
+	key, nameKey string
 	organization organization
 }
 
@@ -203,6 +204,7 @@ func parseSystems(content string) (map[uint32]*system, error) {
 			return fmt.Errorf("AS%d stands here twice", asn)
 		}
 		s := &system{kind: k, announced: f[2], key: geo.AccountPrefix + orgname.Key(f[2]), organization: organization{name: f[3], domain: f[4], account: f[4]}}
+		s.nameKey = orgname.Key(f[3])
 		if s.organization.account == "" {
 			s.organization.account = "as" + f[0]
 		}

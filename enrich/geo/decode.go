@@ -198,7 +198,7 @@ func decode(l Layout, result maxminddb.Result) (facts, error) {
 func (f *facts) system(asn, organization text) {
 	f.asn = asn.asn()
 	f.organization = cleanOrganization(string(organization))
-	f.person = orgname.LooksLikePerson(f.organization)
+	f.key, f.person = orgname.Key(f.organization), orgname.LooksLikePerson(f.organization)
 }
 
 func (f *facts) place(r *placeRecord) {

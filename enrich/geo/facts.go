@@ -72,8 +72,9 @@ type Company struct {
 type facts struct {
 	asn          uint32
 	organization string
-	person       bool // organization looks like a person's name
-	kind         Kind // of the system, where the database knows it
+	key          string // orgname.Key of organization
+	person       bool   // organization looks like a person's name
+	kind         Kind   // of the system, where the database knows it
 	country      string
 	region       string
 	anonymous    bool
@@ -91,7 +92,9 @@ func newCompany(name, domain string, kind Kind, providers, domains []string) *Co
 	if name == "" || key == "" {
 		return &Company{Kind: kind}
 	}
-	c := &Company{Name: name, Domain: orgname.Registrable(domain), Key: AccountPrefix + key, Kind: kind, Person: orgname.LooksLikePerson(name)}
+	c := &Company{Name: name, Domain: orgname.Registrable(domain), Key: AccountPrefix + key, Kind: kind}
+	// No government and no university is a person, whatever its name.
+	c.Person = kind != KindGovernment && kind != KindEducation && orgname.LooksLikePerson(name)
 	for _, p := range providers {
 		c.Provider = c.Provider || orgname.Same(name, p)
 	}

@@ -36,6 +36,8 @@ type Answer struct {
 	Outcome      Outcome
 	ASN          uint32
 	Organization string
+	// OrganizationKey is orgname.Key of Organization.
+	OrganizationKey string
 	// Person says that Organization looks like a natural person's name.
 	Person bool
 	// SystemKind is the kind of the system, where a database knows it.
@@ -139,7 +141,7 @@ func (answer *Answer) systems(readers []*Reader, addr netip.Addr, length int) er
 		case rec != nil && rec.asn != 0:
 			answer.Outcome, answer.Bits, answer.Build = OutcomeFound, bits, r.BuildTime()
 			answer.ASN, answer.Organization, answer.Person, answer.SystemKind = rec.asn, rec.organization, rec.person, rec.kind
-			answer.System = r.evidence(bits)
+			answer.OrganizationKey, answer.System = rec.key, r.evidence(bits)
 			return nil
 		}
 	}

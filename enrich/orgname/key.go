@@ -104,11 +104,11 @@ func OwnDomain(name, domain string) bool {
 			}
 		}
 	}
-	var initials string
+	var initials []byte
 	for _, word := range withoutForms(all) {
-		initials += word[:1]
+		initials = append(initials, word[0])
 	}
-	return len(initials) > 2 && initials == label
+	return len(initials) > 2 && string(initials) == label
 }
 
 // words are the words of a name in lower case ASCII. Dots within a word are

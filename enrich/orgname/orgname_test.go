@@ -26,7 +26,11 @@ func TestLooksLikePerson(t *testing.T) {
 		"Max-Planck-Gesellschaft zur Forderung der Wissenschaften e.V.":           false,
 		"MK Netzdienste Verwaltungs GmbH trading as MK Netzdienste GmbH & Co. KG": false,
 		"Computacenter Management GmbH trading as Computacenter AG & Co.oHG":      false,
-		"Stichting Sint Jan": false,
+		"Stichting Sint Jan":     false,
+		"Jan Jansen Consultancy": true, "Jansen Consultancy": false, "Jan Jansen Consultancy B.V.": false, "Fatima El Amrani": true,
+		"J. de Vries": true, "P.J.M. Bakker": true, "J Jansen": true, "Dhr. Bakker": true, "Familie Peters": true, "Jansen, Jan": true, "Jansen, J.P.": true,
+		"Noa van Dijk": true, "Van der Valk": false, "Van Oord": false, "E.ON Digital": false, "S.W.I.F.T. SC": false, "ING Groep": false, "ING Belgium": false,
+		"Rotterdam, Port Authority": false, "Universität Leipzig, Jan": false, "Mark Solutions": false, "C. Steinweg N.V.": false, "Bakker & Zonen": false,
 	} {
 		if got := orgname.LooksLikePerson(name); got != want {
 			t.Errorf("%q: got %t", name, got)
@@ -84,6 +88,30 @@ func TestNameHolds(t *testing.T) {
 	} {
 		if got := orgname.NameHolds(row.name, row.domain); got != row.want {
 			t.Errorf("%q and %q: got %t", row.name, row.domain, got)
+		}
+	}
+}
+
+func TestRelated(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		a, b string
+		want bool
+	}{
+		{"ING Bank N.V.", "ING Groep", true},
+		{"Exxon Mobil Corporation", "ExxonMobil", true},
+		{"NS Groep N.V.", "NS Reizigers", true},
+		{"Gemeente Gouda", "Gouda", true},
+		{"Gemeente Gouda", "Gemeente Leeuwarden", false},
+		{"Deutsche Bank AG", "Deutsche Telekom AG", false},
+		{"Deutsche Bank AG", "Deutsche Bank Aktiengesellschaft", true},
+		{"Deutsche", "Deutsche Bank", false},
+		{"ING Bank N.V.", "Some Hoster B.V.", false},
+		{"NS Groep N.V.", "Hansa Telecom", false},
+		{"", "ING", false},
+	} {
+		if got := orgname.Related(orgname.Key(row.a), orgname.Key(row.b)); got != row.want {
+			t.Errorf("%q and %q: got %t", row.a, row.b, got)
 		}
 	}
 }

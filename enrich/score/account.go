@@ -14,8 +14,8 @@ import (
 
 // What a state holds at most.
 const (
-	// OpenDays before the account's newest day may still change. Kafka keeps the
-	// events a visit is made from for seven days.
+	// OpenDays is how many days may still change, the account's newest one and those
+	// before it. Kafka keeps the events a visit is made from for seven days.
 	OpenDays = 8
 	// HistoryDays is what the oldest open day needs of earlier ones.
 	HistoryDays = OpenDays + ReturningWindowDays + 1

@@ -11,8 +11,8 @@
 // and never from when it was found, and the state remembers which were given.
 //
 // What is dropped: visits without a sign of a human are counted and give no points
-// and no signal (HasHumanSign); versions of visits on days that are closed (OpenDays
-// before the account's newest day; OutcomeLate); visits beyond VisitsPerDayMax of one
+// and no signal (HasHumanSign); versions of visits on days that are closed (not
+// among the account's newest OpenDays; OutcomeLate); visits beyond VisitsPerDayMax of one
 // day (OutcomeFull), which the day says with capped.
 //
 // Limits: a state remembers HistoryDays days of an account, of which the newest

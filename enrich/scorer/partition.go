@@ -56,7 +56,7 @@ func (w *Worker) serve(ctx context.Context, c claim) error {
 	defer w.metrics.forget(p.number)
 	if err := p.restore(ctx); err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // taken away meanwhile
+			return nil
 		}
 		return err
 	}

@@ -312,11 +312,18 @@ func TestWhatIsLeftOut(t *testing.T) {
 	unsure.Resolution.Confidence = 0.5
 	provider := visitOf(company, "", 0, 2, "/", "/canary")
 	provider.Resolution.Verdict = metivav1.Verdict_VERDICT_ISP
-	slash := visitOf(company, "a/b", 0, 3, "/canary")
+	slash := visitOf(company, "canary.nl", 0, 3, "/canary")
+	slash.SiteId = "sit/a"
 	short := visitOf(company, "canary.nl", 0, 4, "/canary")
 	short.VisitId = short.VisitId[:15]
 	for _, value := range [][]byte{
-		[]byte("canary"), {}, encoded(t, unsure), encoded(t, provider), encoded(t, slash), encoded(t, short), make([]byte, 100<<10),
+		[]byte("canary"),
+		{},
+		encoded(t, unsure),
+		encoded(t, provider),
+		encoded(t, slash),
+		encoded(t, short),
+		make([]byte, 100<<10),
 		encoded(t, visitOf(company, "ing.nl", 0, 5, "/", "/pricing")),
 	} {
 		w.send(schemas.TopicVisitsEnriched, partition, "key", value)

@@ -40,7 +40,8 @@ func (e *entry) companyID() string {
 
 func newStore() *store { return &store{byKey: make(map[string]*list.Element), order: list.New()} }
 
-// keyOf is the key of an account's state: the tenant comes first. No id has a slash.
+// keyOf is the key of an account's state: the tenant comes first. The ids of tenants
+// and sites have no slash.
 func keyOf(companyID, siteID, accountID string) string {
 	return companyID + "/" + siteID + "/" + accountID
 }

@@ -50,7 +50,7 @@ func (p *partition) one(ctx context.Context, r *kafka.Record) error {
 // valid reports whether the record is a visit that can be counted.
 func valid(v *metivav1.Visit) bool {
 	return len(v.GetVisitId()) == schemas.IDBytes && v.GetVersion() > 0 && v.GetStartedAtMs() > 0 &&
-		plain(v.GetCompanyId()) && plain(v.GetSiteId()) && !strings.Contains(v.GetResolution().GetAccountId(), "/")
+		plain(v.GetCompanyId()) && plain(v.GetSiteId())
 }
 
 func plain(id string) bool { return id != "" && !strings.Contains(id, "/") }

@@ -33,6 +33,12 @@ type campaign struct {
 	source, medium, name string
 }
 
+// isDirect is "source exactly matches (direct) and medium is (not set) or (none)",
+// with and without the brackets and with no medium at all.
+func (c campaign) isDirect() bool {
+	return (c.source == "direct" || c.source == "(direct)") && c.name == "" && isAnyFold(c.medium, "", "(none)", "none", "(not set)", "not set")
+}
+
 // channel is the first rule that fits (doc.go); m is what the source is known as.
 func (c campaign) channel(m medium) metivav1.Channel {
 	if containsFold(c.name, "cross-network") {

@@ -73,6 +73,9 @@ func (t *Tables) Resolve(q Query) Answer {
 		from := t.referrer(referrer)
 		return Answer{Channel: channelOfReferrer(from.medium), Source: from.name, Spam: spam}
 	}
+	if c.isDirect() {
+		return Answer{Channel: metivav1.Channel_CHANNEL_DIRECT}
+	}
 	from := t.sources.ofCampaign(c.source)
 	name := c.source
 	if name == "" && external {
@@ -97,7 +100,10 @@ func isOwn(q *Query) bool {
 	if !strings.Contains(shared, ".") {
 		return false // no registrable domain is one label
 	}
-	suffix, _ := publicsuffix.PublicSuffix(host)
+	suffix, icann := publicsuffix.PublicSuffix(host)
+	if !icann && !strings.Contains(suffix, ".") {
+		return false // no domain of the list, such as an address
+	}
 	return len(suffix) < len(shared)
 }
 

@@ -79,6 +79,11 @@ func TestReferrers(t *testing.T) {
 		"claude.ai":                              {Channel: ai, Source: "claude"},
 		"copilot.microsoft.com":                  {Channel: ai, Source: "copilot"},
 		"eur01.safelinks.protection.outlook.com": {Channel: mail, Source: "outlook"},
+		"deref-gmx.net":                          {Channel: mail, Source: "gmx"},
+		"deref-web.de":                           {Channel: mail, Source: "web.de"},
+		"noai.duckduckgo.com":                    {Channel: search, Source: "duckduckgo"},
+		"teams.cloud.microsoft":                  {Channel: referral, Source: "microsoft teams"},
+		"l.messenger.com":                        {Channel: social, Source: "messenger"},
 		"webmail.bedrijf.nl":                     {Channel: mail, Source: "webmail.bedrijf.nl"},
 		"googleads.g.doubleclick.net":            {Channel: metivav1.Channel_CHANNEL_PAID_OTHER, Source: "google"},
 		"www.partner.nl":                         {Channel: referral, Source: "partner.nl"},
@@ -158,6 +163,12 @@ func TestCampaigns(t *testing.T) {
 		{"", "email", "", "www.voorbeeld.nl", mail, ""},
 		{"google", "cpc", "", "www.voorbeeld.nl", metivav1.Channel_CHANNEL_PAID_SEARCH, "google"},
 		{"  ", " ", "", "", direct, ""},
+		{"(direct)", "(none)", "", "", direct, ""},
+		{"direct", "(not set)", "", "www.google.nl", direct, ""},
+		{"Direct", "", "", "", direct, ""},
+		{"direct", "cpc", "", "", metivav1.Channel_CHANNEL_PAID_OTHER, "direct"},
+		{"direct", "email", "", "", mail, "direct"},
+		{"direct", "", "zomer", "", none, "direct"},
 	} {
 		got := tab.Resolve(source.Query{
 			Host: "www.voorbeeld.nl", Referrer: tc.referrer,
@@ -172,7 +183,7 @@ func TestCampaigns(t *testing.T) {
 
 func TestSpam(t *testing.T) {
 	t.Parallel()
-	hosts, err := source.ReadSpam(strings.NewReader("# a comment\n\nSpam-Traffic.example\r\nwww.buttons.example\n"))
+	hosts, err := source.ReadSpam(strings.NewReader("\ufeffspam-mark.example\n# a comment\n\nSpam-Traffic.example\r\nwww.buttons.example\nспам.example\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,6 +194,8 @@ func TestSpam(t *testing.T) {
 		"a.b.spam-traffic.example": true,
 		"buttons.example":          true,
 		"nospam-traffic.example":   false,
+		"spam-mark.example":        true,
+		"xn--80ayhh.example":       true,
 		"example":                  false,
 		"":                         false,
 	} {
@@ -190,7 +203,7 @@ func TestSpam(t *testing.T) {
 			t.Errorf("%q: %v", referrer, got)
 		}
 	}
-	for _, list := range []string{"example", "a b.example", "https://spam.example/", "spam..example", strings.Repeat("a.", 200) + "nl"} {
+	for _, list := range []string{"example", "co.uk", "a b.example", "https://spam.example/", "spam..example", strings.Repeat("a.", 200) + "nl"} {
 		if _, err := source.ReadSpam(strings.NewReader("good.example\n" + list)); err == nil || !strings.Contains(err.Error(), "line 2") {
 			t.Errorf("%q: %v", list, err)
 		}
@@ -218,6 +231,9 @@ func TestOwnHosts(t *testing.T) {
 		{"voorbeeld.nl", "nl", referral},
 		{"voorbeeld.nl", "voorbeeld.nl.evil.example", referral},
 		{"localhost", "localhost", internal},
+		{"10.1.0.1", "10.2.0.1", referral},
+		{"intranet.bedrijf", "wiki.bedrijf", referral},
+		{"xn--bcher-kva.de", "shop.xn--bcher-kva.de", internal},
 	} {
 		if got := tab.Resolve(source.Query{Host: tc.host, Referrer: tc.referrer}); got.Channel != tc.want {
 			t.Errorf("%s from %s: %s", tc.host, tc.referrer, schemas.Label(got.Channel))
@@ -262,7 +278,8 @@ func FuzzResolve(f *testing.F) {
 		if got.Channel == metivav1.Channel_CHANNEL_UNSPECIFIED || labels[got.Channel] == "" {
 			t.Errorf("no channel: %v", got)
 		}
-		if (got.Channel == direct || got.Channel == internal) && (got.Source != "" || strings.TrimSpace(campaign+medium+name) != "") {
+		tagged := strings.TrimSpace(campaign+medium+name) != "" && !strings.Contains(strings.ToLower(campaign), "direct")
+		if (got.Channel == direct || got.Channel == internal) && (got.Source != "" || tagged) {
 			t.Errorf("%v of %v", got, q)
 		}
 		if isASCII(campaign + medium + name) {

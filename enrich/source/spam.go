@@ -7,6 +7,9 @@ import (
 	"io"
 	"strings"
 
+	"golang.org/x/net/idna"
+	"golang.org/x/net/publicsuffix"
+
 	"github.com/metiva-io/metiva/schemas"
 )
 
@@ -14,16 +17,24 @@ import (
 const spamHostsMax = 200_000
 
 // ReadSpam reads the operator's list of referrer spam: a host a line, which stands
-// for its subdomains too; empty lines and lines that begin with # are left out. An
-// error names the line.
+// for its subdomains too; empty lines and lines that begin with # are left out. A
+// public suffix such as "co.uk" is refused, since it would stand for the websites of
+// everybody. An error names the line.
 func ReadSpam(r io.Reader) ([]string, error) {
 	var out []string
 	var faults []error
 	lines := bufio.NewScanner(r)
 	for number := 1; lines.Scan(); number++ {
-		host := strings.ToLower(strings.TrimSpace(lines.Text()))
+		text := lines.Text()
+		if number == 1 {
+			text = strings.TrimPrefix(text, "\ufeff") // a byte order mark
+		}
+		host := strings.ToLower(strings.TrimSpace(text))
 		if host == "" || strings.HasPrefix(host, "#") {
 			continue
+		}
+		if ascii, err := idna.Lookup.ToASCII(host); err == nil {
+			host = ascii // as browsers send it
 		}
 		if !isHost(host) {
 			faults = append(faults, fmt.Errorf("line %d of the referrer spam is not a host", number))
@@ -44,10 +55,12 @@ func ReadSpam(r io.Reader) ([]string, error) {
 	return out, errors.Join(faults...)
 }
 
-// isHost reports whether s is a host with a dot: a single label would stand for a
-// whole top-level domain.
+// isHost reports whether s is a host in ASCII below a public suffix.
 func isHost(s string) bool {
 	if len(s) > schemas.HostBytesMax || !strings.Contains(s, ".") {
+		return false
+	}
+	if suffix, icann := publicsuffix.PublicSuffix(s); icann && suffix == s {
 		return false
 	}
 	for label := range strings.SplitSeq(s, ".") {
@@ -55,7 +68,7 @@ func isHost(s string) bool {
 			return false
 		}
 		for _, c := range []byte(label) {
-			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' && c < 0x80 {
+			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
 				return false
 			}
 		}

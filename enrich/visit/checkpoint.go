@@ -151,7 +151,8 @@ func (s *Set) EndCheckpoint() []ID {
 // NeedsCheckpoint reports whether so much is open, or has been evicted, that the next
 // checkpoint must not wait for its time: it packs the one and lets the other go.
 func (s *Set) NeedsCheckpoint() bool {
-	return s.leavingBytes > s.limits.BytesMax/4 || s.openBytes > s.limits.BytesMax/4
+	part := int64(s.limits.BytesMax) / 4
+	return s.leavingBytes > part || s.openBytes > part
 }
 
 // Restored is what visits.state says of a partition, as it is read.

@@ -98,8 +98,11 @@ func resolutionNumber(m *metivav1.VisitJournal, r *metivav1.Resolution) uint32 {
 	return uint32(len(m.GetResolutions()))
 }
 
+// sameResolution compares every field; a test holds that it does.
 func sameResolution(a, b *metivav1.Resolution) bool {
-	return a.GetAccountId() == b.GetAccountId() && a.GetAsn() == b.GetAsn() && a.GetVerdict() == b.GetVerdict() && proto.Equal(a, b)
+	return a.GetVerdict() == b.GetVerdict() && a.GetAccountId() == b.GetAccountId() && a.GetName() == b.GetName() && a.GetDomain() == b.GetDomain() &&
+		a.GetConfidence() == b.GetConfidence() && a.GetSource() == b.GetSource() && a.GetAsn() == b.GetAsn() &&
+		a.GetPrefixBits() == b.GetPrefixBits() && a.GetDatabaseBuildMs() == b.GetDatabaseBuildMs() && a.GetConfirmation() == b.GetConfirmation()
 }
 
 // unpack reads the value of a journal's record. Nothing that it holds is trusted

@@ -46,7 +46,7 @@ func RulesOf(record *metivav1.VisitRules) (*Rules, error) {
 			zone = record.GetTimeZone()
 		}
 		location, err := time.LoadLocation(zone)
-		if err != nil {
+		if err != nil || zone == "Local" {
 			zone = TimeZoneDefault
 			if location, err = time.LoadLocation(zone); err != nil {
 				return nil, fmt.Errorf("loading the default time zone: %w", err)

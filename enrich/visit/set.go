@@ -18,7 +18,7 @@ type Limits struct {
 	// EntriesMax is how many events a journal holds (default 2,000).
 	EntriesMax int
 	// BytesMax is how much memory the journals may take, about (default 32 MiB).
-	BytesMax int64
+	BytesMax int
 	// LatenessMax is how long after it occurred an event may be received (default 24
 	// hours: the collector takes no older one).
 	LatenessMax time.Duration
@@ -204,7 +204,7 @@ func (s *Set) Apply(e *metivav1.EnrichedEvent, offset int64) {
 	s.unwritten[j.id] = j
 	s.touch(j)
 	s.measure(j)
-	for s.bytes > s.limits.BytesMax && s.oldest != j {
+	for s.bytes > int64(s.limits.BytesMax) && s.oldest != j {
 		s.counts.EvictedBySize++
 		s.evict(s.oldest)
 	}

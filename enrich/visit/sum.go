@@ -96,8 +96,8 @@ func (s *sum) add(e *Entry) {
 	v.Device = firstOf(v.GetDevice(), e.Device)
 	v.BrowserFamily, v.SystemFamily = firstOf(v.GetBrowserFamily(), e.Browser), firstOf(v.GetSystemFamily(), e.System)
 	v.Country, v.Region = firstOf(v.GetCountry(), e.Country), firstOf(v.GetRegion(), e.Region)
-	if accountOf(v.GetResolution()) == "" && e.account() != "" {
-		v.Resolution = e.Resolution
+	if e.account() != "" {
+		s.name(e.Resolution)
 	}
 	switch e.Type {
 	case metivav1.EventType_EVENT_TYPE_PAGE_VIEW:
@@ -112,6 +112,19 @@ func (s *sum) add(e *Entry) {
 	default:
 		v.Bounce = false
 		s.addAction(e)
+	}
+}
+
+// name takes a company in: the first, and what later confirms it.
+func (s *sum) name(r *metivav1.Resolution) {
+	known := s.v.GetResolution()
+	switch accountOf(known) {
+	case "":
+		s.v.Resolution = r
+	case r.GetAccountId():
+		if known.GetConfirmation() == 0 && r.GetConfirmation() != 0 {
+			s.v.Resolution = r
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package seal
 
 import (
 	"bytes"
+	"crypto/aes"
 	"crypto/cipher"
 	"encoding/binary"
 	"fmt"
@@ -268,4 +269,13 @@ func recipientOf(rec *metivav1.DataKey) (id [8]byte) {
 		id = [8]byte(raw)
 	}
 	return id
+}
+
+// newAEAD is AES-256-GCM that reads the nonce in front of what it opens.
+func newAEAD(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
 }

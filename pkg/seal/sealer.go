@@ -75,12 +75,24 @@ type dataKey struct {
 	used        atomic.Uint64
 }
 
-// aadBuffer holds additional data while a value is sealed or opened, and an
-// address while it is opened.
+// aadBuffer holds additional data while a value is sealed or opened, an address
+// while it is opened, and the nonces
+// of what is sealed together: one call to the system's randomness for all of them,
+// which costs more than the bytes. No nonce stays for a later message: a copy of the
+// process, such as a machine restored from a snapshot, would use it too.
 type aadBuffer struct {
 	bytes   []byte
 	address [addressBytes]byte
+	nonces  [2 * nonceBytes]byte
 }
+
+// drawNonces makes n fresh nonces.
+func (b *aadBuffer) drawNonces(n int) {
+	_, _ = rand.Read(b.nonces[:n*nonceBytes]) // crypto/rand never returns an error
+}
+
+// nonce is the i-th of those drawn.
+func (b *aadBuffer) nonce(i int) []byte { return b.nonces[i*nonceBytes : (i+1)*nonceBytes] }
 
 func newAADBuffer() any { return &aadBuffer{bytes: make([]byte, 0, 160)} }
 
@@ -109,6 +121,17 @@ func NewSealer(resolver PublicKey, writerID string, publish PublishKey, now func
 // HasKey reports whether the tenant has a key that may seal now.
 func (s *Sealer) HasKey(companyID string) bool {
 	return s.usableKey(companyID) != nil
+}
+
+// HasKeyAt is HasKey for a moment the caller knows: the tenant's current key may
+// seal then, or HasKey.
+func (s *Sealer) HasKeyAt(companyID string, at time.Time) bool {
+	if value, ok := s.tenants.Load(companyID); ok {
+		if key := value.(*tenantKey).current.Load(); key != nil && at.UnixMilli() < key.notAfterMs && key.used.Load() < s.limit {
+			return true
+		}
+	}
+	return s.HasKey(companyID)
 }
 
 // Prepare makes sure the tenant has a key for now: when there is none, or its
@@ -320,10 +343,11 @@ func (s *Sealer) SealVisitor(address, agent []byte, b Binding, a Address, userAg
 		return address, agent, ErrNoKey
 	}
 	buf := s.buffers.Get().(*aadBuffer)
-	address = key.seal(address, &b, a.v.get().plain[:], buf)
+	buf.drawNonces(int(messages))
+	address = key.seal(address, &b, a.v.get().plain[:], buf, buf.nonce(0))
 	if len(userAgent) > 0 {
 		b.Field = FieldUserAgent
-		agent = key.seal(agent, &b, userAgent, buf)
+		agent = key.seal(agent, &b, userAgent, buf, buf.nonce(1))
 	}
 	s.buffers.Put(buf)
 	return address, agent, nil
@@ -339,17 +363,19 @@ func (s *Sealer) sealUnder(key *dataKey, dst []byte, b *Binding, plaintext []byt
 		return dst, ErrNoKey
 	}
 	buf := s.buffers.Get().(*aadBuffer)
-	dst = key.seal(dst, b, plaintext, buf)
+	buf.drawNonces(1)
+	dst = key.seal(dst, b, plaintext, buf, buf.nonce(0))
 	s.buffers.Put(buf)
 	return dst, nil
 }
 
-// seal appends one blob. Its message is counted already.
-func (k *dataKey) seal(dst []byte, b *Binding, plaintext []byte, buf *aadBuffer) []byte {
+// seal appends one blob. Its message is counted already, and its nonce fresh.
+func (k *dataKey) seal(dst []byte, b *Binding, plaintext []byte, buf *aadBuffer, nonce []byte) []byte {
 	dst = append(dst, blobVersion)
 	dst = binary.BigEndian.AppendUint64(dst, k.id)
+	dst = append(dst, nonce...)
 	buf.bytes = b.appendTo(buf.bytes[:0])
-	return k.aead.Seal(dst, nil, plaintext, buf.bytes)
+	return k.aead.Seal(dst, nonce, plaintext, buf.bytes)
 }
 
 // usableKey is the tenant's key if it may seal now, else nil. It looks at the
@@ -404,7 +430,11 @@ func (s *Sealer) newKey(companyID string, subject []byte, begin, end time.Time) 
 	var idBytes [8]byte
 	_, _ = rand.Read(raw[:]) // crypto/rand never returns an error
 	_, _ = rand.Read(idBytes[:])
-	aead, err := newAEAD(raw[:])
+	block, err := aes.NewCipher(raw[:])
+	if err != nil {
+		return nil, nil, fmt.Errorf("making data key: %w", err)
+	}
+	aead, err := cipher.NewGCM(block)
 	if err != nil {
 		return nil, nil, fmt.Errorf("making data key: %w", err)
 	}
@@ -423,13 +453,4 @@ func (s *Sealer) newKey(companyID string, subject []byte, begin, end time.Time) 
 		return nil, nil, fmt.Errorf("wrapping data key: %w", err)
 	}
 	return &dataKey{id: rec.KeyId, aead: aead, notBeforeMs: rec.NotBeforeMs, notAfterMs: rec.NotAfterMs}, rec, nil
-}
-
-// newAEAD is AES-256-GCM that makes its own random nonces.
-func newAEAD(key []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCMWithRandomNonce(block)
 }

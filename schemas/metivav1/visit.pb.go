@@ -73,7 +73,8 @@ type Visit struct {
 	Country string `protobuf:"bytes,25,opt,name=country,proto3" json:"country,omitempty"`
 	// ISO 3166-2, or empty; above company level only.
 	Region string `protobuf:"bytes,26,opt,name=region,proto3" json:"region,omitempty"`
-	// Of the visit's first event that names a company, else of its first event.
+	// Of the visit's first event that names a company, or of a later one that confirms
+	// it; else of its first event.
 	Resolution *Resolution `protobuf:"bytes,27,opt,name=resolution,proto3" json:"resolution,omitempty"`
 	// The lowest among its events.
 	Consent ConsentState `protobuf:"varint,28,opt,name=consent,proto3,enum=metiva.v1.ConsentState" json:"consent,omitempty"`

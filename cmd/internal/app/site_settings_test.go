@@ -109,6 +109,14 @@ func TestTheOperatorSetsASiteUp(t *testing.T) {
 	if out := must(with("site rotate-key", "--overlap", "1h")...); strings.Count(out, "pk_") != 2 {
 		t.Errorf("rotation: %s", out)
 	}
+	must(with("site set", "--visit-idle-minutes", "20", "--visit-midnight", "Europe/London", "--visit-campaign")...)
+	if shown := must(with("site show")...); !strings.Contains(shown, "after 20 minutes of silence, at midnight in Europe/London, at another campaign") {
+		t.Errorf("rules of visits:\n%s", shown)
+	}
+	must(with("site set", "--visit-midnight", "none", "--no-visit-campaign")...)
+	if shown := must(with("site show")...); !strings.Contains(shown, "after 20 minutes of silence\n") {
+		t.Errorf("rules of visits taken back:\n%s", shown)
+	}
 	must(with("site set", "--cmp", "none", "--no-properties", "--precision", "truncated")...)
 	must(with("site form remove", "--form", "contact")...)
 	if out := must("site", "list", "--company", company); !strings.Contains(out, site) || strings.Count(out, "pk_") != 2 {

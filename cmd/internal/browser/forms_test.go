@@ -10,7 +10,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-const formText = "demo-contact-1-en"
+const formText = "demo-contact-2-en"
 
 // secrets are what the visitor types or the page hides in fields that are marked
 // and must never be read.

@@ -171,7 +171,9 @@ func run(ctx context.Context, s *stack.Stack, chromiumPath string, do func(*worl
 	for topic, apply := range w.log.readers() {
 		reading.Go(func() { _ = client.NewTable(topic, apply).Run(ctx) })
 	}
-	browser, stopBrowser, err := chromium.Start(context.Background(), chromiumPath, chromedp.UserAgent(agent))
+	browser, stopBrowser, err := chromium.Start(context.Background(), chromiumPath, chromedp.UserAgent(agent),
+		// As a visitor's: without it navigator.webdriver says that a program drives it.
+		chromedp.Flag("disable-blink-features", "AutomationControlled"))
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,20 @@ func TestPlainPage(t *testing.T) {
 	s.consentsHold(t)
 }
 
+// TestDrivenBrowser: whoever says by navigator.webdriver that a program drives the
+// browser is counted, and is no visit of a company.
+func TestDrivenBrowser(t *testing.T) {
+	s, b := visit(t)
+	b.beforeLoad(`Object.defineProperty(Navigator.prototype, 'webdriver', {get: () => true})`)
+	b.open("/test/plain")
+	b.sent(1)
+	b.leave()
+	rows := s.holds(t, "page_view /test/plain denied")
+	if r := rows[0]; r.Bot != "headless" || r.Company != "" {
+		t.Errorf("%+v", r)
+	}
+}
+
 // TestDemoWebsite walks through the pages people see.
 func TestDemoWebsite(t *testing.T) {
 	s, b := visit(t)

@@ -17,8 +17,8 @@ func demoTexts() []registry.ConsentText {
 		// What the snippet's own banner says.
 		{Version: "demo-banner-2-nl", Language: "nl", Body: "Mogen wij met een willekeurig nummer in uw browser zien hoe u deze site gebruikt en of u terugkomt? U kunt dit altijd intrekken."},
 		{Version: "demo-banner-2-en", Language: "en", Body: "May we see, by a random number in your browser, how you use this site and whether you return? You can withdraw at any time."},
-		{Version: "demo-contact-1-nl", Language: "nl", Body: "Ja, bewaar wat ik hier invul, samen met mijn bezoek aan deze website, zodat u contact met mij kunt opnemen. Ik kan dit op elk moment intrekken."},
-		{Version: "demo-contact-1-en", Language: "en", Body: "Yes, keep what I fill in here, together with my visit to this website, so that you can contact me. I can take this back at any time."},
+		{Version: "demo-contact-2-nl", Language: "nl", LinksVisits: true, Body: "Ja, bewaar wat ik hier invul, samen met mijn bezoek aan deze website, zodat u contact met mij kunt opnemen. Ik kan dit op elk moment intrekken."},
+		{Version: "demo-contact-2-en", Language: "en", LinksVisits: true, Body: "Yes, keep what I fill in here, together with my visit to this website, so that you can contact me. I can take this back at any time."},
 	}
 }
 
@@ -31,7 +31,7 @@ func demoForm(origin string) registry.FormPolicy {
 			{Name: "company", Kind: "company"},
 			{Name: "message", Kind: "text"},
 		},
-		TextVersions: []string{"demo-contact-1-nl", "demo-contact-1-en"},
+		TextVersions: []string{"demo-contact-2-nl", "demo-contact-2-en"},
 		RedirectURLs: []string{origin + "/", origin + "/over-ons"},
 	}
 }

@@ -10,7 +10,7 @@ let inner = ''
 // route is the path by which a view is told from the one before it. Where the
 // application routes by its fragment (data-hash), "#/path" is part of it; any
 // other fragment is not, for it may hold a token.
-export function route(): string {
+export const route = (): string => {
   const { pathname, hash } = location
   const found = /^#!?(\/[^?]*)|^$/.exec(hash)
   // An anchor within the page leaves the route as it is.
@@ -20,7 +20,5 @@ export function route(): string {
 
 // pageAddress is the page's address, reduced to scheme, host, path and the
 // campaign: no other query, no fragment.
-export function pageAddress(): string {
-  const campaign = location.search.replace(/[?&](?!utm_(source|medium|campaign)=)[^&]*/g, '')
-  return location.origin + route() + campaign.replace(/^&/, '?')
-}
+export const pageAddress = (): string =>
+  location.origin + route() + location.search.replace(/[?&](?!utm_(source|medium|campaign)=)[^&]*/g, '').replace(/^&/, '?')

@@ -6,7 +6,7 @@ import { on } from './quiet'
 
 const files = /\.(pdf|(doc|xls|ppt)x?|csv|zip|exe|dmg|mp[34])$/i
 
-export function watchClicks(run: (command: string) => void): void {
+export const watchClicks = (run: (command: string) => void): void => {
   const clicked = (e: MouseEvent): void => {
     const a = (e.target as Element).closest<HTMLAnchorElement>('a[href]')!
     const command = /^#visitor-(\w+)/.exec(a.hash)

@@ -13,8 +13,6 @@ export interface Terms {
   // Who says so, where it is not the site's own script: a consent platform and
   // its signal, or our banner.
   claim?: { source: string; cmp?: string; raw?: string }
-  // A refusal is remembered, so that nobody asks for it again.
-  remember?: true
 }
 
 // The text of the grant the visitor wants now, until the collector has answered.
@@ -23,13 +21,13 @@ let wish: string | undefined
 const acknowledged = (): void => keep({ ...choice, withdraw: undefined })
 
 // revoke tells the collector that a grant is taken back.
-function revoke(token: string | undefined): void {
+const revoke = (token: string | undefined): void => {
   if (token) send('consent', Level.choice, { token, withdraw: true }, acknowledged)
 }
 
 // resume takes up the choice of an earlier page: the grant, what could not be
 // delivered under it, and a withdrawal the collector may not know of.
-export function resume(): void {
+export const resume = (): void => {
   recall()
   const { events, withdraw } = choice
   revoke(withdraw)
@@ -40,13 +38,16 @@ export function resume(): void {
   }
 }
 
-function say(need: Level, answer: string, { text_version = options.textVersion, claim }: Terms, done: Done): void {
-  const whole = { source: 'api', ...claim, answer, made: true, text_version }
-  send('consent', need, { choice: stamp().id, token: choice.withdraw || choice.token || token, claim: whole }, done)
+const say = (need: Level, answer: string, { text_version = options.textVersion, claim }: Terms, done: Done): void => {
+  send('consent', need, {
+    choice: stamp().id,
+    token: choice.withdraw || choice.token || token,
+    claim: { source: 'api', ...claim, answer, made: true, text_version },
+  }, done)
 }
 
 // grant exchanges the visitor's yes for a token, unless one is held for the text.
-export function grant(terms: Terms = {}): void {
+export const grant = (terms: Terms = {}): void => {
   const { text_version = options.textVersion } = terms
   recall()
   if (choice.token && choice.text_version == text_version) return useToken(choice.token)
@@ -65,34 +66,37 @@ export function grant(terms: Terms = {}): void {
 
 // supply puts a token in use that the site got by itself, which lives as long as
 // the document, or none. It takes the place of a grant that is under way.
-export function supply(given?: unknown): void {
-  wish = undefined
-  useToken(typeof given == 'string' ? given : undefined)
+export const supply = (given?: unknown): void => {
+  useToken((wish = undefined))
+  useToken(given ? given + '' : undefined)
   measure()
 }
 
-// takeBack ends the grant that is held, and remembers the text that is refused.
-function takeBack(text_version?: string): void {
+// takeBack ends the grant that is held. Where our banner asks, the text that is
+// refused or taken back is remembered, so that the next page does not ask again.
+const takeBack = (): void => {
   recall()
   const withdraw = choice.token || token || choice.withdraw
+  const text_version = options.banner != null ? options.textVersion : undefined
   if (withdraw || text_version) keep({ optout: choice.optout, withdraw, text_version })
   supply()
 }
 
 // deny takes back what was granted, and says no.
-export function deny(terms: Terms = {}): void {
-  takeBack(terms.remember && options.textVersion)
+export const deny = (terms: Terms = {}): void => {
+  takeBack()
   say(Level.choice, 'refused', terms, acknowledged)
 }
 
 // withdraw takes back what was granted.
-export function withdraw(): void {
+export const withdraw = (): void => {
   takeBack()
   revoke(choice.withdraw)
 }
 
 // object is the visitor's own opt-out, or the end of it.
-export function object(optout?: boolean): void {
-  withdraw()
+export const object = (optout?: boolean): void => {
+  if (optout) withdraw()
+  else recall()
   keep({ ...choice, optout })
 }

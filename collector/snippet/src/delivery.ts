@@ -30,13 +30,16 @@ export type Done = (answer: Answer) => void
 
 const enum Limit {
   // What browsers allow for keepalive requests and beacons, and what the
-  // collector reads, is 64 KiB: room for one more event, of three bytes a
-  // character. About twenty views.
+  // collector reads, is 64 KiB: a batch of about twenty views and one thing more,
+  // of three bytes a character, are under it. A request over it would fail for ever.
   batchChars = 6000,
-  waitingItems = 100,
-  // 1, 2, 4 … 32 s, about a minute in all; then the batch is given up.
-  attempts = 7,
+  bodyChars = 15000,
+  waitingEvents = 100,
+  // 1, 2, 4 … 256 s, as long as the page lives.
   firstWaitMs = 500,
+  doublings = 9,
+  // A timer of 2^31 ms, of 24 days, fires at once: nobody is asked to wait for half.
+  waitMsMax = 1e9,
 }
 
 let waiting: Item[] = []
@@ -45,12 +48,13 @@ let attempts = 0
 let timer: ReturnType<typeof setTimeout> | undefined
 
 // next takes the next batch: events that share a token, or one other thing.
-function next(): Item[] {
-  // What the visitor has taken back since reaches what still waits.
-  waiting = waiting.filter((w) => {
+const next = (): Item[] => {
+  // What the visitor has taken back since reaches what still waits. Of events the
+  // latest stay; calls and captures are few, a visitor makes each by hand.
+  waiting = waiting.filter((w, i) => {
     if (!token) w.consent = token
-    return w.need <= level()
-  }).slice(-Limit.waitingItems)
+    return w.need <= level() && (waiting.length - i <= Limit.waitingEvents || !w.body.type)
+  })
   const batch = waiting.splice(0, 1)
   const [first] = batch
   while (first?.body.type && waiting[0]?.body.type && waiting[0].consent == first.consent && JSON.stringify(batch).length < Limit.batchChars) {
@@ -59,13 +63,13 @@ function next(): Item[] {
   return batch
 }
 
-const text = (batch: Item[]): string => {
-  const { body, consent } = batch[0]!
-  const events = batch.map((w) => w.body)
-  return JSON.stringify({ site: options.site, ...(body.type ? { sent_at: Date.now(), consent, events } : body) })
-}
+const text = (batch: Item[], { body, consent } = batch[0]!): string =>
+  JSON.stringify({
+    site: options.site,
+    ...(body.type ? { sent_at: Date.now(), automated: navigator.webdriver || undefined, consent, events: batch.map((w) => w.body) } : body),
+  })
 
-async function go(): Promise<void> {
+const go = async (): Promise<void> => {
   if (flying[0] || timer || document.prerendering) return
   const batch = (flying = next())
   if (!batch[0]) return
@@ -78,12 +82,12 @@ async function go(): Promise<void> {
       keepalive: true,
       credentials: 'omit',
       // The page's address is in the body, reduced; not in a header, whole.
-      referrerPolicy: 'strict-origin',
+      referrerPolicy: 'origin',
     })
-    waitMs = 1000 * +response.headers.get('retry-after')! || 0
-    if (response.status != 429 && response.status < 500) {
+    waitMs = (1000 * +response.headers.get('retry-after')!) % Limit.waitMsMax || 0
+    if (!/408|429|5../.test(response.status as unknown as string)) {
       // 204: all of it, which is all an answer could say (?r=0).
-      const answer: Answer = response.status == 204 ? { outcome: 'accepted' } : await response.json()
+      const answer: Answer = response.status == 204 ? { state: 'accepted' } : await response.json()
       again = batch.filter((w, i) => {
         const result = answer.results?.[i] || answer
         tell(w.body.type || w.path, result.outcome || result.state || 'dropped', result.reason)
@@ -95,11 +99,11 @@ async function go(): Promise<void> {
     // No answer, or one that cannot be read: the same ids go again.
   }
   flying = []
-  // Without a network no attempt counts: the browser says when it is back.
-  if (again[0] && (!navigator.onLine || ++attempts < Limit.attempts)) {
+  if (again[0]) {
     waiting.unshift(...again)
+    attempts += +(attempts < Limit.doublings)
     // Partly random, so that pages do not come back together.
-    timer = setTimeout(retry, Math.max(waitMs, Limit.firstWaitMs * 2 ** (attempts || Limit.attempts)) * (1 + Math.random()))
+    timer = setTimeout(retry, Math.max(waitMs, Limit.firstWaitMs * 2 ** attempts) * (1 + Math.random()))
   } else {
     attempts = 0
     void go()
@@ -107,7 +111,7 @@ async function go(): Promise<void> {
 }
 
 // retry sends at once what waits for its backoff.
-export function retry(): void {
+export const retry = (): void => {
   clearTimeout(timer)
   timer = undefined
   void go()
@@ -115,27 +119,28 @@ export function retry(): void {
 
 // add sends in a task of its own, so that what happens together goes together and
 // the page's own task stays short; and after what is under way has its answer.
-export function add(...items: Item[]): void {
+export const add = (...items: Item[]): void => {
   waiting.push(...items)
   timer = timer || setTimeout(retry)
 }
 
 // send takes one thing to be sent to a path, if the visitor allows it.
-export function send(path: string, need: Level, body: Item['body'], done?: Item['done']): void {
-  if (need <= level()) add({ path, need, body, consent: token, done })
-  else tell(body.type || path, 'dropped', level() ? 'consent_required' : 'objected')
+export const send = (path: string, need: Level, body: Item['body'], done?: Item['done']): void => {
+  const reason = need > level() ? (level() ? 'consent_required' : 'objected') : JSON.stringify(body).length > Limit.bodyChars && 'too_large'
+  if (reason) tell(body.type || path, 'dropped', reason)
+  else add({ path, need, body, consent: body.type && token, done })
 }
 
 // handOver gives what waits to the browser because the page is hidden or goes. A
 // batch already on its way is left alone: its request outlives the page. What failed
 // before, and may again, and what the browser does not take stays in memory, for a
 // page that lives on; and under a grant events of it are kept for the next page.
-export function handOver(): void {
+export const handOver = (): void => {
   const all = waiting
   const refused: Item[] = []
   for (let batch; (batch = next())[0]; ) if (!navigator.sendBeacon(beside(batch[0].path), text(batch))) refused.push(...batch)
   waiting = attempts ? all : refused
-  const events = flying.concat(all).filter((w) => w.consent && w.body.type)
+  const events = flying.concat(all).filter((w) => w.consent)
   // Another tab may have taken the grant back.
   refresh()
   if (choice.token && (attempts || refused[0] || !navigator.onLine)) keep({ ...choice, events })

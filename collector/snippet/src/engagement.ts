@@ -10,24 +10,24 @@ let deepest = 0
 
 // look notes how far the view is scrolled. Where the page is not laid out yet it
 // makes the browser do so, so it is called when that is done anyhow.
-export function look(): void {
+export const look = (): void => {
   deepest = Math.max(deepest, Math.min(100, ((scrollY + innerHeight) / document.documentElement.scrollHeight) * 100) | 0)
 }
 
 // seen notes that the view is visible.
-export function seen(): void {
+export const seen = (): void => {
   since = since ?? performance.now()
 }
 
 // measure begins anew: another view, or a grant.
-export function measure(): void {
+export const measure = (): void => {
   since = undefined
   deepest = 0
   if (!document.hidden) seen()
 }
 
 // leave ends the view.
-export function leave(): void {
+export const leave = (): void => {
   if (since && token) {
     look()
     emit('engagement', { visible_ms: (performance.now() - since) | 0, scroll: deepest })

@@ -1,5 +1,6 @@
 // Events: what the collector takes on /v1/events.
 
+import { pageAddress } from './address'
 import { send } from './delivery'
 import { uuidv7 } from './id'
 import { Level } from './record'
@@ -9,18 +10,15 @@ import { options } from './tag'
 // address has changed already.
 let here = ''
 
-// arriveAt begins a view of an address, from pageAddress.
-export function arriveAt(url: string): void {
-  here = url
+// arrive begins a view.
+export const arrive = (): void => {
+  here = pageAddress()
 }
 
 // stamp is what every event and capture has.
-export function stamp(): { id: string; at: number; url: string } {
-  const at = Date.now()
-  return { id: uuidv7(at), at, url: here }
-}
+export const stamp = (at = Date.now()): { id: string; at: number; url: string } => ({ id: uuidv7(at), at, url: (here = here || pageAddress()) })
 
 // emit sends an event. The tag may switch its kind off.
-export function emit(type: string, detail: { kind?: string; [name: string]: unknown }): void {
+export const emit = (type: string, detail: { kind?: string; [name: string]: unknown }): void => {
   if (options[detail.kind || type] != 'off') send('events?r=0', type == 'page_view' ? Level.company : Level.analytics, { type, ...stamp(), ...detail })
 }

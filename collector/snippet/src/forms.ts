@@ -22,7 +22,7 @@ const sealed = /^(hid|file|ch|rad)|(pass|wacht)w|pwd|(\b|_)(pin|cc)|card|kaart|c
 
 // read takes the marked fields of a marked form, when its own box is ticked. One
 // the page itself has ticked is nobody's consent.
-function read(form: HTMLFormElement): Capture | undefined {
+const read = (form: HTMLFormElement): Capture | undefined => {
   const fields: Capture['fields'] = {}
   const all = [...form.elements] as Field[]
   const box = all.find((f) => f.dataset.visitorConsent)
@@ -36,24 +36,27 @@ function read(form: HTMLFormElement): Capture | undefined {
   return
 }
 
+// What was captured last, so that a form sent twice, or by two clicks, is captured once.
+let last = ''
+
 // capture sends the fields of a form, or those the page read itself.
-export function capture(from: HTMLFormElement | Capture): void {
+export const capture = (from: HTMLFormElement | Capture): void => {
   const post = (from as HTMLFormElement).elements ? read(from as HTMLFormElement) : (from as Capture)
   if (!post) return send('captures', Level.box, {})
+  if (last == (last = JSON.stringify(post))) return
   const { form, text_version } = post
   const fields = { ...post.fields }
   for (const name in fields) if (sealed.test(',' + name)) delete fields[name]
-  const sent = stamp()
-  send('captures', Level.company, { ...sent, sent_at: sent.at, form, consent: { given: true, text_version }, token, fields })
+  send('captures', Level.company, { ...stamp(), sent_at: Date.now(), form, consent: { given: true, text_version }, token, fields })
 }
 
 // Attributes, not properties: a form's field called "name" hides its name.
-function act(action: string, form: HTMLFormElement): void {
+const act = (action: string, form: HTMLFormElement): void => {
   const name = form.dataset.visitorForm || form.getAttribute('name') || form.getAttribute('id')
   if (name) emit('form', { action, form: name })
 }
 
-export function watchForms(): void {
+export const watchForms = (): void => {
   const begun = new Set<unknown>()
   on('input', (e) => {
     const { form } = e.target as Field

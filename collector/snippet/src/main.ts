@@ -1,14 +1,13 @@
-import { pageAddress } from './address'
-import { watchClicks } from './clicks'
-import { deny, grant, object, resume, supply, withdraw } from './consent'
-import { handOver, retry } from './delivery'
-import { leave, look, seen } from './engagement'
-import { arriveAt, emit } from './events'
-import { capture, watchForms } from './forms'
-import { on, quietly } from './quiet'
 import { choice, level, refresh } from './record'
 import { beside, options, readTag } from './tag'
 import { watchViews } from './views'
+import { handOver, retry } from './delivery'
+import { capture, watchForms } from './forms'
+import { on, quietly } from './quiet'
+import { emit, stamp } from './events'
+import { leave, look, seen } from './engagement'
+import { deny, grant, object, resume, supply, withdraw } from './consent'
+import { watchClicks } from './clicks'
 
 // The one global: visitor(command, ...arguments). Calls made before the script
 // has loaded wait in visitor.q, when the page defines the usual stub:
@@ -18,8 +17,8 @@ type Stub = Command & { q?: [][]; ready?: unknown; nodeType?: number }
 
 // load fetches a file of ours that few pages need. Under a policy that forbids it
 // nothing happens.
-function load(name: string, then?: (module: any) => void): void {
-  import(beside(name + '.js')).then(then).catch(() => {})
+const load = (name: string): void => {
+  import(beside(name + '.js') as unknown as string).then((module) => module.default(options, commands)).catch(() => {})
 }
 
 const commands: Record<string, Command> = {
@@ -27,13 +26,13 @@ const commands: Record<string, Command> = {
   grant,
   deny,
   withdraw,
-  show: () => load('banner', (m) => m.default(options, commands)),
+  show: () => load('banner'),
   token: supply,
   // A custom event, with the properties the tag lists.
   event(name: string, given: Record<string, unknown> = {}) {
     const props: Record<string, string> = {}
     options.props?.split(' ').forEach((key) => {
-      if (/^(st|nu|bo)/.test(typeof given[key])) props[key] = ('' + given[key]).slice(0, 500)
+      if (/st|nu|oo/.test(typeof given[key])) props[key] = ('' + given[key]).slice(0, 256)
     })
     emit('custom', { name, props })
   },
@@ -44,40 +43,42 @@ const commands: Record<string, Command> = {
 
 const visitor: Stub = (command, ...args) => quietly(() => commands[command]!(...args))
 
-function watch(): void {
-  watchViews()
+// later gives each part of the start a task of its own: in a browser that has just
+// started, what is used for the first time takes milliseconds.
+const watch = (): void => {
+  // The first id takes longest.
+  stamp()
+  setTimeout(() => quietly(watchViews))
   watchClicks(visitor)
   watchForms()
-  if (options.banner != null && level() && choice.text_version != options.textVersion) commands.show!()
+  on('online', retry)
+  on('storage', refresh)
+  on('pagehide', goodbye)
+  on('visibilitychange', () => (document.hidden ? goodbye() : seen()))
+  on('scroll', look)
+  if (options.banner != null && level() && choice.text_version != (options.textVersion || 0)) commands.show!()
   if (options.cmp && options.cmp != 'off') load('cmp')
 }
 
-function goodbye(): void {
+const goodbye = (): void => {
   leave()
   handOver()
 }
 
-function start(): void {
-  const before = window.visitor as Stub | undefined
+const start = (before = window.visitor as Stub | undefined): void => {
   if (!readTag() || before?.ready) return
   visitor.ready = commands
   // What waits in the queue is under the choice of an earlier page, and of this page.
   if ((options.consent ?? options.banner ?? options.cmp) != null) quietly(resume)
-  arriveAt(pageAddress())
   // A page that has something else by this name keeps it. The stub is known by its
   // text: it has no queue until it is called.
   if (!before || before.nodeType || /\.q/.test('' + before)) {
     window.visitor = visitor
     before?.q?.forEach((args) => visitor(...args))
   }
-  on('online', retry)
-  on('storage', refresh)
-  on('pagehide', goodbye)
-  on('visibilitychange', () => (document.hidden ? goodbye() : seen()))
-  on('scroll', look)
   // A page prerendered for a visitor who never comes is not a view.
   if (document.prerendering) on('prerenderingchange', watch, document)
-  else watch()
+  else setTimeout(() => quietly(watch))
 }
 
 quietly(start)

@@ -1,6 +1,6 @@
 // quietly runs our code so that nothing of it reaches the page's error
 // handlers: measuring a page must not break it.
-export function quietly(run: () => void): void {
+export const quietly = (run: () => void): void => {
   try {
     run()
   } catch {
@@ -9,6 +9,6 @@ export function quietly(run: () => void): void {
 }
 
 // on listens quietly.
-export function on<E extends Event>(type: string, listener: (e: E) => void, target: EventTarget = window): void {
+export const on = <E extends Event>(type: string, listener: (e: E) => void, target: EventTarget = window): void => {
   target.addEventListener(type, (e) => quietly(() => listener(e as E)))
 }

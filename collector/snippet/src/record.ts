@@ -7,8 +7,6 @@ import type { Answer, Item } from './delivery'
 import { quietly } from './quiet'
 import { options } from './tag'
 
-const name = 'visitor'
-
 // A grant is the collector's answer: the token it signed, which holds the
 // visitor's id, and expires_at, until when it lasts (Unix milliseconds).
 interface Choice extends Answer {
@@ -28,18 +26,17 @@ export let choice: Choice = {}
 // The consent token things are sent with.
 export let token: string | undefined
 
-export function useToken(next: string | undefined): void {
+export const useToken = (next: string | undefined): void => {
   token = next
 }
 
 let read = false
 
 // recall reads the choice of an earlier page, or of another tab.
-export function recall(): void {
+export const recall = (before = choice.token): void => {
   read = true
-  const before = choice.token
   quietly(() => {
-    choice = { ...JSON.parse(localStorage.getItem(name)!) }
+    choice = { ...JSON.parse(localStorage.visitor || null) }
   })
   if (choice.expires_at! < Date.now()) keep({})
   // A token the page gave us is not ours to change.
@@ -47,17 +44,14 @@ export function recall(): void {
 }
 
 // refresh follows a change that was made in another tab.
-export function refresh(): void {
+export const refresh = (): void => {
   if (read) recall()
 }
 
 // keep changes the choice. The device holds nothing when nothing is left of it.
 // Where the browser keeps storage from us it holds for this document.
-export function keep(next: Choice): void {
-  choice = next
-  const text = JSON.stringify(next)
-  quietly(() => (text[2] ? localStorage.setItem(name, text) : localStorage.removeItem(name)))
-}
+export const keep = (next: Choice, text = JSON.stringify((choice = next))): void =>
+  quietly(() => (text[2] ? (localStorage.visitor = text) : delete localStorage.visitor))
 
 // What a thing to be sent needs, and what the visitor allows.
 export const enum Level {
@@ -75,7 +69,7 @@ export const enum Level {
 // Not Track (honoured unless the site's tag says otherwise; the collector has the
 // last word), or their own opt-out. It is asked before everything that is sent:
 // the visitor may change their mind while the page is open.
-export function level(): Level {
+export const level = (): Level => {
   return navigator.globalPrivacyControl || (options.dnt != 'ignore' && navigator.doNotTrack == '1') || choice.optout
     ? Level.choice
     : token

@@ -8,19 +8,15 @@ let source = ''
 // readTag must run while the script is being evaluated: currentScript is null
 // afterwards. Nothing is looked for by its attribute: other scripts have a data-site
 // too, and would be taken for ours.
-export function readTag(): unknown {
-  const element = document.currentScript as HTMLScriptElement
-  options = element.dataset
-  source = element.src
+export const readTag = (): unknown => {
+  ;({ dataset: options, src: source } = document.currentScript as HTMLScriptElement)
   return options.site && source
 }
 
 // beside is the address of something beside the script: /v1/s.js → /v1/events.
-export function beside(name: string): string {
-  return new URL(name, source).href
-}
+export const beside = (name: string): URL => new URL(name, source)
 
 // tell prints what became of something, where the tag asks for it.
-export function tell(...what: unknown[]): void {
+export const tell = (...what: unknown[]): void => {
   if (options.debug != null) console.log('visitor:', ...what)
 }

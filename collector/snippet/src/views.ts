@@ -1,6 +1,6 @@
-import { pageAddress, route } from './address'
+import { route } from './address'
 import { leave, measure } from './engagement'
-import { arriveAt, emit } from './events'
+import { arrive, emit } from './events'
 import { on, quietly } from './quiet'
 import { refresh } from './record'
 
@@ -8,7 +8,7 @@ import { refresh } from './record'
 // changes its path, and when it comes back from the back/forward cache.
 // A change of query or fragment alone is not a view: it would look like the
 // same page twice, since the query is not recorded.
-export function watchViews(): void {
+export const watchViews = (): void => {
   let path = ''
 
   // A referrer is reduced to its origin; the path of somebody else's page is none
@@ -17,7 +17,7 @@ export function watchViews(): void {
     const referrer = from && new URL(from).origin
     leave()
     path = route()
-    arriveAt(pageAddress())
+    arrive()
     emit('page_view', { referrer })
     measure()
   }

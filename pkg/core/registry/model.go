@@ -112,6 +112,8 @@ type Site struct {
 	// NetworkPrecision: an address in a known business network of /25 to /29 may be
 	// sealed as that network instead of its /24.
 	NetworkPrecision bool
+	// Visits say where the site's visits end.
+	Visits VisitRules
 	// ScoreRules is how accounts are scored.
 	ScoreRules ScoreRules
 	// Texts without their bodies, oldest first.

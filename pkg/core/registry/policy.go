@@ -38,6 +38,9 @@ type ConsentText struct {
 	Version string
 	// Language is a BCP 47 tag, such as "nl" or "en-GB".
 	Language string
+	// LinksVisits: the text says that the person's own visits to the site are kept
+	// together with what they fill in.
+	LinksVisits bool
 	// Body is the text as shown, in UTF-8. Lists of sites leave it out.
 	Body string
 	// SHA256 is that of Body.

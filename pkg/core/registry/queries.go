@@ -31,7 +31,7 @@ INSERT INTO core.site_keys (site_key, brand_id, site_id) SELECT $1, brand_id, id
 	querySelectSite = `
 SELECT company_id, brand_id, id, name, allowed_origins, mode, honour_dnt, retention_days, active,
        coalesce(interest_accepted_by, ''), interest_accepted_at, tcf_vendor, cmp, grant_days, custom_properties,
-       network_precision, version, created_at
+       network_precision, visit_idle_minutes, visit_time_zone, visit_campaign, version, created_at
 FROM core.sites WHERE $1 = '' OR id = $1 ORDER BY created_at, id`
 	querySelectSiteKeys = `
 SELECT site_id, site_key, retires_at FROM core.site_keys
@@ -39,16 +39,16 @@ WHERE ($1 = '' OR site_id = $1) AND NOT retired AND (retires_at IS NULL OR retir
 ORDER BY site_id, retires_at NULLS FIRST, created_at DESC`
 
 	querySelectTexts = `
-SELECT site_id, version, language, sha256, created_at FROM core.consent_texts
+SELECT site_id, version, language, links_visits, sha256, created_at FROM core.consent_texts
 WHERE $1 = '' OR site_id = $1 ORDER BY site_id, created_at, version`
 	querySelectForms = `
 SELECT site_id, form_id, fields, text_versions, redirect_urls FROM core.site_forms
 WHERE $1 = '' OR site_id = $1 ORDER BY site_id, form_id`
 	querySelectText = `
-SELECT version, language, body, sha256, created_at FROM core.consent_texts WHERE site_id = $1 AND version = $2`
+SELECT version, language, links_visits, body, sha256, created_at FROM core.consent_texts WHERE site_id = $1 AND version = $2`
 	queryInsertText = `
-INSERT INTO core.consent_texts (brand_id, site_id, version, language, body, sha256)
-SELECT brand_id, id, $2, $3, $4, $5 FROM core.sites WHERE id = $1`
+INSERT INTO core.consent_texts (brand_id, site_id, version, language, body, sha256, links_visits)
+SELECT brand_id, id, $2, $3, $4, $5, $6 FROM core.sites WHERE id = $1`
 	// No row comes back from a form that is so already.
 	queryUpsertForm = `
 INSERT INTO core.site_forms AS f (brand_id, site_id, form_id, fields, text_versions, redirect_urls)
@@ -71,6 +71,8 @@ UPDATE core.sites SET
   interest_accepted_by = coalesce($10, interest_accepted_by),
   interest_accepted_at = CASE WHEN $10::text IS NULL THEN interest_accepted_at ELSE now() END,
   network_precision = coalesce($11, network_precision),
+  visit_idle_minutes = coalesce($12, visit_idle_minutes), visit_time_zone = coalesce($13, visit_time_zone),
+  visit_campaign = coalesce($14, visit_campaign),
   version = version + 1, updated_at = now()
 WHERE id = $1`
 	querySetSiteActive = `

@@ -81,7 +81,7 @@ func scanKey(row pgx.Row) (of string, k SiteKey, err error) {
 
 func scanText(row pgx.Row) (of string, t ConsentText, err error) {
 	var sum []byte
-	err = row.Scan(&of, &t.Version, &t.Language, &sum, &t.CreatedAt)
+	err = row.Scan(&of, &t.Version, &t.Language, &t.LinksVisits, &sum, &t.CreatedAt)
 	copy(t.SHA256[:], sum)
 	return of, t, err
 }
@@ -105,7 +105,7 @@ func scanSite(row pgx.CollectableRow) (Site, error) {
 	)
 	err := row.Scan(&s.CompanyID, &s.BrandID, &s.ID, &s.Name, &s.AllowedOrigins, &mode, &s.HonourDNT,
 		&s.RetentionDays, &s.Active, &s.InterestAcceptedBy, &accepted, &s.TCFVendor, &cmp, &s.GrantDays, &s.CustomProperties,
-		&s.NetworkPrecision, &s.Version, &s.CreatedAt)
+		&s.NetworkPrecision, &s.Visits.IdleMinutes, &s.Visits.TimeZone, &s.Visits.AtCampaign, &s.Version, &s.CreatedAt)
 	s.CMP = consent.CMP(cmp)
 	if accepted != nil {
 		s.InterestAcceptedAt = *accepted
@@ -138,7 +138,7 @@ func selectText(ctx context.Context, tx tenant.Tx, siteID, version string) (Cons
 	}
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t ConsentText, err error) {
 		var sum []byte
-		err = row.Scan(&t.Version, &t.Language, &t.Body, &sum, &t.CreatedAt)
+		err = row.Scan(&t.Version, &t.Language, &t.LinksVisits, &t.Body, &sum, &t.CreatedAt)
 		if len(sum) == sha256.Size {
 			t.SHA256 = [sha256.Size]byte(sum)
 		}

@@ -22,11 +22,12 @@ func TestScoreRules(t *testing.T) {
 		if r == nil {
 			return "none"
 		}
-		out := fmt.Sprintf("hot %d/%d returned %d", r.GetHotScore(), r.GetHotCooldownDays(), r.GetReturnedAfterDays())
+		var out strings.Builder
+		fmt.Fprintf(&out, "hot %d/%d returned %d", r.GetHotScore(), r.GetHotCooldownDays(), r.GetReturnedAfterDays())
 		for _, p := range r.GetKeyPages() {
-			out += fmt.Sprintf(" %s=%s:%d", p.GetName(), p.GetPath(), p.GetWeight())
+			fmt.Fprintf(&out, " %s=%s:%d", p.GetName(), p.GetPath(), p.GetWeight())
 		}
-		return out
+		return out.String()
 	}
 	if got := published(); got != "none" {
 		t.Errorf("a new site has the rules %s", got)

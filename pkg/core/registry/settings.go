@@ -29,6 +29,8 @@ type SiteChange struct {
 	// network, /25 to /29. Whoever turns it on accepts the assessment anew, with
 	// InterestAcceptedBy: what was accepted before was about a /24.
 	NetworkPrecision *bool
+	// Visits change where the site's visits end, from each visitor's next event on.
+	Visits VisitChange
 	// InterestAcceptedBy names who accepts the legitimate-interest assessment now.
 	InterestAcceptedBy *string
 }
@@ -42,7 +44,7 @@ func (c SiteChange) normalise() (SiteChange, error) {
 		}
 	}
 	if c.Mode == nil && c.HonourDNT == nil && c.RetentionDays == nil && c.AllowedOrigins == nil && c.TCFVendor == nil &&
-		c.CMP == nil && c.GrantDays == nil && c.CustomProperties == nil && c.NetworkPrecision == nil && c.InterestAcceptedBy == nil {
+		c.CMP == nil && c.GrantDays == nil && c.CustomProperties == nil && c.NetworkPrecision == nil && c.InterestAcceptedBy == nil && c.Visits.isZero() {
 		faults = append(faults, errors.New("there is nothing to change"))
 	}
 	if c.Mode != nil {
@@ -65,7 +67,7 @@ func (c SiteChange) normalise() (SiteChange, error) {
 	if c.GrantDays != nil {
 		fault(*c.GrantDays < 0 || *c.GrantDays > GrantDaysMax, "a grant lasts 1 to %d days, or 0 for the default", GrantDaysMax)
 	}
-	faults = append(faults, checkProperties(c.CustomProperties))
+	faults = append(faults, checkProperties(c.CustomProperties), c.Visits.check())
 	if c.NetworkPrecision != nil {
 		fault(*c.NetworkPrecision && c.InterestAcceptedBy == nil, "a finer precision of addresses needs the legitimate-interest assessment accepted anew: say who accepts it")
 	}
@@ -95,7 +97,8 @@ func (s *Store) SetSite(ctx context.Context, claim tenant.Claim, siteID string, 
 	}
 	return s.changeSite(ctx, claim, siteID, "setting a site", func(ctx context.Context, tx tenant.Tx) (int64, error) {
 		tag, err := tx.Exec(ctx, querySetSite, siteID, mode, c.HonourDNT, c.RetentionDays, c.AllowedOrigins,
-			c.TCFVendor, (*string)(c.CMP), c.GrantDays, c.CustomProperties, c.InterestAcceptedBy, c.NetworkPrecision)
+			c.TCFVendor, (*string)(c.CMP), c.GrantDays, c.CustomProperties, c.InterestAcceptedBy, c.NetworkPrecision,
+			c.Visits.IdleMinutes, c.Visits.TimeZone, c.Visits.AtCampaign)
 		if err != nil || tag.RowsAffected() == 0 || c.AllowedOrigins == nil {
 			return tag.RowsAffected(), err
 		}
@@ -147,8 +150,8 @@ func (s *Store) changeSiteTo(ctx context.Context, claim tenant.Claim, siteID, do
 }
 
 // AddText adds a text visitors of the site agree to. A version never stands for
-// another text or language: ErrConflict. Adding the same one again changes
-// nothing.
+// another text, language or promise about visits: ErrConflict. Adding the same one
+// again changes nothing.
 func (s *Store) AddText(ctx context.Context, claim tenant.Claim, siteID string, t ConsentText) (Site, error) {
 	if err := t.check(); err != nil {
 		return Site{}, err
@@ -159,7 +162,7 @@ func (s *Store) AddText(ctx context.Context, claim tenant.Claim, siteID string, 
 			if known.Version != t.Version {
 				continue
 			}
-			if known.SHA256 == sum && known.Language == t.Language {
+			if known.SHA256 == sum && known.Language == t.Language && known.LinksVisits == t.LinksVisits {
 				return errUnchanged
 			}
 			return fmt.Errorf("the version stands for another text: %w", ErrConflict)
@@ -167,7 +170,7 @@ func (s *Store) AddText(ctx context.Context, claim tenant.Claim, siteID string, 
 		if len(site.Texts) >= schemas.ConsentTextsMax {
 			return fmt.Errorf("a site has at most %d texts: %w", schemas.ConsentTextsMax, ErrLimit)
 		}
-		_, err := tx.Exec(ctx, queryInsertText, siteID, t.Version, t.Language, t.Body, sum[:])
+		_, err := tx.Exec(ctx, queryInsertText, siteID, t.Version, t.Language, t.Body, sum[:], t.LinksVisits)
 		return err
 	})
 }

@@ -137,6 +137,7 @@ func TestAVersionNeverStandsForAnotherText(t *testing.T) {
 	for name, other := range map[string]registry.ConsentText{
 		"another text":     {Version: "contact-1", Language: "nl", Body: text.Body + "."},
 		"another language": {Version: "contact-1", Language: "en", Body: text.Body},
+		"another promise":  {Version: "contact-1", Language: "nl", Body: text.Body, LinksVisits: true},
 	} {
 		if _, err := w.store.AddText(t.Context(), claim, site.ID, other); !errors.Is(err, registry.ErrConflict) {
 			t.Errorf("%s: %v", name, err)
@@ -149,7 +150,15 @@ func TestAVersionNeverStandsForAnotherText(t *testing.T) {
 	if _, err := w.store.TextOf(t.Context(), claim, site.ID, "contact-2"); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("a text nobody added: %v", err)
 	}
-	for i := range schemas.ConsentTextsMax - 1 {
+	linking := registry.ConsentText{Version: "linking-1", Language: "nl", Body: "Ja, samen met mijn bezoeken.", LinksVisits: true}
+	site, err = w.store.AddText(t.Context(), claim, site.ID, linking)
+	if i := len(site.Texts) - 1; err != nil || !site.Texts[i].LinksVisits || site.Texts[0].LinksVisits {
+		t.Errorf("a text that says visits are linked: %+v, %v", site.Texts, err)
+	}
+	if kept, err := w.store.TextOf(t.Context(), claim, site.ID, "linking-1"); err != nil || !kept.LinksVisits {
+		t.Errorf("kept: %+v, %v", kept, err)
+	}
+	for i := range schemas.ConsentTextsMax - 2 {
 		if _, err := w.store.AddText(t.Context(), claim, site.ID, contactText(fmt.Sprintf("more-%d", i))); err != nil {
 			t.Fatal(err)
 		}

@@ -223,6 +223,7 @@ func siteRecord(s Site, tenantActive bool) *metivav1.SiteRecord {
 		Version:       s.Version,
 		TcfVendor:     uint32(s.TCFVendor), Cmp: string(s.CMP), GrantDays: uint32(s.GrantDays),
 		Texts: textRecords(s.Texts), Forms: formRecords(s.Forms), CustomProperties: s.CustomProperties,
+		VisitRules:       s.Visits.record(),
 		NetworkPrecision: s.NetworkPrecision,
 		ScoreRules:       s.ScoreRules.record(),
 	}
@@ -231,7 +232,7 @@ func siteRecord(s Site, tenantActive bool) *metivav1.SiteRecord {
 func textRecords(texts []ConsentText) []*metivav1.ConsentText {
 	out := make([]*metivav1.ConsentText, len(texts))
 	for i, t := range texts {
-		out[i] = &metivav1.ConsentText{Version: t.Version, Language: t.Language, Sha256: t.SHA256[:]}
+		out[i] = &metivav1.ConsentText{Version: t.Version, Language: t.Language, Sha256: t.SHA256[:], LinksVisits: t.LinksVisits}
 	}
 	return out
 }

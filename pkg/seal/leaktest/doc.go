@@ -14,7 +14,9 @@
 //	              can reach fmt, log, slog, an encoder, reflect or a panic; and
 //	              no type of the product implements hash.Hash, which would see
 //	              what WriteNetworkTo writes. In the folders that handle visitors,
-//	              no address and no network becomes text or an interface value
+//	              no address and no network becomes text or an interface value; in those
+//	              that handle what persons typed, no slice of bytes does, and nobody
+//	              else opens a person's value
 //	CheckNames    an unsealed address (netip.Addr, net.IP, net.Addr and their like,
 //	              or a type of the product made of them) occurs as the type of an
 //	              expression in listed files only, and so do the headers and

@@ -4,7 +4,6 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
-	"strings"
 )
 
 // FlowRules are the exceptions of CheckFlows.
@@ -17,20 +16,27 @@ type FlowRules struct {
 	// Open are the places in them that may turn an unsealed address or a network into
 	// text, bytes or an interface value, as in NameRules.Places.
 	Open map[string]string
+	// Persons are the folders whose bytes are what a person typed. What is said of
+	// addresses holds for every slice of bytes there, but for the places in Open.
+	Persons []string
+	// Opening are the places that may open or seal a person's value, as in
+	// NameRules.Places.
+	Opening map[string]string
 }
 
-// CheckFlows reports every place where a value that carries a seal.Address or a
-// seal.Scratch becomes an interface value, an unsafe pointer or a type argument.
+// CheckFlows reports every place where a value that carries a seal.Address, a
+// seal.Scratch or a person.Scratch becomes an interface value, an unsafe pointer or a type argument.
 // In the visitors' folders the same holds for an unsealed address and for a
 // network, such as an opened one; and an address must not become text or bytes
-// there either.
+// there either. In the persons' folders no bytes become text, and nobody else opens a
+// person's value.
 func CheckFlows(w *World, rules FlowRules) []Breach {
 	used := map[string]bool{}
 	var out []Breach
 	for _, p := range w.Packages {
 		out = append(out, checkFlows(w, p, rules, used)...)
 	}
-	for _, list := range []map[string]string{rules.Boxed, rules.Open} {
+	for _, list := range []map[string]string{rules.Boxed, rules.Open, rules.Opening} {
 		for name := range list {
 			if !used[name] {
 				out = append(out, Breach{File: name, What: "listed, and nothing needs it"})
@@ -42,9 +48,7 @@ func CheckFlows(w *World, rules FlowRules) []Breach {
 
 func checkFlows(w *World, p *Package, rules FlowRules, used map[string]bool) []Breach {
 	f := &flows{w: w, p: p, rules: rules, used: used}
-	for _, folder := range rules.Visitors {
-		f.visitors = f.visitors || p.Path == Module+"/"+folder || strings.HasPrefix(p.Path, Module+"/"+folder+"/")
-	}
+	f.visitors, f.persons = p.within(rules.Visitors), p.within(rules.Persons)
 	for _, file := range p.Files {
 		f.file(file)
 	}
@@ -60,6 +64,10 @@ type flows struct {
 	out   []Breach
 	// visitors is set in a folder whose unsealed addresses are visitors'.
 	visitors bool
+	// persons is set in a folder whose bytes are persons'.
+	persons bool
+	// opening is the entry of Opening that covers the declaration at work, if any.
+	opening string
 	// place is the entry of Open that covers the declaration at work, if any.
 	place string
 	// results of the functions around the node at work, innermost last
@@ -72,7 +80,7 @@ func (f *flows) report(at token.Pos, what string) { f.out = append(f.out, f.w.br
 func (f *flows) carries(typ types.Type) bool {
 	return reaches(typ, func(named *types.TypeName) answer {
 		switch {
-		case isNamed(named, Module+"/pkg/seal", "Address", "Scratch"):
+		case isNamed(named, Module+"/pkg/seal", "Address", "Scratch"), isNamed(named, Module+"/enrich/person", "Scratch"):
 			return yes
 		case f.visitors && (isAddress(named) || isNamed(named, "net/netip", "Prefix")):
 			if f.place != "" {
@@ -105,7 +113,7 @@ func (f *flows) into(at token.Pos, from, to types.Type) {
 			what = "an unsafe pointer"
 		}
 	}
-	if what != "" && f.carries(from) {
+	if what != "" && (f.carries(from) || f.isTyped(from)) {
 		f.report(at, "a "+typeText(from)+" becomes "+what)
 	}
 }
@@ -126,7 +134,8 @@ func (f *flows) give(e ast.Expr, to types.Type) { f.into(e.Pos(), f.typeOf(e), t
 
 func (f *flows) file(file *ast.File) {
 	for _, decl := range file.Decls {
-		f.place = placeOf(f.rules.Open, f.w.relative(f.w.Fset.Position(file.Package).Filename), decl)
+		path := f.w.relative(f.w.Fset.Position(file.Package).Filename)
+		f.place, f.opening = placeOf(f.rules.Open, path, decl), placeOf(f.rules.Opening, path, decl)
 		f.decl(decl)
 	}
 }
@@ -163,6 +172,7 @@ func (f *flows) decl(decl ast.Decl) {
 			}
 		case *ast.SelectorExpr:
 			f.opens(n)
+			f.opensPerson(n)
 		case *ast.RangeStmt:
 			f.ranges(n)
 		case *ast.Ident:
@@ -217,6 +227,9 @@ func (f *flows) call(n *ast.CallExpr) {
 			f.give(n.Args[0], fun.Type)
 			if from := f.typeOf(n.Args[0]); from != nil && f.carries(from) && !f.carries(fun.Type) && !types.IsInterface(fun.Type) {
 				f.report(n.Pos(), "a "+typeText(from)+" is converted to "+typeText(fun.Type))
+			}
+			if from := f.typeOf(n.Args[0]); isText(fun.Type) && f.isTyped(from) {
+				f.report(n.Pos(), "what a person typed becomes text")
 			}
 		}
 		return
@@ -385,7 +398,7 @@ func (f *flows) instance(id *ast.Ident) {
 		return
 	}
 	for arg := range inst.TypeArgs.Types() {
-		if f.carries(arg) {
+		if f.carries(arg) || f.isTyped(arg) {
 			f.report(id.Pos(), "a "+typeText(arg)+" becomes a type argument")
 		}
 	}

@@ -95,6 +95,9 @@ func TestPlantedBreaches(t *testing.T) {
 		"flows": func(w *leaktest.World, p *leaktest.Package) []leaktest.Breach {
 			return leaktest.CheckFlows(w.Only(p), leaktest.FlowRules{Visitors: []string{"testdata"}})
 		},
+		"persons": func(w *leaktest.World, p *leaktest.Package) []leaktest.Breach {
+			return leaktest.CheckFlows(w.Only(p), leaktest.FlowRules{Persons: []string{"testdata"}})
+		},
 		"names": func(w *leaktest.World, p *leaktest.Package) []leaktest.Breach {
 			return leaktest.CheckNames(w.Only(p), leaktest.NameRules{})
 		},

@@ -29,6 +29,17 @@ func Flows() FlowRules {
 			"enrich/geo/build.go":               "reads public tables, never a visitor's address",
 			"enrich/geo/csv.go":                 "reads public tables, never a visitor's address",
 			"enrich/geo/geotest/layout.go":      "writes databases for tests",
+
+			// What a person typed.
+			"enrich/person/email.go#appendDomain": "a domain with letters beyond ASCII, which package idna takes as a string",
+			"enrich/person/mailservices.go#Has":   "looks a domain up in a map, for which the compiler makes no string",
+			"enrich/person/person.go#isWithin":    "compares a domain, for which the compiler makes no string",
+			"enrich/person/sites.go#Apply":        "reads a site's registration",
+		},
+		Persons: []string{"enrich/person"},
+		Opening: map[string]string{
+			"enrich/person/person.go#field":    "opens a field of a consented capture in memory, and seals it again",
+			"pkg/seal/reveal/revealer.go#open": "shows a value to a person, after the audit has it",
 		},
 	}
 }
@@ -58,9 +69,14 @@ func Names() NameRules {
 			// A network that was opened, or a public one.
 			"enrich/geo/":                                "looks networks up in company databases",
 			"pkg/businessnet/set.go#New":                 "reads public networks",
-			"enrich/company/":                            "decides about a network; reads configured ones",
+			"enrich/company/operator.go":                 "reads the operator's networks",
+			"enrich/company/suppress.go":                 "reads the operator's networks",
+			"enrich/company/tables.go":                   "reads configured networks",
 			"enrich/edgefile/build.go":                   "reads public networks",
-			"enrich/verdict/":                            "answers an operator's own question",
+			"enrich/verdict/decide.go":                   "answers an operator's own question",
+			"enrich/verdict/diff.go":                     "compares public tables",
+			"enrich/verdict/labelled.go":                 "reads the labelled set",
+			"enrich/verdict/score.go":                    "reads the labelled set",
 			"cmd/internal/app/metiva/bench_companies.go": "the labelled set of public addresses",
 			"cmd/internal/bench/enrich_events.go":        "made-up addresses, and the labelled set of public ones",
 			"cmd/internal/app/metiva/geo_lookup.go":      "metiva geo lookup: an operator's own question",

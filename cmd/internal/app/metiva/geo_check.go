@@ -23,8 +23,8 @@ type geoCheck struct {
 type checkReport struct {
 	Databases []checkedDatabase `json:"databases"`
 	// Changed are systems of the tables that the databases announce under another
-	// name: a number may have changed hands. They are not shown meanwhile only
-	// where the table says so; look at them.
+	// name: a number may have changed hands. Where the names have nothing in common
+	// the chain names nobody; look at the others.
 	Changed []company.ChangedSystem `json:"changed_systems"`
 	Score   verdict.Score           `json:"labelled"`
 }

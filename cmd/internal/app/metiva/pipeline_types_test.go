@@ -172,6 +172,7 @@ func (h *harness) postEvents(t *testing.T, batch map[string]any, origin string) 
 	req.Header.Set("Content-Type", "text/plain;charset=UTF-8")
 	req.Header.Set("Origin", origin)
 	req.Header.Set("X-Forwarded-For", "145.221.173.91")
+	req.Header.Set("User-Agent", agentChrome) // a library's would be a bot's, which has no visits
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)

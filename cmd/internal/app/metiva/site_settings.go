@@ -60,6 +60,9 @@ type siteSet struct {
 	Property      []string `xor:"properties" help:"Property custom events may carry; repeatable, replaces all."`
 	NoProperties  bool     `name:"no-properties" xor:"properties" help:"Take no properties of custom events."`
 	Precision     *string  `enum:"truncated,network" help:"How addresses are cut: truncated is /24 or /48; network is the business network of /25 to /29 where a collector knows one, and needs --accepted-by."`
+	VisitIdle     *int     `name:"visit-idle-minutes" help:"Silence that ends a visit, 1 to 240 minutes; 30 at first."`
+	VisitMidnight *string  `name:"visit-midnight" help:"End visits at midnight in this time zone, such as Europe/Amsterdam; none lets them go on."`
+	VisitCampaign *bool    `name:"visit-campaign" negatable:"" help:"Begin a visit at a page view with another campaign."`
 	AcceptedBy    *string  `name:"accepted-by" help:"Who accepts the tenant's legitimate-interest assessment for company-level visits."`
 }
 
@@ -84,6 +87,10 @@ func (c *siteSet) Run(ctx context.Context, t terminal) error {
 		network := *c.Precision == precisionNetwork
 		change.NetworkPrecision = &network
 	}
+	change.Visits = registry.VisitChange{IdleMinutes: c.VisitIdle, TimeZone: c.VisitMidnight, AtCampaign: c.VisitCampaign}
+	if c.VisitMidnight != nil && *c.VisitMidnight == noMidnight {
+		change.Visits.TimeZone = new(string)
+	}
 	if len(c.Origin) > 0 {
 		change.AllowedOrigins = c.Origin
 	}
@@ -96,6 +103,9 @@ func (c *siteSet) Run(ctx context.Context, t terminal) error {
 		return s.SetSite(ctx, claim, c.Site, change)
 	})
 }
+
+// noMidnight lets visits go on over midnight.
+const noMidnight = "none"
 
 // The precisions of addresses.
 const (
@@ -169,6 +179,7 @@ func printSite(t terminal, s registry.Site) {
 		row("honours DNT", s.HonourDNT)
 		row("keeps events", fmt.Sprintf("%d days", s.RetentionDays))
 		row("precision of addresses", precisionOf(s))
+		row("visits end", visitRulesOf(s))
 		row("assessment accepted by", or(s.InterestAcceptedBy, "nobody"))
 		row("TCF vendor", or(fmt.Sprint(s.TCFVendor), "none"))
 		row("consent platform", or(string(s.CMP), "none"))
@@ -180,9 +191,9 @@ func printSite(t terminal, s registry.Site) {
 	})
 	if len(s.Texts) > 0 {
 		t.printf("\n")
-		t.table("text | language | sha256 | added", func(row func(...any)) {
+		t.table("text | language | links visits | sha256 | added", func(row func(...any)) {
 			for _, x := range s.Texts {
-				row(x.Version, x.Language, hex.EncodeToString(x.SHA256[:]), x.CreatedAt.Format(time.DateOnly))
+				row(x.Version, x.Language, map[bool]string{true: "yes", false: "no"}[x.LinksVisits], hex.EncodeToString(x.SHA256[:]), x.CreatedAt.Format(time.DateOnly))
 			}
 		})
 	}
@@ -191,6 +202,17 @@ func printSite(t terminal, s registry.Site) {
 		policy, _ := json.MarshalIndent(f, "", "  ") // strings and booleans only
 		t.printf("form %s\n", policy)
 	}
+}
+
+func visitRulesOf(s registry.Site) string {
+	out := fmt.Sprintf("after %d minutes of silence", s.Visits.IdleMinutes)
+	if s.Visits.TimeZone != "" {
+		out += ", at midnight in " + s.Visits.TimeZone
+	}
+	if s.Visits.AtCampaign {
+		out += ", at another campaign"
+	}
+	return out
 }
 
 func precisionOf(s registry.Site) string {
@@ -209,7 +231,9 @@ type siteTextAdd struct {
 	siteFlags
 	Version  string `required:"" help:"Version: letters, digits, dots and dashes; never used again for another text."`
 	Language string `required:"" help:"Language of the text, such as nl or en-GB."`
-	File     string `required:"" type:"path" help:"File with the exact text in UTF-8; the line end at its end is not part of it."`
+	// LinksVisits is a statement about the text, so that it never follows from anything.
+	LinksVisits bool   `help:"The text says that the person's own visits to the site are kept together with what they fill in."`
+	File        string `required:"" type:"path" help:"File with the exact text in UTF-8; the line end at its end is not part of it."`
 }
 
 // Run adds the text.
@@ -220,7 +244,7 @@ func (c *siteTextAdd) Run(ctx context.Context, t terminal) error {
 	}
 	body := bytes.TrimSuffix(bytes.TrimSuffix(raw, []byte{'\n'}), []byte{'\r'})
 	err = c.change(ctx, t, func(s *registry.Store, claim tenant.Claim) (registry.Site, error) {
-		return s.AddText(ctx, claim, c.Site, registry.ConsentText{Version: c.Version, Language: c.Language, Body: string(body)})
+		return s.AddText(ctx, claim, c.Site, registry.ConsentText{Version: c.Version, Language: c.Language, LinksVisits: c.LinksVisits, Body: string(body)})
 	})
 	if errors.Is(err, registry.ErrConflict) {
 		return fmt.Errorf("%w: choose a new version, since consents already given name this one", err)

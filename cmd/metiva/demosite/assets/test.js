@@ -20,7 +20,7 @@
     })
     if (!form.elements.agree.checked) return
     window.visitor('capture', {
-      form: 'contact', text_version: 'demo-contact-1-en', language: 'en',
+      form: 'contact', text_version: 'demo-contact-2-en', language: 'en',
       fields: { email: values.get('email'), message: values.get('message') },
     })
   })

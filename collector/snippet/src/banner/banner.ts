@@ -42,6 +42,11 @@ function put<K extends keyof HTMLElementTagNameMap>(parent: HTMLElement, name: K
 // those of a dialog and of buttons in the page's own style, so that it looks like
 // the site's, in light and in dark.
 export default function show(options: DOMStringMap, { grant, deny }: Commands): void {
+  if (!options.textVersion) {
+    // Nobody can agree to a text without a version.
+    if (options.debug != null) console.log('visitor: banner dropped no data-text-version')
+    return
+  }
   const page = document.documentElement
   const lang = /^nl/.test(options.banner || page.lang) ? 'nl' : 'en'
   const { text, yes, no, more, label } = words[lang]
@@ -67,7 +72,7 @@ export default function show(options: DOMStringMap, { grant, deny }: Commands): 
     button.style.cssText = 'flex:1;min-width:10em;min-height:44px'
     const press = (): void => {
       dialog.remove()
-      const terms = { claim: { source: 'banner' }, remember: true }
+      const terms = { claim: { source: 'banner' } }
       if (answer === yes) grant(terms)
       else deny(terms)
     }

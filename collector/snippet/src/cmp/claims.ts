@@ -42,6 +42,9 @@ export function claims(core: Commands, named?: string): (said: Said) => void {
     if (before?.analytics === analytics) return
     const refused = saying(false).some((s) => s.source !== 'consent_mode')
     heard[source] = said
+    // No choice yet, or none any more: a grant of an earlier page is not used on this
+    // one, until there is a yes again. It may have lapsed, or been reset elsewhere.
+    if (analytics === null && !before && !granted && (!named || source === named)) core.token()
     if (analytics === false) {
       // A hint takes a grant out of use, and neither makes one nor takes it back.
       if (source === 'consent_mode') core.token()

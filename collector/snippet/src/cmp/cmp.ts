@@ -26,7 +26,8 @@ const lastWaitMs = 25600
 
 function start(): void {
   const page = window as unknown as Page
-  const tag = document.querySelector<HTMLElement>('script[data-site]')?.dataset
+  // Other vendors' scripts have a data-site too; ours begins as our keys do.
+  const tag = document.querySelector<HTMLElement>('script[data-site^="pk_"]')?.dataset
   const options = { category: tag?.cmpCategory || undefined, vendor: tag?.cmpVendor || undefined }
   const said: Record<string, Answer> = {}
   let asked = false

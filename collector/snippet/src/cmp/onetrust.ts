@@ -20,7 +20,8 @@ export const onetrust: Adapter = (page, { category = 'C0002' }, changed) => {
         trust.OnConsentChanged?.(changed)
       }
       const raw = groups.join()
-      if (!trust.IsAlertBoxClosed()) return statement(null, raw)
+      // A choice that has lapsed, so that the banner is there again, is none.
+      if (!trust.IsAlertBoxClosed() || trust.IsAlertBoxClosedAndValid?.() === false) return statement(null, raw)
       if (!groups.includes(category)) return statement(false, raw)
       const domain = trust.GetDomainData()
       const group = domain.Groups.find((g: { CustomGroupId: string }) => g.CustomGroupId === category)

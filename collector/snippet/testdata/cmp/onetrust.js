@@ -5,7 +5,8 @@
 // OptanonWrapper, and the window events OneTrustGroupsUpdated and OTConsentApplied.
 // Traps: OneTrustGroupsUpdated on every load, before any choice; groups active from
 // the start under the models opt-out and implied consent; C0002 as "always active";
-// OneTrust as an object of settings before the script has loaded.
+// OneTrust as an object of settings before the script has loaded; a choice that is to
+// be made anew.
 {
   const options = window.double?.onetrust ?? {}
   const model = options.model ?? 'opt-in'
@@ -31,6 +32,7 @@
   const load = () => {
     window.OneTrust = {
       IsAlertBoxClosed: () => closed,
+      IsAlertBoxClosedAndValid: () => closed && !options.lapsed,
       OnConsentChanged: (listener) => listeners.push(listener),
       GetDomainData: () => ({ ShowAlertNotice: true, ConsentModel: { Name: model }, Groups: groups }),
       Close: () => choose(model === 'opt-in' ? [] : optional),

@@ -1,0 +1,4 @@
+package visit
+
+// SameResolution is sameResolution.
+var SameResolution = sameResolution
