@@ -17,8 +17,10 @@ func TestUsualAnswerHasItsHeadersInTheFirst(t *testing.T) { // not parallel: it 
 	)
 	u := newUsualAnswer("https://a.nl")
 	for _, c := range []struct{ written, whole string }{
-		{first + end, first + headers + end}, {first + end, first + headers + end},
-		{later + end, later + headers + end}, {first + end, first + headers + end},
+		{first + end, first + headers + end},
+		{first + end, first + headers + end},
+		{later + end, later + headers + end},
+		{first + end, first + headers + end},
 		{ending + end, ending + headers + end},
 		{first + end + next, first + headers + end + next},
 		{first + end + first + headers + end, first + headers + end + first + headers + end},
