@@ -25,7 +25,8 @@ func TestUsualAnswerHasItsHeadersInTheFirst(t *testing.T) { // not parallel: it 
 		{first + end + next, first + headers + end + next},
 		{first + end + first + headers + end, first + headers + end + first + headers + end},
 		{first + end, first + headers + end},
-		{"", ""}, {"no answer\r\n", "no answer\r\n"},
+		{"", ""},
+		{"no answer\r\n", "no answer\r\n"},
 	} {
 		written := []byte(c.written)
 		if got := string(u.whole(written)); got != c.whole {
