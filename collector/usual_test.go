@@ -17,13 +17,16 @@ func TestUsualAnswerHasItsHeadersInTheFirst(t *testing.T) { // not parallel: it 
 	)
 	u := newUsualAnswer("https://a.nl")
 	for _, c := range []struct{ written, whole string }{
-		{first + end, first + headers + end}, {first + end, first + headers + end},
-		{later + end, later + headers + end}, {first + end, first + headers + end},
+		{first + end, first + headers + end},
+		{first + end, first + headers + end},
+		{later + end, later + headers + end},
+		{first + end, first + headers + end},
 		{ending + end, ending + headers + end},
 		{first + end + next, first + headers + end + next},
 		{first + end + first + headers + end, first + headers + end + first + headers + end},
 		{first + end, first + headers + end},
-		{"", ""}, {"no answer\r\n", "no answer\r\n"},
+		{"", ""},
+		{"no answer\r\n", "no answer\r\n"},
 	} {
 		written := []byte(c.written)
 		if got := string(u.whole(written)); got != c.whole {

@@ -74,8 +74,12 @@ func TestRotationAtMidnightUTC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.clock.Set(time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC))
-	if p.HasKey("cmp_a") {
+	before, midnight := p.clock.Now(), time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
+	if !p.HasKeyAt("cmp_a", before) || !p.HasKeyAt("cmp_a", midnight) || p.HasKeyAt("cmp_b", before) {
+		t.Fatal("what may seal now is not told by the moment, or else by the clock")
+	}
+	p.clock.Set(midnight)
+	if p.HasKey("cmp_a") || p.HasKeyAt("cmp_a", midnight) {
 		t.Fatal("yesterday's key still seals")
 	}
 	if _, err := p.SealAddress(nil, binding(FieldAddress), addressOf(t, "::1")); !errors.Is(err, ErrNoKey) {
