@@ -70,7 +70,7 @@ func TestClaims(t *testing.T) {
 			` document.head.prepend(document.createElement('script')); document.head.firstChild.type = 'text/plain'; document.head.firstChild.dataset.site = 'ABC'`, "cookiebot", "tcf"), []act{
 			{"", []string{tcfGranted}},
 		}},
-		"auto is no name":       {page(`data-cmp="auto"`, `cookiebot: {stored: 'accept'}, tcf: {stored: 'accept'}`, "cookiebot", "tcf"), []act{{"", []string{granted}}}},
+		"auto is no name": {page(`data-cmp="auto"`, `cookiebot: {stored: 'accept'}, tcf: {stored: 'accept'}`, "cookiebot", "tcf"), []act{{"", []string{granted}}}},
 		"consent mode lowers": {page("", `cookiebot: {stored: 'accept'}`, "cookiebot", "consentmode"), []act{
 			{"", []string{granted}},
 			{`visit.consentmode.refuse()`, []string{unused}},
