@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/metiva-io/metiva/enrich/bot"
@@ -28,10 +29,10 @@ type opener interface {
 // partitions.
 type steps struct {
 	opener      opener
-	chain       *company.Chain
+	chain       atomic.Pointer[company.Chain] // replaced by Worker.SetLists
 	bots        *bot.Classifier
 	devices     *device.Reader
-	sources     *source.Tables
+	sources     atomic.Pointer[source.Tables] // replaced by Worker.SetLists
 	siteHosts   *siteHosts
 	persons     *person.Step
 	revocations *revocations
@@ -85,7 +86,11 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.Sou
 	unlinked := s.applyWithdrawal(out)
 	spam := s.origin(out)
 	watch.lap(stepSource)
-	s.judgeSender(out, sc.agent, bot.Signs{Automated: e.GetAutomated(), ReferrerSpam: spam})
+	said := sc.agents.of(sc.agent)
+	if !said.known {
+		said.bot = s.bots.Classify(sc.agent)
+	}
+	s.judgeSender(out, said.bot, bot.Signs{Automated: e.GetAutomated(), ReferrerSpam: spam})
 	watch.lap(stepBot)
 	if out.GetBot() == metivav1.BotClass_BOT_CLASS_NONE {
 		reason, err := s.resolve(out, v, binding)
@@ -98,7 +103,10 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.Sou
 		s.judgeNetwork(out)
 	}
 	watch.lap(stepCompany)
-	d := s.devices.Describe(sc.agent)
+	if !said.known {
+		said.device, said.known = s.devices.Describe(sc.agent), true
+	}
+	d := said.device
 	if !isConsented(out.GetConsent()) {
 		d = d.Coarse()
 	}
@@ -141,7 +149,7 @@ func (s *steps) resolve(out *metivav1.EnrichedEvent, v geo.View, b seal.Binding)
 	if isConsented(out.GetConsent()) {
 		out.Region = answer.Region
 	}
-	s.chain.Resolve(out.Resolution, company.Query{CompanyID: out.GetCompanyId(), Network: network, Answer: answer})
+	s.chain.Load().Resolve(out.Resolution, company.Query{CompanyID: out.GetCompanyId(), Network: network, Answer: answer})
 	return 0, nil
 }
 

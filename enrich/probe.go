@@ -55,16 +55,29 @@ func (p *Probe) Enrich(r *kafka.Record) ([]byte, error) {
 }
 
 // stepTotal adds up what a stopwatch observes.
-type stepTotal struct{ seconds float64 }
+type stepTotal struct {
+	seconds float64
+	left    int // out: interrupted
+}
 
-func (s *stepTotal) Observe(v float64) { s.seconds += v }
+// interrupted is longer than any step takes: something else had the core. Such a lap
+// says nothing of the step and would outweigh thousands of others.
+const interrupted = 100e-6
+
+func (s *stepTotal) Observe(v float64) {
+	if v > interrupted {
+		s.left++
+		return
+	}
+	s.seconds += v
+}
 
 // probeLaps is how many empty steps are timed to know what timing one costs.
 const probeLaps = 1 << 16
 
 // Steps enriches the records, times every step of each, and returns what a step
 // takes of an event on average, over all records. What the timing itself costs is
-// taken off.
+// taken off, and what something else interrupted is left out.
 func (p *Probe) Steps(records []kafka.Record) (map[string]time.Duration, error) {
 	m := p.p.w.metrics
 	before := maps.Clone(m.steps)
@@ -81,7 +94,7 @@ func (p *Probe) Steps(records []kafka.Record) (map[string]time.Duration, error) 
 		empty.lap(stepBuild)
 	}
 	cost := totals[stepBuild].seconds / probeLaps
-	totals[stepBuild].seconds = 0
+	*totals[stepBuild] = stepTotal{}
 	p.p.scratch.timed = true
 	defer func() { p.p.scratch.timed = false }()
 	for i := range records {
@@ -94,7 +107,7 @@ func (p *Probe) Steps(records []kafka.Record) (map[string]time.Duration, error) 
 		if total.seconds == 0 {
 			continue // a step that is not part of the chain
 		}
-		each := max(total.seconds/float64(max(len(records), 1))-cost, 0)
+		each := max(total.seconds/float64(max(len(records)-total.left, 1))-cost, 0)
 		out[step] = time.Duration(each * float64(time.Second))
 	}
 	return out, nil

@@ -19,12 +19,13 @@ type scratch struct {
 	source    metivav1.SourceRef
 	agent     []byte
 	person    *person.Scratch // nil until the first capture
+	agents    *agents
 	seen      uint
 	timed     bool // every event, not one in stepSampleEvery
 }
 
 func newScratch() *scratch {
-	return &scratch{agent: make([]byte, 0, schemas.SealedUserAgentBytesMax)}
+	return &scratch{agent: make([]byte, 0, schemas.SealedUserAgentBytesMax), agents: newAgents()}
 }
 
 // forget clears what was opened.

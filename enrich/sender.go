@@ -24,7 +24,7 @@ func (s *steps) origin(out *metivav1.EnrichedEvent) (spam bool) {
 	if out.GetType() != metivav1.EventType_EVENT_TYPE_PAGE_VIEW {
 		return false
 	}
-	answer := s.sources.Resolve(source.Query{
+	answer := s.sources.Load().Resolve(source.Query{
 		Host: out.GetHost(), Own: s.siteHosts.of(out.GetCompanyId(), out.GetSiteId()), Referrer: out.GetReferrerHost(),
 		CampaignSource: out.GetCampaign().GetSource(), CampaignMedium: out.GetCampaign().GetMedium(), CampaignName: out.GetCampaign().GetName(),
 	})
@@ -34,10 +34,10 @@ func (s *steps) origin(out *metivav1.EnrichedEvent) (spam bool) {
 
 // judgeSender says what the agent and the signs of the event itself tell. An
 // automated visitor is never resolved to a company.
-func (s *steps) judgeSender(out *metivav1.EnrichedEvent, agent []byte, signs bot.Signs) {
+func (s *steps) judgeSender(out *metivav1.EnrichedEvent, agent metivav1.BotClass, signs bot.Signs) {
 	r := out.GetResolution()
 	r.Verdict, r.Confidence, r.Source = metivav1.Verdict_VERDICT_BOT, 1, sourceAgent
-	if out.Bot = s.bots.Classify(agent); out.GetBot() != metivav1.BotClass_BOT_CLASS_NONE {
+	if out.Bot = agent; out.GetBot() != metivav1.BotClass_BOT_CLASS_NONE {
 		return
 	}
 	switch out.Bot = signs.OfSender(); out.GetBot() {

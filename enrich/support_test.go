@@ -39,6 +39,7 @@ const (
 // a worker needs.
 type world struct {
 	t       testing.TB
+	broker  *kafkatest.Broker
 	client  *kafka.Client
 	sender  *kafka.Producer
 	sealer  *seal.Sealer
@@ -72,7 +73,7 @@ func (b *syncBuffer) bytes() []byte {
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	broker := kafkatest.Start(t)
-	w := &world{t: t, log: &syncBuffer{}, reg: prometheus.NewRegistry()}
+	w := &world{t: t, broker: broker, log: &syncBuffer{}, reg: prometheus.NewRegistry()}
 	logger := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	if w.client, err = kafka.NewClient(kafka.Config{Brokers: broker.Addrs(), ClientID: "test"}, logger, w.reg); err != nil {

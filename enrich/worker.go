@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/metiva-io/metiva/enrich/bot"
+	"github.com/metiva-io/metiva/enrich/company"
 	"github.com/metiva-io/metiva/enrich/device"
 	"github.com/metiva-io/metiva/enrich/person"
 	"github.com/metiva-io/metiva/enrich/source"
@@ -84,11 +85,12 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 		cfg: cfg, deps: deps, metrics: m, revocations: revoked, ready: make(chan struct{}),
 		visitMetrics: vm, visitRules: rules,
 		steps: &steps{
-			opener: deps.Opener, chain: deps.Chain, bots: bots, devices: device.NewReader(), sources: deps.Sources, siteHosts: hosts,
+			opener: deps.Opener, bots: bots, devices: device.NewReader(), siteHosts: hosts,
 			persons:     person.NewStep(deps.Opener, forms, mail),
 			revocations: revoked, metrics: m, now: deps.Now,
 		},
 	}
+	w.SetLists(deps.Chain, deps.Sources)
 	if w.sender, err = deps.Kafka.NewProducer(kafka.ProducerConfig{Compression: cfg.Compression}); err != nil {
 		return nil, fmt.Errorf("making the producer: %w", err)
 	}
@@ -143,6 +145,13 @@ func (w *Worker) forgetSubjectKeys(ctx context.Context) error {
 // tables are the control topics, which are read to their end before any event.
 func (w *Worker) tables() []*kafka.Table {
 	return []*kafka.Table{w.keyTable, w.withdrawals, w.erasures, w.sites}
+}
+
+// SetLists replaces the chain and the tables of sources. Events that come from then
+// on are decided by them. It is safe while the worker runs.
+func (w *Worker) SetLists(chain *company.Chain, sources *source.Tables) {
+	w.steps.chain.Store(chain)
+	w.steps.sources.Store(sources)
 }
 
 // Ready is closed once the control tables are read and partitions can be

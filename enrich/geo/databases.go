@@ -111,7 +111,11 @@ func (g *generation) closeAll() error {
 
 // Swap opens files and makes them current. On an error the current ones stay.
 // Views taken before keep the old files open until they are released.
-func (d *Databases) Swap(files Files) error {
+func (d *Databases) Swap(files Files) error { return d.SwapChecked(files, nil) }
+
+// SwapChecked is Swap, but check (optional) sees the new databases before they are
+// current, and may refuse them. It must not release its view.
+func (d *Databases) SwapChecked(files Files, check func(View) error) error {
 	d.swap.Lock()
 	defer d.swap.Unlock()
 	if d.current.Load() == nil {
@@ -120,6 +124,12 @@ func (d *Databases) Swap(files Files) error {
 	next, err := openGeneration(files)
 	if err != nil {
 		return err
+	}
+	if check != nil {
+		if err := check(View{g: next, build: next.systems[0].BuildTime()}); err != nil {
+			next.release()
+			return errors.Join(err, next.closeErr)
+		}
 	}
 	d.current.Swap(next).release()
 	return nil

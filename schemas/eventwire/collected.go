@@ -16,6 +16,8 @@ type Collected struct {
 	// Event is what the last Decode read.
 	Event metivav1.CollectedEvent
 
+	texts texts
+
 	campaign     metivav1.Campaign
 	engagement   metivav1.Engagement
 	click        metivav1.Click
@@ -26,8 +28,8 @@ type Collected struct {
 }
 
 // Decode reads the value of a record into Event as proto.Unmarshal would. Strings
-// are copied and may be kept; byte fields share the memory of value, and messages
-// are overwritten by the next Decode. After an error Event holds what could be
+// are copied, in pieces of 2 KiB, and may be kept; byte fields share the memory of
+// value, and messages are overwritten by the next Decode. After an error Event holds what could be
 // read. The error's text may quote what was read.
 func (c *Collected) Decode(value []byte) error {
 	c.Event.Reset()
@@ -51,14 +53,13 @@ const (
 // fieldsMax: the plain form has fields up to here, which fit a word of bits.
 const fieldsMax = 63
 
-// reader goes through the fields of one message. Its text is the same bytes as a
-// string, of which the strings of the message are parts.
+// reader goes through the fields of one message.
 type reader struct {
-	b    []byte
-	text string
-	at   int
-	seen uint64
-	bad  bool
+	b     []byte
+	at    int
+	seen  uint64
+	bad   bool
+	texts *texts
 }
 
 // tag is the next field's number and wire type as they stand on the wire. It is
@@ -101,13 +102,29 @@ func (r *reader) span() (from, to int) {
 	return from, r.at
 }
 
+// string copies a text.
 func (r *reader) string() string {
 	from, to := r.span()
-	s := r.text[from:to]
-	if !utf8.ValidString(s) {
+	b := r.b[from:to]
+	if !utf8.Valid(b) {
 		r.bad = true
+		return ""
 	}
-	return s
+	return r.texts.copied(b)
+}
+
+// name is a text that many events have: one copy of it does for them all.
+func (r *reader) name() string {
+	from, to := r.span()
+	b := r.b[from:to]
+	if s, known := r.texts.shared(b); known {
+		return s
+	}
+	if !utf8.Valid(b) {
+		r.bad = true
+		return ""
+	}
+	return r.texts.share(b)
 }
 
 // bytes of no length are nil, as the generated code has them.
@@ -122,7 +139,7 @@ func (r *reader) bytes() []byte {
 // message is a reader of the next delimited field.
 func (r *reader) message() reader {
 	from, to := r.span()
-	return reader{b: r.b[from:to], text: r.text[from:to]}
+	return reader{b: r.b[from:to], texts: r.texts}
 }
 
 func (r *reader) more() bool { return r.at < len(r.b) && !r.bad }
@@ -133,17 +150,17 @@ const oneof = 1<<23 | 1<<24 | 1<<25 | 1<<26 | 1<<27
 // isPlain reads the plain form, and reports whether value has it.
 func (c *Collected) isPlain(value []byte) bool {
 	e := &c.Event
-	r := reader{b: value, text: string(value)}
+	r := reader{b: value, texts: &c.texts}
 	for r.more() {
 		switch r.tag() {
 		case 1<<3 | delimited:
 			e.EventId = r.bytes()
 		case 2<<3 | delimited:
-			e.CompanyId = r.string()
+			e.CompanyId = r.name()
 		case 3<<3 | delimited:
-			e.BrandId = r.string()
+			e.BrandId = r.name()
 		case 4<<3 | delimited:
-			e.SiteId = r.string()
+			e.SiteId = r.name()
 		case 5<<3 | varint:
 			e.Type = metivav1.EventType(r.varint())
 		case 6<<3 | varint:
@@ -157,13 +174,13 @@ func (c *Collected) isPlain(value []byte) bool {
 		case 10<<3 | varint:
 			e.ConsentSeq = r.varint()
 		case 11<<3 | delimited:
-			e.ConsentTextVersion = r.string()
+			e.ConsentTextVersion = r.name()
 		case 12<<3 | delimited:
 			e.VisitKey = r.bytes()
 		case 13<<3 | delimited:
 			e.VisitorId = r.bytes()
 		case 14<<3 | delimited:
-			e.Host = r.string()
+			e.Host = r.name()
 		case 15<<3 | delimited:
 			e.Path = r.string()
 		case 16<<3 | delimited:
@@ -175,7 +192,7 @@ func (c *Collected) isPlain(value []byte) bool {
 		case 19<<3 | delimited:
 			e.SealedUserAgent = r.bytes()
 		case 20<<3 | delimited:
-			e.WriterId = r.string()
+			e.WriterId = r.name()
 		case 21<<3 | varint:
 			e.RetentionDays = uint32(r.varint())
 		case 22<<3 | varint:

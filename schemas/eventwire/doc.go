@@ -10,6 +10,8 @@
 // the generated code, so that both say the same of any bytes; a fuzz target
 // compares them. Fields that were added to the contract and not here fail a test.
 //
-// Dropped: unknown fields of what is written. Limits: none of its own; strings of an
-// event are one allocation, its byte fields share the record's memory.
+// Dropped: unknown fields of what is written. Limits: none of its own. Texts are
+// copied: names of tenants, sites, hosts and collectors are shared by all events that
+// have them (512 of 128 bytes at most), others lie in pieces of 2 KiB; byte fields
+// share the record's memory.
 package eventwire

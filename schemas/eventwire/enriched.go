@@ -43,14 +43,6 @@ func (w *writer) tag(number, wireType int) {
 	w.b = append(w.b, byte(number<<3&0x7f|wireType|0x80), byte(number>>4))
 }
 
-func (w *writer) length(n int) {
-	if n < 0x80 {
-		w.b = append(w.b, byte(n))
-		return
-	}
-	w.b = binary.AppendUvarint(w.b, uint64(n))
-}
-
 func (w *writer) varint(number int, v uint64) {
 	if v == 0 {
 		return
@@ -63,9 +55,7 @@ func (w *writer) bytes(number int, v []byte) {
 	if len(v) == 0 {
 		return
 	}
-	w.tag(number, delimited)
-	w.length(len(v))
-	w.b = append(w.b, v...)
+	w.b = append(appendHead(w.b, number, len(v)), v...)
 }
 
 func (w *writer) string(number int, v string) {
@@ -75,9 +65,20 @@ func (w *writer) string(number int, v string) {
 	if !utf8.ValidString(v) {
 		w.err = errText
 	}
-	w.tag(number, delimited)
-	w.length(len(v))
-	w.b = append(w.b, v...)
+	w.b = append(appendHead(w.b, number, len(v)), v...)
+}
+
+// appendHead is what stands before a delimited field of n bytes. Most are short.
+func appendHead(b []byte, number, n int) []byte {
+	switch {
+	case n >= 0x80:
+		b = binary.AppendUvarint(b, uint64(number<<3|delimited))
+		return binary.AppendUvarint(b, uint64(n))
+	case number < 16:
+		return append(b, byte(number<<3|delimited), byte(n))
+	default:
+		return append(b, byte(number<<3&0x7f|delimited|0x80), byte(number>>4), byte(n))
+	}
 }
 
 func (w *writer) bool(number int, v bool) {

@@ -2,6 +2,8 @@ package eventwire_test
 
 import (
 	"bytes"
+	"fmt"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -111,7 +113,28 @@ func TestDecodeKnowsEveryField(t *testing.T) {
 	}
 }
 
-// TestDecodeAllocatesOnce: the strings of an event.
+// TestTextsMayBeKept: what later events bring does not change the texts of earlier
+// ones.
+func TestTextsMayBeKept(t *testing.T) {
+	t.Parallel()
+	var c eventwire.Collected
+	var paths, hosts []string
+	const events = 3000
+	for i := range events {
+		e := &metivav1.CollectedEvent{Host: fmt.Sprintf("%d.example", i%700), Path: fmt.Sprintf("/%d%s", i, strings.Repeat("x", i%1500))}
+		if err := c.Decode(generated(t, e)); err != nil {
+			t.Fatal(err)
+		}
+		paths, hosts = append(paths, c.Event.GetPath()), append(hosts, c.Event.GetHost())
+	}
+	for i := range events {
+		if hosts[i] != fmt.Sprintf("%d.example", i%700) || paths[i] != fmt.Sprintf("/%d%s", i, strings.Repeat("x", i%1500)) {
+			t.Fatalf("event %d has another text now", i)
+		}
+	}
+}
+
+// TestDecodeAllocatesOnce: at most, for the texts of an event.
 func TestDecodeAllocatesOnce(t *testing.T) {
 	var c eventwire.Collected
 	for _, branch := range []protoreflect.FieldNumber{0, 23, 24, 25} {

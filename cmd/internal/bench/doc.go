@@ -22,6 +22,11 @@
 // with what stands in Kafka and in the ledger. An event is accepted by its answer
 // alone; a connection that broke counts as an event not accepted.
 //
+// RunEnrich, for `metiva bench enrich`, records events on an embedded Kafka and has
+// them read, in turns, by a bare copy of the topic (consume, produce, commit) and by a
+// whole worker, both in this process, whose CPU is read by getrusage; then the chain
+// runs alone on the recorded bytes, and each of its steps is timed.
+//
 // Limits: loopback only, at most RunSecondsMax of load; the third server writes
 // some 100 MB a second to disk while it is loaded; everything it starts and
 // writes is gone when it returns. Server, broker and load share the machine:

@@ -26,7 +26,9 @@ const (
 	// from the labelled set of addresses, where every verdict has its share.
 	botEvery      = 20
 	labelledEvery = 3
-	crawlerAgent  = "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)"
+	// rareAgentEvery: of so many visits one has an agent that no other has.
+	rareAgentEvery = 8
+	crawlerAgent   = "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)"
 )
 
 // recorder makes the events of a run: those of a small company's visitors, half of
@@ -163,8 +165,11 @@ func withDetail(e *metivav1.CollectedEvent, n int) {
 // seal seals the address and the agent of the visit, as a collector does.
 func (m *recorder) seal(e *metivav1.CollectedEvent, visit int) error {
 	agent := browsers()[visit%len(browsers())].agent
-	if visit%botEvery == 0 {
+	switch {
+	case visit%botEvery == 0:
 		agent = crawlerAgent
+	case visit%rareAgentEvery == 1:
+		agent = fmt.Sprintf("Mozilla/5.0 (Linux; Android 15; SM-%d Build/AP3A) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Mobile Safari/537.36", visit)
 	}
 	addr := netip.Addr{}
 	if visit%labelledEvery == 0 {

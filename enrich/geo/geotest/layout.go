@@ -57,6 +57,7 @@ func Write(tb testing.TB, databaseType string, ipv4 bool, networks map[string]ma
 func Bytes(tb testing.TB, databaseType string, ipv4 bool, networks map[string]map[string]any) []byte {
 	tb.Helper()
 	options := mmdbwriter.Options{
+		Description:  map[string]string{"en": "a test's"}, // Verify wants one
 		DatabaseType: databaseType, RecordSize: 24, IPVersion: 6, IncludeReservedNetworks: true,
 		BuildEpoch: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC).Unix(),
 	}

@@ -72,6 +72,8 @@ func Names() NameRules {
 			"enrich/company/":                            "decides about a network; reads configured ones",
 			"enrich/edgefile/build.go":                   "reads public networks",
 			"enrich/verdict/":                            "answers an operator's own question",
+			"enrich/reload/reload.go":                    "the labelled set of public addresses",
+			"cmd/internal/bench/enrich_events.go":        "made-up visitors, and the labelled set of public addresses",
 			"cmd/internal/app/metiva/bench_companies.go": "the labelled set of public addresses",
 			"cmd/internal/app/metiva/geo_lookup.go":      "metiva geo lookup: an operator's own question",
 			"cmd/internal/app/metiva/geo_check.go":       "metiva geo diff: how far the walk is",

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/metiva-io/metiva/cmd/internal/app"
@@ -12,8 +11,7 @@ import (
 	"github.com/metiva-io/metiva/cmd/internal/config"
 	stage "github.com/metiva-io/metiva/enrich"
 	"github.com/metiva-io/metiva/enrich/company"
-	"github.com/metiva-io/metiva/enrich/geo"
-	"github.com/metiva-io/metiva/enrich/source"
+	"github.com/metiva-io/metiva/enrich/reload"
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/pkg/lifecycle"
 )
@@ -28,7 +26,9 @@ type Config struct {
 	Lists   company.Lists
 	// ReferrerSpam is the file of the operator's list; none when empty.
 	ReferrerSpam string
-	Enrich       stage.Config
+	// ReloadEvery is the pause between two looks at the files above; 0 is never.
+	ReloadEvery time.Duration
+	Enrich      stage.Config
 }
 
 // Bind adds every setting of the process.
@@ -40,7 +40,8 @@ func (c *Config) Bind(s *config.Set) {
 	s.String(&c.GeoDir, config.Option{Flag: "geo-dir", Env: "METIVA_GEO_DIR", Help: "Directory of the address databases, every *.mmdb of it (metiva geo build makes asn.mmdb and country.mmdb)."})
 	s.String(&c.Lists.Suppressions, config.Option{Flag: "suppressions", Env: "METIVA_ENRICH_SUPPRESSIONS", Help: "File of networks that are never resolved, a line each: prefix, and list (operator, opt_out or a tenant's id)."})
 	s.String(&c.Lists.Rows, config.Option{Flag: "company-rows", Env: "METIVA_ENRICH_COMPANY_ROWS", Help: "CSV of who uses a network: network,name,domain,type,source."})
-	s.String(&c.ReferrerSpam, config.Option{Flag: "referrer-spam", Env: "METIVA_ENRICH_REFERRER_SPAM", Help: "File of hosts whose referrals are spam, a host a line; read at start."})
+	s.String(&c.ReferrerSpam, config.Option{Flag: "referrer-spam", Env: "METIVA_ENRICH_REFERRER_SPAM", Help: "File of hosts whose referrals are spam, a host a line."})
+	s.Duration(&c.ReloadEvery, config.Option{Flag: "reload-every", Env: "METIVA_ENRICH_RELOAD_EVERY", Default: "30s", Help: "How often the address databases and the lists are looked at; changed ones are checked and taken without a stop. 0: they are read at the start only."})
 	s.Int(&c.Enrich.BatchRecordsMax, config.Option{Flag: "batch-records-max", Env: "METIVA_ENRICH_BATCH_RECORDS_MAX", Default: "1000", Help: "Records of one batch."})
 	s.Duration(&c.Enrich.BatchWaitMax, config.Option{Flag: "batch-wait-max", Env: "METIVA_ENRICH_BATCH_WAIT_MAX", Default: "20ms", Help: "How long a batch waits for more records after its first."})
 	s.Duration(&c.Enrich.Visits.SendEvery, config.Option{Flag: "visit-send-every", Env: "METIVA_ENRICH_VISIT_SEND_EVERY", Default: "5s", Help: "How often visits that have changed are sent."})
@@ -50,35 +51,19 @@ func (c *Config) Bind(s *config.Set) {
 	s.Duration(&c.Enrich.SubjectKeyAgeMax, config.Option{Flag: "subject-key-age-max", Env: "METIVA_ENRICH_SUBJECT_KEY_AGE_MAX", Default: "192h", Help: "How old the key of a form's capture may be for the capture to be enriched; younger keys are held in memory."})
 }
 
-// sources reads the operator's list of referrer spam into the tables of sources.
-func (c *Config) sources() (*source.Tables, error) {
-	var spam []string
-	if c.ReferrerSpam != "" {
-		file, err := os.Open(c.ReferrerSpam)
-		if err != nil {
-			return nil, fmt.Errorf("METIVA_ENRICH_REFERRER_SPAM: %w", err)
-		}
-		defer func() { _ = file.Close() }()
-		if spam, err = source.ReadSpam(file); err != nil {
-			return nil, fmt.Errorf("METIVA_ENRICH_REFERRER_SPAM: %w", err)
-		}
-	}
-	tables, err := source.NewTables(spam)
-	if err != nil {
-		return nil, fmt.Errorf("reading the lists of sources: %w", err)
-	}
-	return tables, nil
+// dataFiles are the files that are read again when they change.
+func (c *Config) dataFiles() reload.Config {
+	return reload.Config{GeoDir: c.GeoDir, Lists: c.Lists, ReferrerSpam: c.ReferrerSpam, Every: c.ReloadEvery}
 }
 
 // Validate joins every fault.
 func (c *Config) Validate() error {
 	_, keyFault := app.CheckResolvers(&c.Keys, &c.Process, &c.KMS)
-	_, sourceFault := c.sources()
-	faults := []error{c.Process.Validate(), c.Kafka.Validate(&c.Process), keyFault, keeper.Validate(&c.KMS), c.Enrich.Validate(), sourceFault}
+	faults := []error{c.Process.Validate(), c.Kafka.Validate(&c.Process), keyFault, keeper.Validate(&c.KMS), c.Enrich.Validate()}
 	if c.GeoDir == "" {
 		faults = append(faults, errors.New("METIVA_GEO_DIR is missing: set the directory with the address databases"))
-	} else if _, err := geo.FilesIn(c.GeoDir); err != nil {
-		faults = append(faults, fmt.Errorf("METIVA_GEO_DIR: %w", err))
+	} else if err := c.dataFiles().Validate(); err != nil {
+		faults = append(faults, fmt.Errorf("METIVA_GEO_DIR, METIVA_ENRICH_SUPPRESSIONS, METIVA_ENRICH_COMPANY_ROWS, METIVA_ENRICH_REFERRER_SPAM or METIVA_ENRICH_RELOAD_EVERY: %w", err))
 	}
 	return errors.Join(faults...)
 }
@@ -103,34 +88,18 @@ func Run(ctx context.Context, sys app.System) error {
 	if err != nil {
 		return err
 	}
-	tables, err := cfg.Lists.Read()
+	data, err := reload.Open(cfg.dataFiles(), w.Log, w.Registry)
 	if err != nil {
 		return err
 	}
-	chain, err := company.NewChain(tables)
-	if err != nil {
-		return err
-	}
-	files, err := geo.FilesIn(cfg.GeoDir)
-	if err != nil {
-		return err
-	}
-	databases, err := geo.OpenDatabases(files)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = databases.Close() }()
-	sources, err := cfg.sources()
-	if err != nil {
-		return err
-	}
+	defer func() { _ = data.Close() }()
 	w.WarnOfExposed(resolvers...)
 	client, err := kafka.NewClient(cfg.Kafka.Client("enrich"), w.Log, w.Registry)
 	if err != nil {
 		return err
 	}
 	worker, err := stage.New(cfg.Enrich, stage.Deps{
-		Kafka: client, Opener: opener, Databases: databases, Chain: chain, Sources: sources,
+		Kafka: client, Opener: opener, Databases: data.Databases(), Chain: data.Lists().Chain, Sources: data.Lists().Sources,
 		Log: w.Log, Registerer: w.Registry, Now: time.Now,
 	})
 	if err != nil {
@@ -148,5 +117,7 @@ func Run(ctx context.Context, sys app.System) error {
 			}
 		}()
 		return worker.Run(ctx)
+	}}, lifecycle.Stage{Name: "data files", Run: func(ctx context.Context) error {
+		return data.Run(ctx, func(l reload.Lists) { worker.SetLists(l.Chain, l.Sources) })
 	}})
 }
