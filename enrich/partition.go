@@ -66,6 +66,9 @@ func (w *Worker) serve(ctx context.Context, c claim) error {
 	defer endVisits()
 	limit := kafka.BatchLimit{RecordsMax: w.cfg.BatchRecordsMax, BytesMax: w.cfg.BatchBytesMax, WaitMax: w.cfg.BatchWaitMax}
 	for {
+		if p.visits.waitForRoom(ctx) != nil {
+			return nil
+		}
 		batch, err := c.NextBatch(ctx, limit)
 		if ctx.Err() != nil {
 			return nil
