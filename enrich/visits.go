@@ -38,8 +38,10 @@ type visits struct {
 }
 
 // beginVisits restores the visits of the partition and keeps them until end is
-// called.
-func (p *partition) beginVisits(ctx context.Context, c claim) (end func(), err error) {
+// called. An owner that was fenced writes nothing more: its successor has read
+// visits.state already, and on a compacted topic an older journal written later would
+// in time be the only one.
+func (p *partition) beginVisits(ctx context.Context, c claim) (end func(fenced bool), err error) {
 	v, err := p.restoreVisits(ctx, c)
 	if err != nil {
 		return nil, err
@@ -51,9 +53,13 @@ func (p *partition) beginVisits(ctx context.Context, c claim) (end func(), err e
 		defer close(done)
 		v.run(running)
 	}()
-	return func() {
+	return func(fenced bool) {
 		stop()
 		<-done
+		if fenced {
+			v.w.visitMetrics.forget(v.partition)
+			return
+		}
 		v.close(ctx)
 	}, nil
 }

@@ -1,7 +1,9 @@
 package enrich
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 
@@ -125,5 +127,49 @@ func TestAWithdrawalOvertakesAnEvent(t *testing.T) {
 	v.apply(&outcome{record: schemas.EnrichedOf(e)}, 6)
 	if n, _ := v.set.Size(); n != 1 {
 		t.Errorf("%d journals after another consent", n)
+	}
+}
+
+// lost is a claim that gives one batch and then turns out to have another owner.
+type lost struct {
+	claim
+	batch kafka.Batch
+	err   error
+}
+
+func (l *lost) Partition() int                                                   { return 0 }
+func (l *lost) Position() int64                                                  { return 0 }
+func (l *lost) NextBatch(context.Context, kafka.BatchLimit) (kafka.Batch, error) { return l.batch, nil }
+func (l *lost) Plan(context.Context, kafka.Batch) error                          { return nil }
+func (l *lost) Commit(context.Context, kafka.Batch) error                        { return l.err }
+
+// TestAFencedOwnerWritesNoState: its successor has read visits.state; journals that come
+// after would, once the topic is compacted, stand in place of the successor's.
+func TestAFencedOwnerWritesNoState(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		err      error
+		journals int
+	}{
+		"fenced":        {fmt.Errorf("committing: %w", kafka.ErrFenced), 0},
+		"another fault": {errShut, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			worker, _, _ := w.ready(nil)
+			worker.visitPartitions = schemas.TenantBuckets
+			w.goRun(worker.keyTable.Run)
+			e := w.event(ingAddr, agent, nil)
+			if err := worker.keyTable.CatchUp(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := worker.serve(t.Context(), &lost{batch: w.batch(e), err: tc.err}); !errors.Is(err, tc.err) {
+				t.Fatal(err)
+			}
+			if n := w.journals(); n != tc.journals {
+				t.Errorf("%d journals are written, want %d", n, tc.journals)
+			}
+		})
 	}
 }
