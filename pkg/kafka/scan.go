@@ -8,8 +8,7 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 )
 
-// ErrScanEnough, returned by the function given to Scan, ends the scan without an
-// error.
+// ErrScanEnough ends a scan without an error.
 var ErrScanEnough = errors.New("kafka: enough was scanned")
 
 // Scan reads a topic once from its oldest record to where each partition ended when
