@@ -104,7 +104,7 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.Sou
 		said.device, said.known = s.devices.Describe(sc.agent), true
 	}
 	d := said.device
-	if !isConsented(out.GetConsent()) {
+	if !isGranted(out) {
 		d = d.Coarse()
 	}
 	out.Device, out.BrowserFamily, out.SystemFamily = d.Class, d.Browser, d.System
@@ -143,7 +143,7 @@ func (s *steps) resolve(out *metivav1.EnrichedEvent, v geo.View, b seal.Binding)
 		return 0, fmt.Errorf("resolving a company: %w", err)
 	}
 	out.Country = answer.Country
-	if isConsented(out.GetConsent()) {
+	if isGranted(out) {
 		out.Region = answer.Region
 	}
 	s.chain.Load().Resolve(out.Resolution, company.Query{CompanyID: out.GetCompanyId(), Network: network, Answer: answer})
