@@ -40,17 +40,27 @@ func subjectOf(e *metivav1.CollectedEvent) []byte {
 	return e.GetVisitorId()
 }
 
-// capture makes the person of a capture; nil for every other event. What it opened is
-// cleared when it returns.
-func (s *steps) capture(sc *scratch, out *metivav1.EnrichedEvent) (*metivav1.Capture, error) {
-	captured, ok := person.Consented(&sc.collected.Event)
+// capture makes the person of a capture; nil for every other event. The reason is why
+// there is none after all. What it opened is cleared when it returns.
+func (s *steps) capture(sc *scratch, out *metivav1.EnrichedEvent) (*metivav1.Capture, metivav1.Reason) {
+	e := &sc.collected.Event
+	captured, ok := person.Consented(e)
 	if !ok {
-		return nil, nil //nolint:nilnil // not a capture
+		return nil, 0
 	}
 	if sc.person == nil {
 		sc.person = person.NewScratch()
 	}
-	return s.persons.Capture(sc.person, captured, out)
+	made, err := s.persons.Capture(sc.person, captured, out)
+	if err != nil {
+		return nil, reasonOf(err)
+	}
+	// The steps took their time, and the event may be company level since
+	// (applyWithdrawal): a person is only made of what still stands.
+	if reason := s.takenBack(e); reason != 0 {
+		return nil, reason
+	}
+	return made, 0
 }
 
 // captureKey is the key of a capture's record: of all captures of a subject the same.

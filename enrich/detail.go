@@ -20,6 +20,18 @@ func hasDetail(e *metivav1.CollectedEvent) bool {
 	return (!identified || e.GetType() == metivav1.EventType_EVENT_TYPE_PAGE_VIEW) && schemas.DetailFits(e)
 }
 
+// takenBack is why nothing may be made of the event any more: the tenant or the subject
+// was erased, or lost its consent; 0 while it may.
+func (s *steps) takenBack(e *metivav1.CollectedEvent) metivav1.Reason {
+	switch {
+	case s.revocations.isErased(e.GetCompanyId(), subjectOf(e)):
+		return metivav1.Reason_REASON_ERASED
+	case s.lostConsent(e):
+		return metivav1.Reason_REASON_WITHDRAWN
+	}
+	return 0
+}
+
 // lostConsent reports whether the visitor took back the consent without which
 // this type is not recorded. What is recorded without consent is reduced instead
 // (applyWithdrawal).

@@ -71,11 +71,8 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.Sou
 		return drop(e, from, metivav1.Reason_REASON_INVALID_RECORD), nil
 	}
 	watch.lap(stepDecode)
-	if s.revocations.isErased(e.GetCompanyId(), subjectOf(e)) {
-		return drop(e, from, metivav1.Reason_REASON_ERASED), nil
-	}
-	if s.lostConsent(e) {
-		return drop(e, from, metivav1.Reason_REASON_WITHDRAWN), nil
+	if reason := s.takenBack(e); reason != 0 {
+		return drop(e, from, reason), nil
 	}
 	binding := seal.Binding{CompanyID: e.GetCompanyId(), SiteID: e.GetSiteId(), EventID: [schemas.IDBytes]byte(e.GetEventId())}
 	if reason := s.openAgent(sc, binding); reason != 0 {
@@ -107,15 +104,15 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.Sou
 		said.device, said.known = s.devices.Describe(sc.agent), true
 	}
 	d := said.device
-	if !isConsented(out.GetConsent()) {
+	if !isGranted(out) {
 		d = d.Coarse()
 	}
 	out.Device, out.BrowserFamily, out.SystemFamily = d.Class, d.Browser, d.System
 	watch.lap(stepDevice)
 	out.EnrichedAtMs = s.now().UnixMilli()
-	capture, err := s.capture(sc, out)
-	if err != nil {
-		return failedOpen(e, from, reasonOf(err))
+	capture, reason := s.capture(sc, out)
+	if reason != 0 {
+		return failedOpen(e, from, reason)
 	}
 	watch.lap(stepPerson)
 	return outcome{record: sc.leaving.wrapped(), capture: capture, companyID: e.GetCompanyId(), visitKey: e.GetVisitKey(), unlinked: unlinked}, nil
@@ -146,7 +143,7 @@ func (s *steps) resolve(out *metivav1.EnrichedEvent, v geo.View, b seal.Binding)
 		return 0, fmt.Errorf("resolving a company: %w", err)
 	}
 	out.Country = answer.Country
-	if isConsented(out.GetConsent()) {
+	if isGranted(out) {
 		out.Region = answer.Region
 	}
 	s.chain.Load().Resolve(out.Resolution, company.Query{CompanyID: out.GetCompanyId(), Network: network, Answer: answer})

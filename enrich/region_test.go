@@ -1,6 +1,7 @@
 package enrich
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/metiva-io/metiva/enrich/geo"
@@ -27,16 +28,17 @@ func TestRegionNeedsConsent(t *testing.T) {
 	w.deps.Databases = databases
 	granted, gone := random(16), random(16)
 	w.withdraw(gone, 3)
+	receipt := newPost() // a form of somebody who gave no grant
+	receipt.visitor, receipt.sequence = nil, 0
 	events := map[string]*metivav1.CollectedEvent{
 		"":      w.event(ingAddr, agent, nil),
+		"--":    w.post(receipt),
 		"NL-NH": w.event(ingAddr, agent, analytics(granted, 1)),
 		"-":     w.event(ingAddr, agent, analytics(gone, 2)),
 	}
 	want := map[[16]byte]string{}
 	for region, e := range events {
-		if region == "-" {
-			region = ""
-		}
+		region = strings.TrimLeft(region, "-")
 		want[[16]byte(e.GetEventId())] = region
 		w.put(e)
 	}
@@ -48,6 +50,9 @@ func TestRegionNeedsConsent(t *testing.T) {
 		region, ok := want[[16]byte(e.GetEventId())]
 		if !ok || e.GetRegion() != region || e.GetCountry() != "NL" {
 			t.Errorf("country %q, region %q, want %q", e.GetCountry(), e.GetRegion(), region)
+		}
+		if fine := e.GetBrowserFamily() != "" || e.GetSystemFamily() != ""; fine && region == "" {
+			t.Errorf("browser %q, system %q without a grant", e.GetBrowserFamily(), e.GetSystemFamily())
 		}
 	}
 }

@@ -65,7 +65,14 @@ func (s *steps) judgeNetwork(out *metivav1.EnrichedEvent) {
 	}
 }
 
-// isConsented reports whether a grant covers the event.
+// isGranted reports whether a grant for analytics covers the event. One of a form under a
+// receipt has none: its box says nothing of measuring, and its row is company level.
+func isGranted(out *metivav1.EnrichedEvent) bool {
+	return isConsented(out.GetConsent()) && len(out.GetVisitorId()) > 0
+}
+
+// isConsented reports whether a person has agreed to something that the event rests on:
+// to analytics, or beside a form.
 func isConsented(state metivav1.ConsentState) bool {
 	return state == metivav1.ConsentState_CONSENT_STATE_ANALYTICS || state == metivav1.ConsentState_CONSENT_STATE_IDENTIFIED
 }

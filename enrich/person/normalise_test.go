@@ -256,6 +256,7 @@ func TestMailServices(t *testing.T) {
 	for _, domain := range []string{
 		"gmail.com", "hotmail.nl", "outlook.com", "ziggo.nl", "kpnmail.nl", "planet.nl", "xs4all.nl", "hccnet.nl", "telenet.be", "proximus.be",
 		"t-online.de", "web.de", "gmx.de", "icloud.com", "privaterelay.appleid.com", "proton.me", "tutanota.com", "mail.ziggo.nl", "yopmail.com",
+		"ziggomail.com", "hetnet.nl", "home.nl", "chello.nl", "caiway.nl", "zeelandnet.nl", "lijbrandt.nl", "tiscali.nl", "vodafone.de", "zohomail.eu",
 	} {
 		if !m.Has([]byte(domain)) {
 			t.Errorf("%s is not known as a mail service", domain)

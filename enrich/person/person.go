@@ -117,7 +117,8 @@ func (s *Step) Capture(sc *Scratch, c Captured, out *metivav1.EnrichedEvent) (*m
 		r.Confirmation = metivav1.Confirmation_CONFIRMATION_FORM
 		r.Confidence = max(r.GetConfidence(), ConfidenceConfirmed)
 	}
-	if rules.text.linksVisits && len(e.GetVisitorId()) > 0 {
+	// Sequences start at 1: a link from 0 on would cover every grant there ever was.
+	if rules.text.linksVisits && len(e.GetVisitorId()) > 0 && e.GetConsentSeq() > 0 {
 		made.LinkedVisitor = &metivav1.LinkedVisitor{VisitorId: e.GetVisitorId(), FromConsentSeq: e.GetConsentSeq()}
 	}
 	return made, nil

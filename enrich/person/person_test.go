@@ -291,6 +291,7 @@ func TestLinks(t *testing.T) {
 		"unknown form":      {func(e *metivav1.CollectedEvent) { e.GetFormCapture().FormId = "removed" }, false},
 		"unknown site":      {func(e *metivav1.CollectedEvent) { e.SiteId = "sit_x" }, false},
 		"of another tenant": {func(e *metivav1.CollectedEvent) { e.CompanyId = "cmp_b" }, false},
+		"no sequence":       {func(e *metivav1.CollectedEvent) { e.ConsentSeq = 0 }, false},
 		"no grant":          {func(e *metivav1.CollectedEvent) { e.VisitorId, e.ConsentSeq = nil, 0 }, false},
 	} {
 		made, opened := w.take(w.captured(map[string]string{"email": "Jan@Example.nl"}, c.change), nil)

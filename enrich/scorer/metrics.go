@@ -23,6 +23,7 @@ const (
 	skippedNotShown = "not_shown"
 	skippedErased   = "erased"
 	skippedInvalid  = "invalid"
+	skippedAhead    = "ahead"
 )
 
 type metrics struct {
@@ -48,7 +49,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	}
 	signals := vector("metiva_score_signals_total", "Signals published, by kind.", "kind")
 	m := &metrics{
-		visits:    vector("metiva_score_visits_total", "Versions of visits read, by outcome: applied, stale, late, full, not_shown, erased, invalid.", "outcome"),
+		visits:    vector("metiva_score_visits_total", "Versions of visits read, by outcome: applied, stale, late, full, not_shown, erased, ahead, invalid.", "outcome"),
 		days:      prometheus.NewCounter(prometheus.CounterOpts{Name: "metiva_score_account_days_total", Help: "Records of an account's day published."}),
 		forgotten: vector("metiva_score_accounts_forgotten_total", "States of accounts removed, by reason: retention, erasure, memory.", "reason"),
 		control:   vector("metiva_score_control_invalid_total", "Records of control topics and of accounts.state that could not be read as they are, by topic.", "topic"),

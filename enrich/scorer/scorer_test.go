@@ -265,7 +265,7 @@ func TestStatesEnd(t *testing.T) {
 	w.goRun(worker.Run)
 	w.publish(visitOf("cmp_a", "old.nl", 0, 1, "/", "/a"), visitOf("cmp_a", "new.nl", 5, 1, "/", "/a"))
 	w.until("both are known", func() bool { return len(w.states()) == 2 })
-	w.pass(32 * 24 * time.Hour)
+	w.pass((32 - lastDay) * 24 * time.Hour)
 	w.until("one has ended", func() bool { return len(w.states()) == 1 })
 	if w.states()[keyOf("cmp_a", "sit_a", "new.nl")] == nil {
 		t.Error("the wrong one has ended")
@@ -316,6 +316,10 @@ func TestWhatIsLeftOut(t *testing.T) {
 	slash.SiteId = "sit/a"
 	short := visitOf(company, "canary.nl", 0, 4, "/canary")
 	short.VisitId = short.VisitId[:15]
+	// Of a collector whose clock is ahead: they would close the days of the visit below.
+	ahead := visitOf(company, "ing.nl", 300, 1, "/", "/canary")
+	never := visitOf(company, "ing.nl", 1<<20, 1)
+	never.Removed = true
 	for _, value := range [][]byte{
 		[]byte("canary"),
 		{},
@@ -324,6 +328,8 @@ func TestWhatIsLeftOut(t *testing.T) {
 		encoded(t, slash),
 		encoded(t, short),
 		make([]byte, 100<<10),
+		encoded(t, ahead),
+		encoded(t, never),
 		encoded(t, visitOf(company, "ing.nl", 0, 5, "/", "/pricing")),
 	} {
 		w.send(schemas.TopicVisitsEnriched, partition, "key", value)

@@ -15,6 +15,10 @@ import (
 
 var errUndecodable = errors.New("not a valid record")
 
+// machineZone is the name under which package time knows the zone of the machine it runs
+// on, which is no site's: two scorers would have two days.
+const machineZone = "Local"
+
 // site is what a score needs of a site's registration. It is never changed.
 type site struct {
 	companyID string
@@ -59,7 +63,7 @@ func (s *sites) Apply(key, value []byte) error {
 		next.rules = rules
 	}
 	if name := record.GetVisitRules().GetTimeZone(); name != "" {
-		if zone, err := time.LoadLocation(name); err == nil {
+		if zone, err := time.LoadLocation(name); err == nil && name != machineZone {
 			next.zone = zone
 		} else {
 			fault = errors.Join(fault, errors.New("the time zone is not known"))

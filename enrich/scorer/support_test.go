@@ -27,6 +27,8 @@ const (
 	noon    = int64(1_795_348_800_000)
 	noonDay = int32(20_779)
 	dayMs   = int64(86_400_000)
+	// lastDay is the one the tests' clock begins on, relative to noonDay.
+	lastDay = 5
 )
 
 // world is a broker with the product's topics.
@@ -61,7 +63,7 @@ func (b *syncBuffer) String() string {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, broker: kafkatest.Start(t), log: &syncBuffer{}, clock: time.UnixMilli(noon)}
+	w := &world{t: t, broker: kafkatest.Start(t), log: &syncBuffer{}, clock: time.UnixMilli(noon + lastDay*dayMs + dayMs/4)}
 	logger := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	if w.client, err = kafka.NewClient(kafka.Config{Brokers: w.broker.Addrs(), ClientID: "test"}, logger, prometheus.NewRegistry()); err != nil {

@@ -32,6 +32,9 @@ func (p *partition) one(ctx context.Context, r *kafka.Record) error {
 	case p.w.erasures.has(v.GetCompanyId()):
 		p.w.metrics.visits.WithLabelValues(skippedErased).Inc()
 		return nil
+	case v.GetStartedAtMs() > p.w.deps.Now().Add(aheadMax).UnixMilli():
+		p.w.metrics.visits.WithLabelValues(skippedAhead).Inc()
+		return nil
 	}
 	outcome, err := p.guarded(v, r)
 	if errors.Is(err, errPanic) {
@@ -46,6 +49,10 @@ func (p *partition) one(ctx context.Context, r *kafka.Record) error {
 	}
 	return p.publishSignals(ctx)
 }
+
+// aheadMax is how far a collector's clock may be ahead. A visit of a later day would
+// close the account's days up to then, and nothing that really happens would count.
+const aheadMax = time.Hour
 
 // valid reports whether the record is a visit that can be counted.
 func valid(v *metivav1.Visit) bool {
