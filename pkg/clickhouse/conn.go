@@ -83,7 +83,7 @@ func (c *Conn) Exec(ctx context.Context, sql string, options ...Option) error {
 	if err != nil {
 		return err
 	}
-	return c.driver.Exec(ctx, sql)
+	return quiet(c.driver.Exec(ctx, sql))
 }
 
 // Rows iterates over an answer.
@@ -102,9 +102,9 @@ func (c *Conn) Query(ctx context.Context, sql string, options ...Option) (Rows, 
 	}
 	rows, err := c.driver.Query(ctx, sql)
 	if err != nil {
-		return nil, err // not a typed nil
+		return nil, quiet(err) // not a typed nil
 	}
-	return rows, nil
+	return quietRows{rows}, nil
 }
 
 // Each calls fn for each row of the answer.
@@ -138,7 +138,7 @@ func (c *Conn) QueryRow(ctx context.Context, sql string, options ...Option) Row 
 	if err != nil {
 		return failedRow{err}
 	}
-	return c.driver.QueryRow(ctx, sql)
+	return quietRow{c.driver.QueryRow(ctx, sql)}
 }
 
 // insertSettings hold for every insert. async_insert would acknowledge before
@@ -168,11 +168,11 @@ func (c *Conn) Insert(ctx context.Context, table, token string, columns []Column
 	ctx = driver.Context(ctx, driver.WithSettings(settings))
 	batch, err := c.driver.PrepareBatch(ctx, insertSQL(table, columns))
 	if err != nil {
-		return fmt.Errorf("preparing an insert into %s: %w", table, err)
+		return fmt.Errorf("preparing an insert into %s: %w", table, quiet(err))
 	}
 	defer func() {
 		if !batch.IsSent() {
-			err = errors.Join(err, batch.Close())
+			err = errors.Join(err, quiet(batch.Close()))
 		}
 	}()
 	for i, column := range columns {
@@ -181,7 +181,7 @@ func (c *Conn) Insert(ctx context.Context, table, token string, columns []Column
 		}
 	}
 	if err := batch.Send(); err != nil {
-		return fmt.Errorf("inserting into %s: %w", table, err)
+		return fmt.Errorf("inserting into %s: %w", table, quiet(err))
 	}
 	return nil
 }
