@@ -142,12 +142,15 @@ func (c *Conn) QueryRow(ctx context.Context, sql string, options ...Option) Row 
 }
 
 // insertSettings hold for every insert. async_insert would acknowledge before
-// the rows are in a part; the other makes a repeated insert repeat nothing in
-// the targets of materialised views either.
+// the rows are in a part; the second makes a repeated insert repeat nothing in
+// the targets of materialised views either. The number of partitions has no limit:
+// a block beyond it is refused as if the server were overloaded, and a batch that
+// is tried again as it is would be refused for ever.
 func insertSettings() driver.Settings {
 	return driver.Settings{
 		"async_insert": 0,
 		"deduplicate_blocks_in_dependent_materialized_views": 1,
+		"max_partitions_per_insert_block":                    0,
 	}
 }
 
