@@ -129,3 +129,29 @@ func TestFull(t *testing.T) {
 		t.Error("a checkpoint makes no room")
 	}
 }
+
+// TestAFormAtCompanyLevelTellsOfItselfAlone: the form of a visitor who agreed to nothing
+// else makes no more of the visit than company level has.
+func TestAFormAtCompanyLevelTellsOfItselfAlone(t *testing.T) {
+	t.Parallel()
+	s := newSet(rules(t, nil), visit.Limits{})
+	fine := func(consent metivav1.ConsentState) func(*metivav1.EnrichedEvent) {
+		return func(e *metivav1.EnrichedEvent) {
+			e.Type, e.Consent = metivav1.EventType_EVENT_TYPE_FORM, consent
+			e.Region, e.BrowserFamily, e.SystemFamily = "NL-UT", "firefox", "linux"
+			e.Detail = &metivav1.EnrichedEvent_FormAction{FormAction: &metivav1.FormAction{Kind: metivav1.FormActionKind_FORM_ACTION_KIND_SUBMIT, FormId: "contact"}}
+		}
+	}
+	s.Apply(page(1, 0), 0)
+	s.Apply(page(2, 1, fine(metivav1.ConsentState_CONSENT_STATE_IDENTIFIED)), 1)
+	s.Apply(page(3, 0, visitor("v"), fine(metivav1.ConsentState_CONSENT_STATE_ANALYTICS)), 2)
+	for _, v := range s.TakeVisits() {
+		isVisitor := len(v.GetVisitorId()) > 0
+		if says := v.GetRegion()+v.GetBrowserFamily()+v.GetSystemFamily() != ""; says != isVisitor {
+			t.Errorf("%v", v)
+		}
+		if !isVisitor && (!v.GetCaptured() || v.GetEvents() != 2 || v.GetConsent() != metivav1.ConsentState_CONSENT_STATE_DENIED) {
+			t.Errorf("%v", v)
+		}
+	}
+}

@@ -109,6 +109,9 @@ func NewSet(limits Limits, rulesOf func(companyID, siteID string) *Rules) *Set {
 // textsMax is how many texts are shared at a time.
 const textsMax = 4096
 
+// textSharedBytesMax bounds each of them: they are not counted in the set's bytes.
+const textSharedBytesMax = 256
+
 // entryOf makes an entry that keeps nothing of the event's memory. previous is the
 // journal's last one: most of its texts are the same.
 func (s *Set) entryOf(e *metivav1.EnrichedEvent, offset int64, previous *Entry) Entry {
@@ -136,6 +139,9 @@ func (s *Set) entryOf(e *metivav1.EnrichedEvent, offset int64, previous *Entry) 
 }
 
 func (s *Set) shared(text string) string {
+	if len(text) > textSharedBytesMax {
+		return strings.Clone(text)
+	}
 	known, ok := s.texts[text]
 	if !ok {
 		if len(s.texts) >= textsMax {

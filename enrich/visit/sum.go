@@ -218,11 +218,20 @@ func (s *sum) finish(who *Identity, offset int64) *metivav1.Visit {
 	v.DurationMs = uint64(v.GetEndedAtMs() - v.GetStartedAtMs())
 	v.Bounce = v.GetBounce() && v.GetPageViews() <= 1 && v.GetEngagedMs() < bounceEngagedMs
 	v.FirstTouch, v.LastTouch = touchMessage(s.touches.First), touchMessage(s.touches.Last)
-	if who.IsVisitor && v.GetConsent() >= metivav1.ConsentState_CONSENT_STATE_ANALYTICS {
+	switch {
+	case !isConsented(v.GetConsent()):
+		// A form may have been sent from a visit at company level: what its event may say
+		// of the browser and the region is not for the rest of the visit.
+		v.BrowserFamily, v.SystemFamily, v.Region = "", "", ""
+	case who.IsVisitor:
 		v.VisitorId = bytesOf(&who.Key)
 	}
 	v.Version = versionOf(offset)
 	return v
+}
+
+func isConsented(state metivav1.ConsentState) bool {
+	return state == metivav1.ConsentState_CONSENT_STATE_ANALYTICS || state == metivav1.ConsentState_CONSENT_STATE_IDENTIFIED
 }
 
 // versionOf is the version of a visit that a record has changed; its removal has
