@@ -113,6 +113,11 @@ func TestAStormOfConnections(t *testing.T) {
 	e.applySite(siteRecord())
 	e.applySalt(testCompany, "2026-11-22")
 	e.CaughtUp()
+	// Events whose data key is not published within the AckTimeout, which is short here,
+	// are unacknowledged too, and never asked of the storm.
+	if err := e.sealer.Prepare(t.Context(), testCompany); err != nil {
+		t.Fatal(err)
+	}
 	ln := e.startListener()
 	stopping, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -3,6 +3,8 @@ package collector
 import (
 	"bufio"
 	"io"
+	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -74,6 +76,65 @@ func TestUsualAnswersLetThePageRead(t *testing.T) {
 		if want == 204 && (len(a.header.Values("Vary")) != 1 || a.header.Get("Vary") != "Origin" ||
 			len(a.header.Values(headerAllowOrigin)) != 1 || a.header.Get(headerAllowOrigin) != testOrigin) {
 			t.Errorf("answer %d has the headers %v", i, a.header)
+		}
+	}
+}
+
+// Each answer is for the page that asked, where pages of two origins share a
+// connection, as they do behind a proxy, in whatever pieces and versions.
+func TestUsualAnswersAreToTheirOwnOrigin(t *testing.T) {
+	t.Parallel()
+	const other = "http://localhost:8080"
+	e := newEdge(t, nil, nil)
+	hold := make(chan struct{})
+	e.log.hold, e.log.arrived, e.log.over = hold, make(chan struct{}, 10), t.Context().Done()
+	e.applySite(siteRecord())
+	e.applySalt(testCompany, "2026-11-22")
+	e.CaughtUp()
+	e.start()
+	post := func(origin, headers, version string) string {
+		raw := strings.Replace(e.rawPost("?r=0", headers, newPage(e)), "Origin: "+testOrigin, "Origin: "+origin, 1)
+		return strings.Replace(raw, "HTTP/1.1", version, 1)
+	}
+	conn := e.dial(post(testOrigin, "", "HTTP/1.1"))
+	<-e.log.arrived // it waits, and its answer is held
+	want := []string{testOrigin, other, testOrigin, other, "", testOrigin, other, other}
+	if _, err := io.WriteString(conn, post(other, "", "HTTP/1.1")+post(testOrigin, "Connection: keep-alive\r\n", "HTTP/1.0")+post(other, "Expect: 100-continue\r\n", "HTTP/1.1")+
+		"HEAD "+PathScript+" HTTP/1.1\r\nHost: x\r\n\r\n"+post(testOrigin, "Expect: 100-continue\r\n", "HTTP/1.1")+post(other, "", "HTTP/1.1")+
+		post(other, "Connection: close\r\n", "HTTP/1.1")); err != nil {
+		t.Fatal(err)
+	}
+	close(hold)
+	from := bufio.NewReader(conn)
+	for i, origin := range want {
+		method := http.MethodPost
+		if origin == "" {
+			method = http.MethodHead
+		}
+		res := readFinal(t, from, method)
+		if origin == "" {
+			continue // the script is everybody's
+		}
+		if allowed := res.Header.Values(headerAllowOrigin); res.StatusCode != 204 || len(allowed) != 1 || allowed[0] != origin || len(res.Header.Values("Date")) != 1 {
+			t.Errorf("answer %d, to %s, is a %d with the headers %v", i, origin, res.StatusCode, res.Header)
+		}
+	}
+	if rest, err := io.ReadAll(from); err != nil || len(rest) != 0 {
+		t.Errorf("then %q, %v", rest, err)
+	}
+}
+
+// readFinal reads the next answer that is no 100 Continue.
+func readFinal(t *testing.T, from *bufio.Reader, method string) *http.Response {
+	t.Helper()
+	for {
+		res, err := http.ReadResponse(from, &http.Request{Method: method})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusContinue {
+			return res
 		}
 	}
 }

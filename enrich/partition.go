@@ -53,7 +53,7 @@ type counts struct {
 // serve works on a partition until ctx ends or something fails; the batch at
 // work is finished first, within the drain timeout. An error starts the
 // partition again from its last commit, with the same planned batch.
-func (w *Worker) serve(ctx context.Context, c claim) error {
+func (w *Worker) serve(ctx context.Context, c claim) (err error) {
 	p := &partition{w: w, number: c.Partition(), scratch: newScratch()}
 	defer w.metrics.forgetLag(p.number)
 	endVisits, err := p.beginVisits(ctx, c)
@@ -63,9 +63,12 @@ func (w *Worker) serve(ctx context.Context, c claim) error {
 	if err != nil {
 		return err
 	}
-	defer endVisits()
+	defer func() { endVisits(errors.Is(err, kafka.ErrFenced)) }()
 	limit := kafka.BatchLimit{RecordsMax: w.cfg.BatchRecordsMax, BytesMax: w.cfg.BatchBytesMax, WaitMax: w.cfg.BatchWaitMax}
 	for {
+		if p.visits.waitForRoom(ctx) != nil {
+			return nil
+		}
 		batch, err := c.NextBatch(ctx, limit)
 		if ctx.Err() != nil {
 			return nil

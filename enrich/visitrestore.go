@@ -124,6 +124,9 @@ func (p *partition) replayRecord(ctx context.Context, v *visits, view geo.View, 
 	if err != nil {
 		return err
 	}
+	if out, err = p.encode(out, &p.scratch.source); err != nil { // a dead letter then is none of a visit now
+		return err
+	}
 	v.apply(&out, r.Offset)
 	return nil
 }

@@ -38,8 +38,10 @@ type visits struct {
 }
 
 // beginVisits restores the visits of the partition and keeps them until end is
-// called.
-func (p *partition) beginVisits(ctx context.Context, c claim) (end func(), err error) {
+// called. An owner that was fenced writes nothing more: its successor has read
+// visits.state already, and on a compacted topic an older journal written later would
+// in time be the only one.
+func (p *partition) beginVisits(ctx context.Context, c claim) (end func(fenced bool), err error) {
 	v, err := p.restoreVisits(ctx, c)
 	if err != nil {
 		return nil, err
@@ -51,9 +53,13 @@ func (p *partition) beginVisits(ctx context.Context, c claim) (end func(), err e
 		defer close(done)
 		v.run(running)
 	}()
-	return func() {
+	return func(fenced bool) {
 		stop()
 		<-done
+		if fenced {
+			v.w.visitMetrics.forget(v.partition)
+			return
+		}
 		v.close(ctx)
 	}, nil
 }
@@ -72,6 +78,12 @@ func (v *visits) apply(out *outcome, offset int64) {
 	}
 	// A collector whose clock is ahead must not make the journals of others old.
 	v.set.Advance(offset, min(e.GetReceivedAtMs(), e.GetEnrichedAtMs()))
+	// Since the steps ran the visitor may have withdrawn, and the journals have been
+	// looked through already: nobody would drop the one that this makes.
+	if v.isRevoked(visit.Subject{CompanyID: e.GetCompanyId(), VisitorID: e.GetVisitorId(), ConsentSeq: e.GetConsentSeq()}) {
+		return
+	}
+	v.set.Renew(e, v.isRevoked)
 	v.set.Apply(e, offset)
 }
 
@@ -103,6 +115,27 @@ func (v *visits) run(ctx context.Context) {
 	}
 }
 
+// roomPause is how long to wait before looking again whether there is room.
+const roomPause = 50 * time.Millisecond
+
+// waitForRoom returns once the set may take events in, or ctx ends: when its topics
+// take nothing while those of the events do, memory must stay bounded.
+func (v *visits) waitForRoom(ctx context.Context) error {
+	for {
+		v.mu.Lock()
+		isFull := v.set.IsFull()
+		v.mu.Unlock()
+		if !isFull {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for visits to be sent: %w", ctx.Err())
+		case <-time.After(roomPause):
+		}
+	}
+}
+
 // note counts and logs a failure that is not the end.
 func (v *visits) note(ctx context.Context, what string, err error) {
 	if ctx.Err() != nil {
@@ -130,11 +163,14 @@ func (v *visits) close(ctx context.Context) {
 // send produces every visit that has changed, and what revocations have made of
 // others. It returns when all is acknowledged.
 func (v *visits) send(ctx context.Context) error {
+	// What failed before goes first: the removals of the journals that are dropped now
+	// must be sent before their tombstones, or a crash would lose them.
+	if err := v.sendVisits(ctx); err != nil {
+		return err
+	}
 	v.mu.Lock()
 	v.revoke()
-	if len(v.unsent) == 0 {
-		v.unsent = v.set.TakeVisits()
-	}
+	v.unsent = v.set.TakeVisits()
 	v.gone = append(v.gone, v.set.TakeGone()...)
 	v.exported = v.w.visitMetrics.note(v.partition, v.set, v.exported)
 	v.mu.Unlock()
@@ -151,15 +187,18 @@ func (v *visits) send(ctx context.Context) error {
 // revoke drops the journals of whoever was erased or has withdrawn since it was last
 // asked.
 func (v *visits) revoke() {
-	r := v.w.revocations
-	changes := r.changes.Load()
+	changes := v.w.revocations.changes.Load()
 	if v.hasLooked && changes == v.looked {
 		return
 	}
 	v.looked, v.hasLooked = changes, true
-	v.set.DropIf(func(s visit.Subject) bool {
-		return r.isErased(s.CompanyID, s.VisitorID) || r.isWithdrawn(s.CompanyID, s.VisitorID, s.ConsentSeq)
-	})
+	v.set.DropIf(v.isRevoked)
+}
+
+// isRevoked reports whether the subject was erased or has withdrawn.
+func (v *visits) isRevoked(s visit.Subject) bool {
+	r := v.w.revocations
+	return r.isErased(s.CompanyID, s.VisitorID) || r.isWithdrawn(s.CompanyID, s.VisitorID, s.ConsentSeq)
 }
 
 // sendVisits produces what is in unsent; it stays there until all is acknowledged.
@@ -183,7 +222,12 @@ func (v *visits) sendVisits(ctx context.Context) error {
 			key = append(key, m.GetVisitKey()...)
 		}
 		target := schemas.VisitPartition(m.GetCompanyId(), account, m.GetVisitKey(), v.w.visitPartitions)
-		if err := v.produce(ctx, schemas.TopicVisitsEnriched, target, key, value); err != nil {
+		err = v.produce(ctx, schemas.TopicVisitsEnriched, target, key, value)
+		if errors.Is(err, kafka.ErrTooLarge) { // none is, by its limits; it must not hold the others
+			v.w.visitMetrics.unreadable.Inc()
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		if m.GetRemoved() {
@@ -302,6 +346,9 @@ func (v *visits) produce(ctx context.Context, topic string, target int, key, val
 				v.acks = append(v.acks, ack)
 			}
 			return nil
+		}
+		if errors.Is(err, kafka.ErrTooLarge) {
+			return fmt.Errorf("producing to %s: %w", topic, err) // it is left out; the others are still waited for
 		}
 		if !errors.Is(err, kafka.ErrBufferFull) {
 			v.acks = v.acks[:0]

@@ -155,6 +155,15 @@ func (s *Set) NeedsCheckpoint() bool {
 	return s.leavingBytes > part || s.openBytes > part
 }
 
+// outMax is how many visits wait to be sent before the set is full.
+const outMax = 1 << 16
+
+// IsFull reports whether what waits for a checkpoint or to be sent has come to more
+// than the set may hold: no event should be taken in before it has gone.
+func (s *Set) IsFull() bool {
+	return s.leavingBytes > int64(s.limits.BytesMax) || len(s.out) > outMax
+}
+
 // Restored is what visits.state says of a partition, as it is read.
 type Restored struct {
 	// Epoch is the highest seen.

@@ -19,6 +19,12 @@ const (
 	TimeZoneDefault = "Europe/Amsterdam"
 )
 
+// By how much clocks are changed: an hour, or half of one; two hours have been.
+const (
+	clockStep  = 30 * time.Minute
+	clockSteps = 4
+)
+
 // Rules say where visits of a site end. They are made by RulesOf and never
 // changed.
 type Rules struct {
@@ -83,5 +89,13 @@ func (r *Rules) midnightAfter(ms int64) int64 {
 		return math.MaxInt64
 	}
 	year, month, day := time.UnixMilli(ms).In(r.midnight).Date()
-	return time.Date(year, month, day+1, 0, 0, 0, 0, r.midnight).UnixMilli()
+	next := time.Date(year, month, day+1, 0, 0, 0, 0, r.midnight)
+	// Where the clock is changed at midnight, that hour may be none of the next day's.
+	for range clockSteps {
+		if next.Day() != day {
+			break
+		}
+		next = next.Add(clockStep)
+	}
+	return next.UnixMilli()
 }

@@ -3,6 +3,7 @@ package visit
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unsafe"
@@ -177,7 +178,7 @@ func (s *Set) Apply(e *metivav1.EnrichedEvent, offset int64) {
 		j.packed = nil
 	}
 	j.applied = offset
-	j.lastReceivedMs = max(j.lastReceivedMs, e.GetReceivedAtMs())
+	j.lastReceivedMs = max(j.lastReceivedMs, receivedMs(e))
 	j.consentSeq = max(j.consentSeq, e.GetConsentSeq())
 	entry := s.entryOf(e, offset, j.last())
 	switch j.add(rules, &entry) {
@@ -208,6 +209,34 @@ func (s *Set) Apply(e *metivav1.EnrichedEvent, offset int64) {
 	}
 }
 
+// Renew is to be called before Apply. An event with a later consent than its journal
+// has seen must not hide that the former one was taken back: the journal is dropped
+// first if revoked says so of it as it stands.
+func (s *Set) Renew(e *metivav1.EnrichedEvent, revoked func(Subject) bool) {
+	if len(e.GetVisitorId()) != schemas.IDBytes {
+		return
+	}
+	who := Identity{CompanyID: e.GetCompanyId(), SiteID: e.GetSiteId(), Key: ID(e.GetVisitorId()), IsVisitor: true}
+	id := who.journalID()
+	j := s.journals[id]
+	if j == nil {
+		j = s.leaving[id]
+	}
+	if j != nil && j.consentSeq < e.GetConsentSeq() && revoked(j.subject()) {
+		s.drop(j)
+	}
+}
+
+// receivedMs is when an event was received: not after it was worked on, whatever the
+// collector's clock says. A journal from the future would never leave, and would hold
+// those behind it.
+func receivedMs(e *metivav1.EnrichedEvent) int64 {
+	if at := e.GetEnrichedAtMs(); at > 0 {
+		return min(at, e.GetReceivedAtMs())
+	}
+	return e.GetReceivedAtMs()
+}
+
 // journal finds or makes the journal of an identity.
 func (s *Set) journal(who *Identity) *journal {
 	id := who.journalID()
@@ -229,14 +258,17 @@ func (s *Set) journal(who *Identity) *journal {
 	return j
 }
 
-// What a journal takes besides its packed form, and an entry with its texts.
+// What a journal takes besides its packed form, an entry without its texts, and
+// those of one at the least.
 const (
-	journalBytes = int64(unsafe.Sizeof(journal{})) + 96
-	entryBytes   = int64(unsafe.Sizeof(Entry{})) + 96
+	journalBytes    = int64(unsafe.Sizeof(journal{})) + 96
+	entryBytes      = int64(unsafe.Sizeof(Entry{}))
+	entryTextsBytes = 96
 )
 
 func (s *Set) measure(j *journal) {
-	size := journalBytes + int64(len(j.packed)) + int64(len(j.entries))*entryBytes
+	n := int64(len(j.entries))
+	size := journalBytes + int64(len(j.packed)) + n*entryBytes + max(n*entryTextsBytes, int64(j.textBytes))
 	s.bytes += size - j.size
 	j.size = size
 	open := int64(0)
@@ -337,15 +369,19 @@ type Subject struct {
 func (s *Set) DropIf(revoked func(Subject) bool) {
 	for _, journals := range []map[ID]*journal{s.journals, s.leaving} {
 		for _, j := range journals {
-			subject := Subject{CompanyID: j.who.CompanyID, ConsentSeq: j.consentSeq}
-			if j.who.IsVisitor {
-				subject.VisitorID = j.who.Key[:]
-			}
-			if revoked(subject) {
+			if revoked(j.subject()) {
 				s.drop(j)
 			}
 		}
 	}
+}
+
+func (j *journal) subject() Subject {
+	subject := Subject{CompanyID: j.who.CompanyID, ConsentSeq: j.consentSeq}
+	if j.who.IsVisitor {
+		subject.VisitorID = j.who.Key[:]
+	}
+	return subject
 }
 
 func (s *Set) drop(j *journal) {
@@ -370,9 +406,10 @@ func (s *Set) drop(j *journal) {
 }
 
 // TakeGone gives the keys of the journals that were dropped since the last
-// call: their records are to be removed.
+// call: their records are to be removed. One that is there again (Renew) is written
+// in place of the former.
 func (s *Set) TakeGone() []ID {
-	gone := s.gone
+	gone := slices.DeleteFunc(s.gone, func(id ID) bool { return s.journals[id] != nil || s.leaving[id] != nil })
 	s.gone = nil
 	return gone
 }

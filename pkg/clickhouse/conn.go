@@ -83,7 +83,7 @@ func (c *Conn) Exec(ctx context.Context, sql string, options ...Option) error {
 	if err != nil {
 		return err
 	}
-	return c.driver.Exec(ctx, sql)
+	return quiet(c.driver.Exec(ctx, sql))
 }
 
 // Rows iterates over an answer.
@@ -102,9 +102,9 @@ func (c *Conn) Query(ctx context.Context, sql string, options ...Option) (Rows, 
 	}
 	rows, err := c.driver.Query(ctx, sql)
 	if err != nil {
-		return nil, err // not a typed nil
+		return nil, quiet(err) // not a typed nil
 	}
-	return rows, nil
+	return quietRows{rows}, nil
 }
 
 // Each calls fn for each row of the answer.
@@ -138,16 +138,19 @@ func (c *Conn) QueryRow(ctx context.Context, sql string, options ...Option) Row 
 	if err != nil {
 		return failedRow{err}
 	}
-	return c.driver.QueryRow(ctx, sql)
+	return quietRow{c.driver.QueryRow(ctx, sql)}
 }
 
 // insertSettings hold for every insert. async_insert would acknowledge before
-// the rows are in a part; the other makes a repeated insert repeat nothing in
-// the targets of materialised views either.
+// the rows are in a part; the second makes a repeated insert repeat nothing in
+// the targets of materialised views either. The number of partitions has no limit:
+// a block beyond it is refused as if the server were overloaded, and a batch that
+// is tried again as it is would be refused for ever.
 func insertSettings() driver.Settings {
 	return driver.Settings{
 		"async_insert": 0,
 		"deduplicate_blocks_in_dependent_materialized_views": 1,
+		"max_partitions_per_insert_block":                    0,
 	}
 }
 
@@ -168,11 +171,11 @@ func (c *Conn) Insert(ctx context.Context, table, token string, columns []Column
 	ctx = driver.Context(ctx, driver.WithSettings(settings))
 	batch, err := c.driver.PrepareBatch(ctx, insertSQL(table, columns))
 	if err != nil {
-		return fmt.Errorf("preparing an insert into %s: %w", table, err)
+		return fmt.Errorf("preparing an insert into %s: %w", table, quiet(err))
 	}
 	defer func() {
 		if !batch.IsSent() {
-			err = errors.Join(err, batch.Close())
+			err = errors.Join(err, quiet(batch.Close()))
 		}
 	}()
 	for i, column := range columns {
@@ -181,7 +184,7 @@ func (c *Conn) Insert(ctx context.Context, table, token string, columns []Column
 		}
 	}
 	if err := batch.Send(); err != nil {
-		return fmt.Errorf("inserting into %s: %w", table, err)
+		return fmt.Errorf("inserting into %s: %w", table, quiet(err))
 	}
 	return nil
 }

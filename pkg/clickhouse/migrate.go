@@ -157,7 +157,7 @@ func (c *Conn) ensureDatabase(ctx context.Context) error {
 	// The name is checked against databaseName when the URL is read.
 	err = d.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+c.Database())
 	if err := errors.Join(err, d.Close()); err != nil {
-		return fmt.Errorf("creating database %s: %w", c.Database(), err)
+		return fmt.Errorf("creating database %s: %w", c.Database(), quiet(err))
 	}
 	return nil
 }

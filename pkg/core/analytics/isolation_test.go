@@ -7,9 +7,12 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/metiva-io/metiva/pkg/clickhouse"
 )
 
 // isolationSets is how many sets of parameters TestNoQuestionReachesAnotherTenant
@@ -188,4 +191,67 @@ func TestNoQuestionReachesAnotherTenant(t *testing.T) {
 		t.Errorf("only these were answered: %v", answered)
 	}
 	t.Logf("answered: %v", answered)
+}
+
+// TestTheNetIsUnderEveryTable: whatever table has rows of tenants, a statement that
+// forgets its predicate sees those of one, in joins and sub-queries too.
+func TestTheNetIsUnderEveryTable(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	c, r := someVisits(t)
+	var tables []string
+	err := c.Each(ctx, "SELECT table FROM system.columns WHERE database = {db:String} AND name = 'company_id' ORDER BY table", func(scan func(...any) error) error {
+		var table string
+		if err := scan(&table); err != nil {
+			return err
+		}
+		tables = append(tables, table)
+		return nil
+	}, clickhouse.Param("db", c.Database()))
+	if err != nil || len(tables) < 5 {
+		t.Fatalf("tables %v, %v", tables, err)
+	}
+	for _, table := range tables {
+		if !slices.Contains(tenantTables(), table) {
+			t.Errorf("%s has rows of tenants and no filter", table)
+			continue
+		}
+		// A row of each tenant, whatever else it holds.
+		for i, company := range []string{"cmp_a", "cmp_b"} {
+			columns, values := "company_id, site_id", fmt.Sprintf("'%s', 'sit_%d'", company, i)
+			if table == "accounts_daily" {
+				columns, values = columns+", account_id, day, expires_at, version", values+", 'x.nl', today(), now() + 86400, 1"
+			}
+			switch table {
+			case "visits":
+				columns, values = columns+", started_at, expires_at, version", values+", now64(3), now() + 86400, 1"
+			case "events":
+				columns, values = columns+", received_at, expires_at", values+", now64(3), now() + 86400"
+			case "drops":
+				columns, values = columns+", received_at", values+", now64(3)"
+			case "ledger_edge":
+				columns, values = columns+", minute", values+", now()"
+			}
+			if err := c.Exec(ctx, "INSERT INTO "+table+" ("+columns+") SELECT "+values); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var all, own uint64
+		if err := c.QueryRow(ctx, "SELECT count(), countIf(company_id = 'cmp_a') FROM "+table+" FINAL").Scan(&all, &own); err != nil || own == 0 || own == all {
+			t.Fatalf("%s has %d rows, %d of cmp_a, %v", table, all, own, err)
+		}
+		for _, sql := range []string{
+			"SELECT count(), countIf(company_id = 'cmp_a') FROM " + table + " FINAL",
+			"SELECT count(), countIf(company_id = 'cmp_a') FROM " + c.Database() + "." + table + " AS x FINAL",
+			"SELECT count(), countIf(company_id = 'cmp_a') FROM (SELECT * FROM " + table + " FINAL)",
+			"SELECT count(), countIf(a.company_id = 'cmp_a' AND b.company_id = 'cmp_a') FROM (SELECT * FROM " + table + " FINAL LIMIT 1 BY company_id) AS a CROSS JOIN (SELECT * FROM " + table + " FINAL) AS b",
+			"SELECT count(), countIf(company_id = 'cmp_a') FROM " + table + " FINAL WHERE company_id IN (SELECT company_id FROM " + table + " FINAL)",
+		} {
+			var seen, mine uint64
+			if err := r.each(ctx, sql, func(scan func(...any) error) error { return scan(&seen, &mine) }); err != nil || seen != own || mine != own {
+				t.Errorf("%s sees %d rows, %d its own, of %d: %v", sql, seen, mine, own, err)
+			}
+		}
+	}
 }

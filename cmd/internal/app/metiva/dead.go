@@ -196,19 +196,22 @@ func (f *deadFilter) matches(l *letter) bool {
 		(f.from.IsZero() || !l.Time.Before(f.from)) && (f.to.IsZero() || l.Time.Before(f.to))
 }
 
-// each gives the letters that match, up to the limit.
-func (f *deadFilter) each(ctx context.Context, client *kafka.Client, do func(*letter, *kafka.Record) error) error {
+// each gives the letters that match, up to the limit, and reports whether there are
+// more.
+func (f *deadFilter) each(ctx context.Context, client *kafka.Client, do func(*letter, *kafka.Record) error) (more bool, err error) {
 	left := f.Limit
-	return client.Scan(ctx, schemas.TopicEventsDead, func(r *kafka.Record) error {
+	err = client.Scan(ctx, schemas.TopicEventsDead, func(r *kafka.Record) error {
 		l := readLetter(r)
 		if !f.matches(&l) {
 			return nil
 		}
 		if left--; left < 0 {
+			more = true
 			return kafka.ErrScanEnough
 		}
 		return do(&l, r)
 	})
+	return more, err
 }
 
 type deadList struct {
@@ -227,7 +230,11 @@ func (c *deadList) Run(ctx context.Context, t terminal) (err error) {
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
 	out := json.NewEncoder(t.out)
-	return c.each(ctx, client, func(l *letter, _ *kafka.Record) error { return out.Encode(l) })
+	more, err := c.each(ctx, client, func(l *letter, _ *kafka.Record) error { return out.Encode(l) })
+	if err == nil && more {
+		_, err = fmt.Fprintf(t.err, "more letters match than --limit %d\n", c.Limit)
+	}
+	return err
 }
 
 // parseLetter reads partition/offset.

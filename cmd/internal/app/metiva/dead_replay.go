@@ -24,6 +24,8 @@ type replayReport struct {
 	Matched  int  `json:"matched"`
 	Replayed int  `json:"replayed"`
 	DryRun   bool `json:"dry_run"`
+	// More: others match that are beyond --limit.
+	More bool `json:"more"`
 	// Repeated are letters of a record that another letter of this run is of, too: it
 	// was replayed before and died again.
 	Repeated int `json:"repeated"`
@@ -59,7 +61,7 @@ func (c *deadReplay) Run(ctx context.Context, t terminal) (err error) {
 
 	run := replayRun{cmd: c, client: client, producer: producer, out: json.NewEncoder(t.out), done: make(map[[sha256.Size]byte]bool), partitions: make(map[string]int)}
 	run.report.DryRun = c.DryRun
-	failed := c.each(ctx, client, func(l *letter, r *kafka.Record) error { return run.take(ctx, l, r) })
+	failed := c.letters(ctx, client, &run)
 	if err := run.out.Encode(run.report); err != nil {
 		return fmt.Errorf("printing the report: %w", errors.Join(failed, err))
 	}
@@ -75,6 +77,26 @@ func (c *deadReplay) Run(ctx context.Context, t terminal) (err error) {
 	return nil
 }
 
+// letters gives the run its letters.
+func (c *deadReplay) letters(ctx context.Context, client *kafka.Client, run *replayRun) error {
+	if c.Letter == "" {
+		more, err := c.each(ctx, client, func(l *letter, r *kafka.Record) error { return run.take(ctx, l, r) })
+		run.report.More = more
+		return err
+	}
+	partition, offset, err := parseLetter(c.Letter)
+	if err != nil {
+		return err
+	}
+	return oneLetter(ctx, client, partition, offset, func(r *kafka.Record) error {
+		l := readLetter(r)
+		if !c.matches(&l) {
+			return nil
+		}
+		return run.take(ctx, &l, r)
+	})
+}
+
 // check wants to be told what to replay: everything is never meant.
 func (c *deadReplay) check() error {
 	if c.Reason == "" && c.From == "" && c.Letter == "" {
@@ -84,7 +106,6 @@ func (c *deadReplay) check() error {
 		if _, _, err := parseLetter(c.Letter); err != nil {
 			return err
 		}
-		c.Limit = deadLimitMax // of which one has that name
 	}
 	return c.prepare(time.Now())
 }
@@ -102,9 +123,6 @@ type replayRun struct {
 // take replays one letter: the record goes where it was, as it was. What is replayed
 // again is told by its event id, downstream.
 func (r *replayRun) take(ctx context.Context, l *letter, rec *kafka.Record) error {
-	if r.cmd.Letter != "" && r.cmd.Letter != l.Letter {
-		return nil
-	}
 	r.report.Matched++
 	switch l.Replayable {
 	case replayNoValue:

@@ -65,10 +65,7 @@ func (c *deadShow) Run(ctx context.Context, t terminal) (err error) {
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
 	found := false
-	err = client.Scan(ctx, schemas.TopicEventsDead, func(r *kafka.Record) error {
-		if r.Partition != partition || r.Offset != offset {
-			return nil
-		}
+	err = oneLetter(ctx, client, partition, offset, func(r *kafka.Record) error {
 		found = true
 		shown := shownLetter{letter: readLetter(r)}
 		if shown.SourceTopic == schemas.TopicEventsCollected {
@@ -77,11 +74,26 @@ func (c *deadShow) Run(ctx context.Context, t terminal) (err error) {
 		if err := json.NewEncoder(t.out).Encode(shown); err != nil {
 			return fmt.Errorf("printing a dead letter: %w", err)
 		}
-		return kafka.ErrScanEnough
+		return nil
 	})
 	if err == nil && !found {
 		err = errNoLetter
 	}
+	return err
+}
+
+// oneLetter reads the letter at an offset, and none of the others: the topic may be
+// large. Do is not called when there is none.
+func oneLetter(ctx context.Context, client *kafka.Client, partition int, offset int64, do func(*kafka.Record) error) error {
+	ends, err := client.EndOffsets(ctx, schemas.TopicEventsDead)
+	if err != nil {
+		return fmt.Errorf("reading the end of %s: %w", schemas.TopicEventsDead, err)
+	}
+	if partition >= len(ends) || offset >= ends[partition] {
+		return nil
+	}
+	one := kafka.Range{Topic: schemas.TopicEventsDead, Partition: partition, From: offset, To: offset + 1, Compacted: true}
+	_, err = client.ReadRange(ctx, one, do)
 	return err
 }
 

@@ -173,8 +173,10 @@ func (g *graveyard) shows(t *testing.T) {
 	if lines, err = g.run("show", "1/1"); err != nil || lines[0]["envelope"] != nil || lines[0]["value_bytes"] != 10.0 {
 		t.Errorf("got %v, %v", lines, err)
 	}
-	if _, err = g.run("show", "1/99"); !errors.Is(err, errNoLetter) {
-		t.Errorf("got %v", err)
+	for _, letter := range []string{"1/99", "1/8", "2/0", "4000/0"} {
+		if _, err = g.run("show", letter); !errors.Is(err, errNoLetter) {
+			t.Errorf("%s: %v", letter, err)
+		}
 	}
 }
 
@@ -187,6 +189,12 @@ func (g *graveyard) replays(t *testing.T, event []byte) {
 	lines, err = g.run("replay", "--reason", "unknown_key")
 	if err != nil || last(lines)["matched"] != 2.0 || last(lines)["replayed"] != 1.0 {
 		t.Fatalf("got %v, %v", lines, err)
+	}
+	if last(lines)["more"] != false {
+		t.Errorf("all were meant: %v", lines)
+	}
+	if lines, err = g.run("replay", "--reason", "unknown_key", "--limit", "1", "--dry-run"); err != nil || last(lines)["matched"] != 1.0 || last(lines)["more"] != true {
+		t.Errorf("beyond the limit: %v, %v", lines, err)
 	}
 	records := g.collected()
 	if len(records) != 1 || records[0].Partition != 5 || !bytes.Equal(records[0].Value, event) || string(records[0].Key) != deadCanary+"-key" {

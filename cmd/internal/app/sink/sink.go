@@ -83,7 +83,13 @@ func Run(ctx context.Context, sys app.System) error {
 	}
 	return w.Run(ctx,
 		lifecycle.Stage{Name: "worker", Run: func(ctx context.Context) error {
-			if err := errors.Join(w.Until(ctx, "kafka", client.Ping), w.Until(ctx, "clickhouse", conn.Ping)); err != nil {
+			ready := func(ctx context.Context) error {
+				if err := conn.Ping(ctx); err != nil {
+					return err
+				}
+				return conn.CheckReplicas(ctx)
+			}
+			if err := errors.Join(w.Until(ctx, "kafka", client.Ping), w.Until(ctx, "clickhouse", ready)); err != nil {
 				return err
 			}
 			return worker.Run(ctx)
