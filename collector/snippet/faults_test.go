@@ -137,6 +137,21 @@ func TestTokenEndsAWish(t *testing.T) {
 	run(t, tab, js(`visitor('consent', 'grant', {text_version: 'nl-1'})`), until(`!!localStorage.getItem('visitor')`))
 }
 
+// TestAskedForWhileObjecting: a yes that was not sent, because the visitor objected at
+// the time, can be given once they do not.
+func TestAskedForWhileObjecting(t *testing.T) {
+	t.Parallel()
+	e, tab := newEdge(t), newTab(t)
+	e.tag = tagWith(`data-engagement="off"`)
+	run(t, tab, navigate(e.URL+"/1"))
+	e.nextView(t, "/1")
+	run(t, tab, js(`visitor('optout'); visitor('consent', 'grant', {text_version: 'nl-1'})
+		visitor('optin'); visitor('consent', 'grant', {text_version: 'nl-1'})`), until(`/token/.test(localStorage.getItem('visitor'))`))
+	if call := receive(t, e.choices); call.Claim.TextVersion != "nl-1" || len(e.choices) != 0 {
+		t.Errorf("granted as %s, and %d calls more", call.raw, len(e.choices))
+	}
+}
+
 // TestWithdrawnElsewhereStaysWithdrawn: a tab that goes away writes no grant back
 // which another tab has just taken back.
 func TestWithdrawnElsewhereStaysWithdrawn(t *testing.T) {

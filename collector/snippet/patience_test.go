@@ -86,6 +86,38 @@ func TestAbsurdRetryAfter(t *testing.T) {
 	}
 }
 
+// TestARefusalInNoWordsOfOurs: what a proxy refuses with a page of its own is not sent
+// again, and holds nothing up; one that says so and is cut short is.
+func TestARefusalInNoWordsOfOurs(t *testing.T) {
+	t.Parallel()
+	for status, again := range map[int]bool{http.StatusNotFound: false, http.StatusForbidden: false, http.StatusRequestEntityTooLarge: false, http.StatusOK: true} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			e, tab := newEdge(t), newTab(t)
+			e.tag = tagWith(`data-engagement="off"`)
+			run(t, tab, beforeLoad(eagerRetry+fmt.Sprintf(`{ const original = window.fetch, refused = new Set()
+				window.fetch = async (url, init) => {
+					const said = await original(url, init)
+					const { id, url: page } = JSON.parse(init.body).events?.[0] ?? {}
+					if (!page?.endsWith('/1') || refused.has(id)) return said
+					refused.add(id)
+					return new Response('<html>no</html>', {status: %d})
+				} }`, status)), navigate(e.URL+"/1"))
+			id := e.nextView(t, "/1").Events[0].ID
+			if again && e.nextView(t, "/1").Events[0].ID != id {
+				t.Error("sent again as another")
+			}
+			run(t, tab, js(`history.pushState(null, '', '/2')`))
+			e.nextView(t, "/2")
+			var waits []float64
+			run(t, tab, jsInto(`waits`, &waits))
+			if len(waits) > 0 != again {
+				t.Errorf("waits %g ms", waits)
+			}
+		})
+	}
+}
+
 // TestTooLarge: what could never be sent is dropped, and holds nothing up.
 func TestTooLarge(t *testing.T) {
 	t.Parallel()

@@ -20,5 +20,5 @@ export const watchClicks = (run: (command: string) => void): void => {
   }
   on('click', clicked)
   // The middle button opens a link too; the right one does not.
-  on<MouseEvent>('auxclick', (e) => e.button == 1 && clicked(e))
+  on<MouseEvent>('auxclick', (e) => e.button > 1 || clicked(e))
 }

@@ -78,7 +78,7 @@ const takeBack = (): void => {
   recall()
   const withdraw = choice.token || token || choice.withdraw
   const text_version = options.banner != null ? options.textVersion : undefined
-  if (withdraw || text_version) keep({ optout: choice.optout, withdraw, text_version })
+  if (withdraw || text_version) keep({ withdraw, optout: choice.optout, text_version })
   supply()
 }
 
@@ -96,6 +96,8 @@ export const withdraw = (): void => {
 
 // object is the visitor's own opt-out, or the end of it.
 export const object = (optout?: boolean): void => {
+  // What was asked for while they objected was not sent, and may be asked for again.
+  wish = undefined
   if (optout) withdraw()
   else recall()
   keep({ ...choice, optout })

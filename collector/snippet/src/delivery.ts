@@ -45,7 +45,7 @@ const enum Limit {
 let waiting: Item[] = []
 let flying: Item[] = []
 let attempts = 0
-let timer: ReturnType<typeof setTimeout> | undefined
+let timer: ReturnType<typeof setTimeout> | 0
 
 // next takes the next batch: events that share a token, or one other thing.
 const next = (): Item[] => {
@@ -53,7 +53,7 @@ const next = (): Item[] => {
   // latest stay; calls and captures are few, a visitor makes each by hand.
   waiting = waiting.filter((w, i) => {
     if (!token) w.consent = token
-    return w.need <= level() && (waiting.length - i <= Limit.waitingEvents || !w.body.type)
+    return w.need <= level() && (!w.body.type || waiting.length - i <= Limit.waitingEvents)
   })
   const batch = waiting.splice(0, 1)
   const [first] = batch
@@ -66,26 +66,28 @@ const next = (): Item[] => {
 const text = (batch: Item[], { body, consent } = batch[0]!): string =>
   JSON.stringify({
     site: options.site,
-    ...(body.type ? { sent_at: Date.now(), automated: navigator.webdriver || undefined, consent, events: batch.map((w) => w.body) } : body),
+    ...(body.type ? { automated: navigator.webdriver || undefined, sent_at: Date.now(), consent, events: batch.map((w) => w.body) } : body),
   })
 
 const go = async (): Promise<void> => {
   if (flying[0] || timer || document.prerendering) return
   const batch = (flying = next())
   if (!batch[0]) return
-  let again = batch
   let waitMs = 0
+  let again = batch
   try {
     const response = await fetch(beside(batch[0].path), {
       method: 'POST',
       body: text(batch),
-      keepalive: true,
       credentials: 'omit',
       // The page's address is in the body, reduced; not in a header, whole.
       referrerPolicy: 'origin',
+      keepalive: true,
     })
     waitMs = (1000 * +response.headers.get('retry-after')!) % Limit.waitMsMax || 0
-    if (!/408|429|5../.test(response.status as unknown as string)) {
+    if (!/5..|408|429/.test(response.status as unknown as string)) {
+      // A refusal stands, also one that cannot be read, such as a proxy's page.
+      if (!response.ok) again = []
       // 204: all of it, which is all an answer could say (?r=0).
       const answer: Answer = response.status == 204 ? { state: 'accepted' } : await response.json()
       again = batch.filter((w, i) => {
@@ -96,14 +98,14 @@ const go = async (): Promise<void> => {
       })
     }
   } catch {
-    // No answer, or one that cannot be read: the same ids go again.
+    // No answer, or a yes that cannot be read: the same ids go again.
   }
   flying = []
   if (again[0]) {
     waiting.unshift(...again)
     attempts += +(attempts < Limit.doublings)
     // Partly random, so that pages do not come back together.
-    timer = setTimeout(retry, Math.max(waitMs, Limit.firstWaitMs * 2 ** attempts) * (1 + Math.random()))
+    timer = setTimeout(retry, Math.max(waitMs, (Limit.firstWaitMs << attempts)) * (1 + Math.random()))
   } else {
     attempts = 0
     void go()
@@ -113,7 +115,7 @@ const go = async (): Promise<void> => {
 // retry sends at once what waits for its backoff.
 export const retry = (): void => {
   clearTimeout(timer)
-  timer = undefined
+  timer = 0
   void go()
 }
 
@@ -128,7 +130,7 @@ export const add = (...items: Item[]): void => {
 export const send = (path: string, need: Level, body: Item['body'], done?: Item['done']): void => {
   const reason = need > level() ? (level() ? 'consent_required' : 'objected') : JSON.stringify(body).length > Limit.bodyChars && 'too_large'
   if (reason) tell(body.type || path, 'dropped', reason)
-  else add({ path, need, body, consent: body.type && token, done })
+  else add({ need, path, body, consent: body.type && token, done })
 }
 
 // handOver gives what waits to the browser because the page is hidden or goes. A
@@ -140,7 +142,7 @@ export const handOver = (): void => {
   const refused: Item[] = []
   for (let batch; (batch = next())[0]; ) if (!navigator.sendBeacon(beside(batch[0].path), text(batch))) refused.push(...batch)
   waiting = attempts ? all : refused
-  const events = flying.concat(all).filter((w) => w.consent)
+  const events = [...flying, ...all].filter((w) => w.consent)
   // Another tab may have taken the grant back.
   refresh()
   if (choice.token && (attempts || refused[0] || !navigator.onLine)) keep({ ...choice, events })

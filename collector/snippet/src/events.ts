@@ -16,7 +16,7 @@ export const arrive = (): void => {
 }
 
 // stamp is what every event and capture has.
-export const stamp = (at = Date.now()): { id: string; at: number; url: string } => ({ id: uuidv7(at), at, url: (here = here || pageAddress()) })
+export const stamp = (at = Date.now()): { id: string; at: number; url: string } => ({ at, id: uuidv7(at), url: (here = here || pageAddress()) })
 
 // emit sends an event. The tag may switch its kind off.
 export const emit = (type: string, detail: { kind?: string; [name: string]: unknown }): void => {

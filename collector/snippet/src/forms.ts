@@ -31,7 +31,7 @@ const read = (form: HTMLFormElement): Capture | undefined => {
       const name = f.dataset.visitorField
       if (name != null && !sealed.test([f.type, f.name, f.id, f.autocomplete] + '')) fields[name || f.name] = f.value
     }
-    return { form: form.dataset.visitorForm!, fields, text_version: box.dataset.visitorConsent }
+    return { form: form.dataset.visitorForm!, text_version: box.dataset.visitorConsent, fields }
   }
   return
 }
@@ -47,7 +47,7 @@ export const capture = (from: HTMLFormElement | Capture): void => {
   const { form, text_version } = post
   const fields = { ...post.fields }
   for (const name in fields) if (sealed.test(',' + name)) delete fields[name]
-  send('captures', Level.company, { ...stamp(), sent_at: Date.now(), form, consent: { given: true, text_version }, token, fields })
+  send('captures', Level.company, { ...stamp(), form, sent_at: Date.now(), consent: { given: true, text_version }, token, fields })
 }
 
 // Attributes, not properties: a form's field called "name" hides its name.

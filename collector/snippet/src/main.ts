@@ -23,8 +23,8 @@ const load = (name: string): void => {
 
 const commands: Record<string, Command> = {
   consent: (action: string, value: unknown) => commands[action]!(value),
-  grant,
   deny,
+  grant,
   withdraw,
   show: () => load('banner'),
   token: supply,
@@ -37,8 +37,8 @@ const commands: Record<string, Command> = {
     emit('custom', { name, props })
   },
   capture,
-  optout: () => object(true),
   optin: () => object(),
+  optout: () => object(true),
 }
 
 const visitor: Stub = (command, ...args) => quietly(() => commands[command]!(...args))
@@ -51,9 +51,9 @@ const watch = (): void => {
   setTimeout(() => quietly(watchViews))
   watchClicks(visitor)
   watchForms()
-  on('online', retry)
-  on('storage', refresh)
   on('pagehide', goodbye)
+  on('storage', refresh)
+  on('online', retry)
   on('visibilitychange', () => (document.hidden ? goodbye() : seen()))
   on('scroll', look)
   if (options.banner != null && level() && choice.text_version != (options.textVersion || 0)) commands.show!()

@@ -70,7 +70,7 @@ export const enum Level {
 // last word), or their own opt-out. It is asked before everything that is sent:
 // the visitor may change their mind while the page is open.
 export const level = (): Level => {
-  return navigator.globalPrivacyControl || (options.dnt != 'ignore' && navigator.doNotTrack == '1') || choice.optout
+  return navigator.globalPrivacyControl || (options.dnt != 'ignore' && (navigator.doNotTrack as unknown) == 1) || choice.optout
     ? Level.choice
     : token
       ? Level.analytics

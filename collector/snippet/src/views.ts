@@ -36,7 +36,6 @@ export const watchViews = (): void => {
       quietly(navigated)
     }
   }
-  on('popstate', navigated)
   on<PageTransitionEvent>('pageshow', (e) => {
     // Shown again from memory. Where the visitor comes from now is unknown;
     // document.referrer still has what it was the first time.
@@ -44,4 +43,5 @@ export const watchViews = (): void => {
     refresh()
     view('')
   })
+  on('popstate', navigated)
 }
