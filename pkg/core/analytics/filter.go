@@ -66,7 +66,8 @@ func (f *Filter) check() error {
 
 // visitsWhere selects the visits of a filter: the tenant first, which prunes
 // partitions and is the order's beginning, then what the filter asks. FINAL leaves
-// the newest version of each visit, and none of a removed one.
+// the newest version of each visit, and none of a removed one. A row past its
+// tenant's retention is in the table until a merge takes it out, and in no answer.
 const visitsWhere = ` FROM visits FINAL
 WHERE tenant_bucket = {bucket:UInt8} AND company_id = {company:String}
 AND started_at >= {from:DateTime64(3, 'UTC')} AND started_at < {to:DateTime64(3, 'UTC')}
@@ -79,7 +80,10 @@ AND ({campaign:String} = '' OR first_campaign_name = {campaign:String})
 AND ({page:String} = '' OR if({page_prefix:UInt8} = 1, arrayExists(p -> startsWith(p, {page:String}), page_paths), has(page_paths, {page:String})))
 AND page_views >= {page_views_min:UInt32}
 AND ({account:String} = '' OR account_id = {account:String})
-AND ({companies_only:UInt8} = 0 OR verdict = 'company') `
+AND ({companies_only:UInt8} = 0 OR verdict = 'company') AND` + kept
+
+// kept leaves out what is past its tenant's retention.
+const kept = ` expires_at > now() `
 
 // ofVisits are the parameters of visitsWhere.
 func (r *Reader) ofVisits(f *Filter) ([]clickhouse.Option, error) {

@@ -183,7 +183,7 @@ const daysWhere = ` FROM accounts_daily FINAL
 WHERE tenant_bucket = {bucket:UInt8} AND company_id = {company:String}
 AND day >= toDate({from:DateTime64(3, 'UTC')}) AND day <= toDate({to:DateTime64(3, 'UTC')})
 AND (empty({sites:Array(String)}) OR site_id IN {sites:Array(String)})
-AND (empty({brands:Array(String)}) OR brand_id IN {brands:Array(String)}) `
+AND (empty({brands:Array(String)}) OR brand_id IN {brands:Array(String)}) AND` + kept
 
 // Scores lists the days of one company with their scores, newest first.
 func (r *Reader) Scores(ctx context.Context, account string, f Filter, p Page) (List[AccountDay], error) {
