@@ -2,6 +2,7 @@ package analytics
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +37,7 @@ type Filter struct {
 
 const (
 	filterIDsMax       = 200
+	filterIDBytesMax   = 64 // what the sink takes
 	filterTextBytesMax = 1024
 	periodMax          = 5 * 366 * 24 * time.Hour
 )
@@ -53,7 +55,13 @@ func (f *Filter) check() error {
 	if len(f.Sites) > filterIDsMax || len(f.Brands) > filterIDsMax {
 		return errors.Join(ErrFilter, errors.New("at most 200 sites and 200 brands"))
 	}
-	for _, s := range append(append([]string{f.Country, f.Channel, f.Source, f.Campaign, f.Page, f.Account}, f.Sites...), f.Brands...) {
+	// Parameters travel in a URL, of which a server takes 1 MiB.
+	for _, id := range slices.Concat(f.Sites, f.Brands) {
+		if len(id) > filterIDBytesMax {
+			return errors.Join(ErrFilter, errors.New("an id of a site or brand is longer than 64 bytes"))
+		}
+	}
+	for _, s := range []string{f.Country, f.Channel, f.Source, f.Campaign, f.Page, f.Account} {
 		if len(s) > filterTextBytesMax {
 			return errors.Join(ErrFilter, errors.New("a value is longer than 1,024 bytes"))
 		}
