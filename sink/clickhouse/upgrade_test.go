@@ -48,9 +48,15 @@ func TestAFilledDatabaseIsMigrated(t *testing.T) {
 		}
 		old := testRow("cmp_a", 1)
 		if err := c.Insert(ctx, TableEvents, "old", []clickhouse.Column{
-			{Name: "company_id", Values: []string{"cmp_a"}}, {Name: "site_id", Values: []string{"sit_1"}}, {Name: "event_id", Values: [][]byte{old.Event.GetEventId()}},
-			{Name: "type", Values: []string{"page_view"}}, {Name: "received_at", Values: []time.Time{time.Now()}}, {Name: "expires_at", Values: []time.Time{old.ExpiresAt}},
-			{Name: "tenant_bucket", Values: []uint8{schemas.TenantBucket("cmp_a")}}, {Name: "source_partition", Values: []int32{2}}, {Name: "source_offset", Values: []int64{1}},
+			{Name: "company_id", Values: []string{"cmp_a"}},
+			{Name: "site_id", Values: []string{"sit_1"}},
+			{Name: "event_id", Values: [][]byte{old.Event.GetEventId()}},
+			{Name: "type", Values: []string{"page_view"}},
+			{Name: "received_at", Values: []time.Time{time.Now()}},
+			{Name: "expires_at", Values: []time.Time{old.ExpiresAt}},
+			{Name: "tenant_bucket", Values: []uint8{schemas.TenantBucket("cmp_a")}},
+			{Name: "source_partition", Values: []int32{2}},
+			{Name: "source_offset", Values: []int64{1}},
 			{Name: "country", Values: []string{"NL"}},
 		}); err != nil {
 			t.Fatal(err)
