@@ -19,8 +19,9 @@ type latest[K comparable, M any] struct {
 	read    func(value []byte) (M, error)
 	key     func(M) K
 	version func(M) uint64
-	// expires is when the row is no longer kept, the same in all versions of a key;
-	// nil where the table itself knows.
+	// expires is when the row is no longer kept, which all versions of a key have in
+	// common unless the tenant's retention changed between them; nil where the table
+	// itself knows.
 	expires func(M) time.Time
 	insert  func(ctx context.Context, token string, rows []store.Row[M]) error
 }
@@ -63,7 +64,8 @@ func (w *latestWriter[K, M]) write(ctx context.Context) error {
 }
 
 // decode keeps the greatest version of each key of the batch, of equal ones the
-// last, in the order of their offsets. Rows that are no longer kept are left out.
+// last, in the order of their offsets. A row that is no longer kept is left out, and
+// with it the older versions, which a longer retention may still have kept.
 // It runs once a batch, so that every attempt writes the same rows.
 func (w *latestWriter[K, M]) decode() {
 	if w.decoded {
@@ -82,10 +84,7 @@ func (w *latestWriter[K, M]) decode() {
 		}
 		row := store.Row[M]{Position: r.Offset, Message: m}
 		if w.of.expires != nil {
-			if row.ExpiresAt = w.of.expires(m); !row.ExpiresAt.After(now) {
-				w.worker.metrics.expired.WithLabelValues(w.of.table).Inc()
-				continue
-			}
+			row.ExpiresAt = w.of.expires(m)
 		}
 		key := w.of.key(m)
 		if at, known := greatest[key]; !known || w.of.version(rows[at].Message) <= w.of.version(m) {
@@ -94,7 +93,11 @@ func (w *latestWriter[K, M]) decode() {
 		rows = append(rows, row)
 	}
 	for i := range rows {
-		if greatest[w.of.key(rows[i].Message)] == i {
+		switch {
+		case greatest[w.of.key(rows[i].Message)] != i:
+		case w.of.expires != nil && !rows[i].ExpiresAt.After(now):
+			w.worker.metrics.expired.WithLabelValues(w.of.table).Inc()
+		default:
 			w.rows = append(w.rows, rows[i])
 		}
 	}

@@ -112,13 +112,15 @@ func TestLatestOfABatch(t *testing.T) {
 	sink := testWorker(t, store.New(nil))
 	old := testVisit("cmp_a", 3, 9)
 	old.StartedAtMs, old.RetentionDays = testNow.AddDate(0, 0, -10).UnixMilli(), 9
+	longer := testVisit("cmp_a", 3, 8) // before the retention was made shorter
+	longer.StartedAtMs = old.StartedAtMs
 	b := kafka.Batch{}
 	for i, v := range []*metivav1.Visit{
-		testVisit("cmp_a", 1, 4), testVisit("cmp_b", 1, 2), testVisit("cmp_a", 2, 8), testVisit("cmp_a", 1, 6), testVisit("cmp_a", 1, 5), testVisit("cmp_a", 1, 6), old,
+		testVisit("cmp_a", 1, 4), testVisit("cmp_b", 1, 2), testVisit("cmp_a", 2, 8), testVisit("cmp_a", 1, 6), testVisit("cmp_a", 1, 5), testVisit("cmp_a", 1, 6), old, longer,
 	} {
 		b.Records = append(b.Records, kafka.Record{Offset: int64(i), Value: encode(t, v)})
 	}
-	b.Records = append(b.Records, kafka.Record{Offset: 7, Value: []byte("\xff")}, kafka.Record{Offset: 8, Value: encode(t, &metivav1.Visit{})})
+	b.Records = append(b.Records, kafka.Record{Offset: 8, Value: []byte("\xff")}, kafka.Record{Offset: 9, Value: encode(t, &metivav1.Visit{})})
 	w := newLatest(batchWriter{worker: sink, batch: b}, sink.visits())
 	w.decode()
 	w.decode() // a further attempt

@@ -2,6 +2,7 @@ package analytics
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +37,7 @@ type Filter struct {
 
 const (
 	filterIDsMax       = 200
+	filterIDBytesMax   = 64 // what the sink takes
 	filterTextBytesMax = 1024
 	periodMax          = 5 * 366 * 24 * time.Hour
 )
@@ -53,7 +55,13 @@ func (f *Filter) check() error {
 	if len(f.Sites) > filterIDsMax || len(f.Brands) > filterIDsMax {
 		return errors.Join(ErrFilter, errors.New("at most 200 sites and 200 brands"))
 	}
-	for _, s := range append(append([]string{f.Country, f.Channel, f.Source, f.Campaign, f.Page, f.Account}, f.Sites...), f.Brands...) {
+	// Parameters travel in a URL, of which a server takes 1 MiB.
+	for _, id := range slices.Concat(f.Sites, f.Brands) {
+		if len(id) > filterIDBytesMax {
+			return errors.Join(ErrFilter, errors.New("an id of a site or brand is longer than 64 bytes"))
+		}
+	}
+	for _, s := range []string{f.Country, f.Channel, f.Source, f.Campaign, f.Page, f.Account} {
 		if len(s) > filterTextBytesMax {
 			return errors.Join(ErrFilter, errors.New("a value is longer than 1,024 bytes"))
 		}
@@ -66,7 +74,8 @@ func (f *Filter) check() error {
 
 // visitsWhere selects the visits of a filter: the tenant first, which prunes
 // partitions and is the order's beginning, then what the filter asks. FINAL leaves
-// the newest version of each visit, and none of a removed one.
+// the newest version of each visit, and none of a removed one. A row past its
+// tenant's retention is in the table until a merge takes it out, and in no answer.
 const visitsWhere = ` FROM visits FINAL
 WHERE tenant_bucket = {bucket:UInt8} AND company_id = {company:String}
 AND started_at >= {from:DateTime64(3, 'UTC')} AND started_at < {to:DateTime64(3, 'UTC')}
@@ -79,7 +88,10 @@ AND ({campaign:String} = '' OR first_campaign_name = {campaign:String})
 AND ({page:String} = '' OR if({page_prefix:UInt8} = 1, arrayExists(p -> startsWith(p, {page:String}), page_paths), has(page_paths, {page:String})))
 AND page_views >= {page_views_min:UInt32}
 AND ({account:String} = '' OR account_id = {account:String})
-AND ({companies_only:UInt8} = 0 OR verdict = 'company') `
+AND ({companies_only:UInt8} = 0 OR verdict = 'company') AND` + kept
+
+// kept leaves out what is past its tenant's retention.
+const kept = ` expires_at > now() `
 
 // ofVisits are the parameters of visitsWhere.
 func (r *Reader) ofVisits(f *Filter) ([]clickhouse.Option, error) {

@@ -42,7 +42,7 @@ type Period struct{ From, To time.Time }
 // tenantPredicate is the condition each statement states itself; bucket prunes
 // partitions, company the order.
 const tenantPredicate = ` tenant_bucket = {bucket:UInt8} AND company_id = {company:String}
-AND received_at >= {from:DateTime64(3, 'UTC')} AND received_at < {to:DateTime64(3, 'UTC')} `
+AND received_at >= {from:DateTime64(3, 'UTC')} AND received_at < {to:DateTime64(3, 'UTC')} AND` + kept
 
 // tenantTables are all tables with rows of tenants.
 func tenantTables() []string {

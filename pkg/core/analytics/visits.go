@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/metiva-io/metiva/pkg/clickhouse"
 )
 
 // Visit is one visit as lists show it. It names no person: a visitor id never
@@ -183,16 +181,20 @@ const daysWhere = ` FROM accounts_daily FINAL
 WHERE tenant_bucket = {bucket:UInt8} AND company_id = {company:String}
 AND day >= toDate({from:DateTime64(3, 'UTC')}) AND day <= toDate({to:DateTime64(3, 'UTC')})
 AND (empty({sites:Array(String)}) OR site_id IN {sites:Array(String)})
-AND (empty({brands:Array(String)}) OR brand_id IN {brands:Array(String)}) `
+AND (empty({brands:Array(String)}) OR brand_id IN {brands:Array(String)}) AND` + kept
 
 // Scores lists the days of one company with their scores, newest first.
 func (r *Reader) Scores(ctx context.Context, account string, f Filter, p Page) (List[AccountDay], error) {
+	if account == "" {
+		return List[AccountDay]{}, fmt.Errorf("%w: no account", ErrFilter)
+	}
+	f.Account = account
 	options, err := r.ofVisits(&f)
 	if err != nil {
 		return List[AccountDay]{}, err
 	}
 	return listOf(ctx, r, "scores", `SELECT toInt64(toUInt16(day)) AS sort_value, toString(site_id) AS sort_key,
 	site_id, toDateTime(day, 'UTC'), visits, human_visits, page_views, engaged_ms, score, recency_points, depth_points,
-	key_pages_points, key_page_names, engagement_points, returning_points, last_at`+daysWhere+`AND account_id = {of:String} AND`+keyset+keysetOrder,
-		p, (*AccountDay).fields, append(options, clickhouse.Param("of", account))...)
+	key_pages_points, key_page_names, engagement_points, returning_points, last_at`+daysWhere+`AND account_id = {account:String} AND`+keyset+keysetOrder,
+		p, (*AccountDay).fields, options...)
 }

@@ -306,6 +306,11 @@ func TestTimelineAndScores(t *testing.T) {
 	if v := got.Items[0]; len(v.Pages) != 3 || v.Pages[1] != (SeenPage{"www.example.nl", "/pricing", 1, 1000, from.Add(3 * time.Minute)}) || v.ExitPath != "/contact" {
 		t.Errorf("newest visit %+v", v)
 	}
+	for _, account := range []string{"", strings.Repeat("a", 1025)} {
+		if _, err := r.Scores(ctx, account, Filter{Period: week()}, Page{}); !errors.Is(err, ErrFilter) {
+			t.Errorf("scores of %d letters give %v", len(account), err)
+		}
+	}
 	if _, err := r.Timeline(ctx, "", Filter{Period: week()}, Page{}); !errors.Is(err, ErrFilter) {
 		t.Errorf("no account gives %v", err)
 	}
@@ -379,6 +384,8 @@ func TestFiltersThatCannotBeAsked(t *testing.T) {
 		"long value":  {Period: week(), Page: strings.Repeat("a", 1025)},
 		"many sites":  {Period: week(), Sites: make([]string, 201)},
 		"no such few": {Period: week(), PageViewsMin: -1},
+		"long site":   {Period: week(), Sites: []string{strings.Repeat("s", 65)}},
+		"long brand":  {Period: week(), Brands: []string{"", strings.Repeat("b", 65)}},
 	} {
 		if _, err := r.LiveFeed(context.Background(), f, Page{}); !errors.Is(err, ErrFilter) {
 			t.Errorf("%s: %v", name, err)
