@@ -132,7 +132,6 @@ func TestAWithdrawalOvertakesAnEvent(t *testing.T) {
 
 // lost is a claim that gives one batch and then turns out to have another owner.
 type lost struct {
-	claim
 	batch kafka.Batch
 	err   error
 }
