@@ -64,24 +64,6 @@ func Same(a, b string) bool {
 	return key != "" && key == Key(b)
 }
 
-// NameHolds reports whether the first label of the domain stands in the name:
-// "kpn.net" in "KPN B.V.", "vodafoneziggo.nl" in "VodafoneZiggo". Labels of one
-// and two letters must be a whole word.
-func NameHolds(name, domain string) bool {
-	label, _, ok := strings.Cut(Registrable(domain), ".")
-	if !ok {
-		return false
-	}
-	label = strings.ReplaceAll(label, "-", "")
-	parts := words(name)
-	for _, word := range parts {
-		if word == label {
-			return true
-		}
-	}
-	return len(label) > 2 && strings.Contains(strings.Join(parts, ""), label)
-}
-
 // OwnDomain reports whether the domain is surely that of an organisation of the
 // name: its first label, with or without the suffix, is made of words of the name
 // that follow one another ("jansen.nl" and "bakkerij-jansen.nl" of "Bakkerij Jansen

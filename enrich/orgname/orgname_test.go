@@ -70,28 +70,6 @@ func TestKey(t *testing.T) {
 	}
 }
 
-func TestNameHolds(t *testing.T) {
-	t.Parallel()
-	for _, row := range []struct {
-		name, domain string
-		want         bool
-	}{
-		{"KPN B.V.", "kpn.net", true},
-		{"Koninklijke KPN N.V.", "static.kpn.net", true},
-		{"Deutsche Telekom AG", "telekom.de", true},
-		{"NetCologne Gesellschaft", "netcologne.de", true},
-		{"A1 Telekom Austria AG", "a1.net", true},
-		{"Bakkerij Jansen B.V.", "kpn.net", false},
-		{"Mars N.V.", "a1.net", false},
-		{"Amarsa", "ma.nl", false},
-		{"KPN", "", false},
-	} {
-		if got := orgname.NameHolds(row.name, row.domain); got != row.want {
-			t.Errorf("%q and %q: got %t", row.name, row.domain, got)
-		}
-	}
-}
-
 func TestRelated(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -157,7 +135,6 @@ func FuzzNames(f *testing.F) {
 		if domain != "" && orgname.Registrable(domain) != domain {
 			t.Errorf("domain %q of %q", domain, text)
 		}
-		orgname.NameHolds(text, text)
 		orgname.OwnDomain(text, text)
 	})
 }
