@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"time"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/schemas"
@@ -131,12 +132,48 @@ AND (source_partition, source_offset, event_id) NOT IN (SELECT source_partition,
 }
 
 // Delete deletes the rows, in one mutation a table, and returns once every replica has
-// rewritten its parts. Partitions without a row stay as they are.
-func (e *Eraser) Delete(ctx context.Context) error {
+// rewritten its parts. Partitions without a row stay as they are. The counts of the days
+// a visitor had events on are dropped (Counter.Forget): since is when the erasure was
+// asked for, so that days whose events an earlier attempt has deleted are known by
+// their drops.
+func (e *Eraser) Delete(ctx context.Context, since time.Time) error {
 	tables, err := e.tables(ctx)
 	if err != nil {
 		return err
 	}
+	days, touched, err := e.days(ctx, since)
+	if err != nil {
+		return err
+	}
+	if err := e.deleteFrom(ctx, tables); err != nil || !touched {
+		return err
+	}
+	return NewCounter(e.conn).Forget(ctx, days)
+}
+
+// clockMargin is how far this process's clock may be from ClickHouse's.
+const clockMargin = time.Hour
+
+// days is from the first to the last day whose counts hold events of the visitor.
+func (e *Eraser) days(ctx context.Context, since time.Time) (_ Days, touched bool, err error) {
+	if e.visitor == "" {
+		return Days{}, false, nil
+	}
+	of := erasable{bucketed: true}
+	var n uint64
+	d := Days{CompanyID: e.company}
+	err = e.conn.QueryRow(ctx, `SELECT count(), min(at), max(at) FROM (
+	SELECT received_at AS at FROM events WHERE `+e.condition(of)+`
+	UNION ALL SELECT received_at FROM drops WHERE `+(&Eraser{company: e.company}).condition(of)+`
+	AND reason = {reason:String} AND inserted_at >= {since:DateTime64(3, 'UTC')})`,
+		clickhouse.Param("reason", schemas.Label(metivav1.Reason_REASON_ERASED)), clickhouse.Param("since", since.Add(-clockMargin))).Scan(&n, &d.First, &d.Last)
+	if err != nil {
+		return Days{}, false, fmt.Errorf("looking for the days of a visitor: %w", err)
+	}
+	return d, n > 0, nil
+}
+
+func (e *Eraser) deleteFrom(ctx context.Context, tables []erasable) error {
 	for _, t := range tables {
 		var partitions []string
 		err := e.conn.Each(ctx, "SELECT DISTINCT _partition_id FROM `"+t.name+"` WHERE "+e.condition(t), func(scan func(...any) error) error {

@@ -50,6 +50,8 @@ func fillTenant(t *testing.T, c *clickhouse.Conn, who tenant, visitor []byte) {
 			{Name: "started_at", Values: at}, {Name: "expires_at", Values: expires}, {Name: "version", Values: make([]uint64, n)}, {Name: "removed", Values: make([]uint8, n)}},
 		"drops":          {{Name: "event_id", Values: ids}, {Name: "received_at", Values: at}, {Name: "source_partition", Values: slices.Repeat([]int32{-1}, n)}},
 		"ledger_edge":    {{Name: "minute", Values: minutes}, {Name: "count", Values: make([]uint64, n)}},
+		"counted_days":   {{Name: "day", Values: day}, {Name: "built_at", Values: at}, {Name: "expires_at", Values: expires}},
+		"traffic_daily":  {{Name: "day", Values: day}, {Name: "built_at", Values: at}, {Name: "account_id", Values: accounts}, {Name: "expires_at", Values: expires}},
 		"accounts_daily": {{Name: "account_id", Values: accounts}, {Name: "day", Values: day}, {Name: "expires_at", Values: expires}},
 	} {
 		if err := c.Insert(context.Background(), table, "", append(slices.Clone(common), columns...)); err != nil {
@@ -115,7 +117,7 @@ func TestEraser(t *testing.T) {
 		}
 	}
 	for range 2 {
-		if err := e.Delete(t.Context()); err != nil {
+		if err := e.Delete(t.Context(), time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -131,6 +133,9 @@ func TestEraser(t *testing.T) {
 	if erased != 30 || distinct != 30 {
 		t.Errorf("%d drops of %d events stand for the 30 erased ones", erased, distinct)
 	}
+	// Days with events of the visitor are counted again.
+	rest["counted_days"], rest["traffic_daily"] = "0 rows, 0", "0 rows, 0"
+	rest["changed_days"] = checksums(t, c, a, nil)["changed_days"]
 	rest["drops"] = checksums(t, c, a, nil)["drops"] // has the 30 besides
 	if got := checksums(t, c, a, nil); !maps.Equal(got, rest) {
 		t.Errorf("what is left of A changed:\n%v\n%v", got, rest)
@@ -143,10 +148,10 @@ func TestEraser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := all.Delete(t.Context()); err != nil {
+	if err := all.Delete(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	count(all, map[string]uint64{"accounts_daily": 0, "drops": 0, "events": 0, "ledger_edge": 0, "visits": 0})
+	count(all, map[string]uint64{"accounts_daily": 0, "changed_days": 0, "counted_days": 0, "traffic_daily": 0, "drops": 0, "events": 0, "ledger_edge": 0, "visits": 0})
 	if _, err := all.Proof(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -123,7 +123,7 @@ type Config struct {
 type Rows interface {
 	Count(ctx context.Context) (map[string]uint64, error)
 	MarkDropped(ctx context.Context) error
-	Delete(ctx context.Context) error
+	Delete(ctx context.Context, since time.Time) error
 	Proof(ctx context.Context) (analytics.Proof, error)
 }
 
@@ -244,7 +244,7 @@ func (w *work) deleteRows(ctx context.Context) error {
 		do    func(context.Context) error
 	}{
 		{"rows counted", w.rows.MarkDropped},
-		{"events marked", w.rows.Delete},
+		{"events marked", func(ctx context.Context) error { return w.rows.Delete(ctx, w.is.RequestedAt) }},
 		{"clickhouse rows deleted", w.sweepTopics},
 		{"topics swept", w.deleteTenant},
 	} {
