@@ -28,6 +28,7 @@ type commands struct {
 	Companies companiesCommand `cmd:"" help:"List the companies that visited a tenant's sites."`
 	Ledger    ledgerCommand    `cmd:"" help:"Print the ledger; exits with 1 when it does not balance."`
 	Consent   consentCommand   `cmd:"" help:"The record of visitors' choices."`
+	Erase     eraseCommand     `cmd:"" help:"Erase a visitor, a contact or a tenant, and certify it."`
 	Dead      deadCommand      `cmd:"" help:"Records a stage could not take: list, show, replay."`
 	Geo       geoCommand       `cmd:"" help:"The company database."`
 	Keys      keysCommand      `cmd:"" help:"Key files."`
