@@ -84,6 +84,9 @@ type terminal struct {
 	out, err io.Writer
 }
 
+// input is what a command reads; nil where there is nothing.
+type input struct{ io.Reader }
+
 func (t terminal) printf(format string, args ...any) { _, _ = fmt.Fprintf(t.out, format, args...) }
 
 // Run is the metiva command.
@@ -96,7 +99,7 @@ func Run(ctx context.Context, sys app.System) error {
 		kong.UsageOnError(),
 		kong.Exit(func(int) { exited = true }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(terminal{sys.Stdout, sys.Stderr}))
+		kong.Bind(terminal{sys.Stdout, sys.Stderr}, input{sys.Stdin}))
 	if err != nil {
 		return fmt.Errorf("building the command line: %w", err)
 	}

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
@@ -294,18 +293,15 @@ type eraseVerify struct {
 	keyFlags
 	PublicKey string `help:"Public key in base64, for whoever does not hold erasure.key. Do not take it from the certificate itself."`
 	Visitor   string `help:"With erasure.key: also check that the certificate is about this id."`
-
-	in io.Reader
 }
 
 // certificateBytesMax is more than any certificate has.
 const certificateBytesMax = 1 << 20
 
 // Run reads a certificate and says whether it is genuine.
-func (c *eraseVerify) Run(_ context.Context, t terminal) error {
-	in := c.in
-	if in == nil {
-		in = os.Stdin
+func (c *eraseVerify) Run(t terminal, in input) error {
+	if in.Reader == nil {
+		return fmt.Errorf("%w: the certificate is read from standard input", app.ErrConfiguration)
 	}
 	printed, err := io.ReadAll(io.LimitReader(in, certificateBytesMax))
 	if err != nil {
