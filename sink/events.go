@@ -71,6 +71,9 @@ func (w *Worker) sort(items []item, stored store.Stored) rows {
 	now := w.deps.Now()
 	for i := range items {
 		it := &items[i]
+		if w.isTenantErased(it) {
+			continue
+		}
 		if stored.Identities[it.identity] || seen[it.identity] {
 			left.repeated++
 			continue
@@ -92,6 +95,10 @@ func (w *Worker) sort(items []item, stored store.Stored) rows {
 		}
 		if it.drop != nil {
 			left.drops = append(left.drops, *it.drop)
+			continue
+		}
+		if d, erased := w.erasedDrop(it); erased {
+			left.drops = append(left.drops, d)
 			continue
 		}
 		key := it.identity.Key
