@@ -27,7 +27,7 @@ type Checkpoint struct {
 	// Value is the checkpoint's record, to be written after all states.
 	Value []byte
 	left  []ID
-	done  []ID
+	done  []*journal
 	epoch uint64
 }
 
@@ -70,10 +70,14 @@ func (s *Set) evictOld() {
 	}
 }
 
-// NextStates gives up to max records, and the visits that must be acknowledged
-// before them: a journal on visits.state has nothing left to send. None: that was
-// all.
-func (s *Set) NextStates(c *Checkpoint, max int) ([]*metivav1.Visit, []State) {
+// NextStates gives up to max records, and before them the visits that must be
+// acknowledged first: a journal on visits.state has nothing left to send. A visit is
+// valid until emit returns. No records: that was all.
+func (s *Set) NextStates(c *Checkpoint, max int, emit func(*metivav1.Visit)) []State {
+	for _, v := range s.out {
+		emit(v)
+	}
+	s.out = nil
 	var states []State
 	for len(c.left) > 0 && len(states) < max {
 		j := s.unwritten[c.left[0]]
@@ -81,29 +85,28 @@ func (s *Set) NextStates(c *Checkpoint, max int) ([]*metivav1.Visit, []State) {
 			c.left = c.left[1:]
 			continue
 		}
-		s.settle(j)
+		if j.dirty {
+			j.emit(&s.scratch, emit)
+		}
 		value := s.packed(j, c.epoch)
-		c.done = append(c.done, c.left[0])
+		c.done = append(c.done, j)
 		c.left = c.left[1:]
-		delete(s.unwritten, j.id)
+		s.dequeue(j)
 		j.written = true
 		if value != nil {
 			states = append(states, State{Key: j.id, Value: value})
 		}
 	}
-	visits := s.out
-	s.out = nil
-	return visits, states
+	return states
 }
 
 // packed closes a journal and gives its record.
 func (s *Set) packed(j *journal, epoch uint64) []byte {
 	if j.packed != nil { // evicted, or written in vain before
-		return withEpoch(j.packed, epoch)
+		return appendEpoch(slices.Clip(j.packed), epoch)
 	}
-	value, err := j.pack(epoch)
-	if err != nil {
-		s.counts.Unreadable++
+	value := s.pack(j, epoch)
+	if value == nil {
 		return nil
 	}
 	j.close(value)
@@ -111,25 +114,11 @@ func (s *Set) packed(j *journal, epoch uint64) []byte {
 	return value
 }
 
-// withEpoch writes another epoch behind a record, where the last one counts.
-func withEpoch(value []byte, epoch uint64) []byte {
-	tail, err := proto.Marshal(&metivav1.VisitState{Epoch: epoch})
-	if err != nil {
-		return value
-	}
-	return append(slices.Clip(value), tail...)
-}
-
 // FailCheckpoint notes that what the checkpoint has given may not be written.
 func (s *Set) FailCheckpoint(c *Checkpoint) {
-	for _, id := range c.done {
-		j := s.journals[id]
-		if j == nil {
-			j = s.leaving[id]
-		}
-		if j != nil {
-			j.written = false
-			s.unwritten[id] = j
+	for _, j := range c.done {
+		if s.journals[j.who.identity()] == j || s.leaving[j.id] == j {
+			s.enqueue(j)
 		}
 	}
 }
@@ -201,30 +190,35 @@ func (r *Restored) read(key, value []byte, epoch uint64) error {
 		}
 		return nil
 	}
-	var state metivav1.VisitState
-	if proto.Unmarshal(value, &state) != nil {
+	state, err := readState(value)
+	if err != nil {
 		return errNoState
 	}
-	if r.isStale(state.GetEpoch()) {
+	if r.isStale(state.epoch) {
 		return nil
 	}
-	if c := state.GetCheckpoint(); c != nil {
-		if c.GetNextOffset() < 0 {
-			return errNoState
-		}
-		r.Next, r.StreamMs = c.GetNextOffset(), c.GetStreamAtMs()
-		return nil
+	if state.checkpoint != nil {
+		return r.readCheckpoint(state.checkpoint)
 	}
-	if state.GetJournal() == nil || len(key) != schemas.IDBytes {
+	if len(key) != schemas.IDBytes {
 		return errNoState
 	}
-	j, err := journalOf(state.GetJournal())
+	j, err := journalOf(state.journal)
 	if err != nil || j.id != ID(key) {
 		return errNoState
 	}
 	j.written = true
 	j.close(slices.Clone(value))
 	r.journals[j.id] = j
+	return nil
+}
+
+func (r *Restored) readCheckpoint(value []byte) error {
+	var c metivav1.VisitCheckpoint
+	if proto.Unmarshal(value, &c) != nil || c.GetNextOffset() < 0 {
+		return errNoState
+	}
+	r.Next, r.StreamMs = c.GetNextOffset(), c.GetStreamAtMs()
 	return nil
 }
 
@@ -252,7 +246,8 @@ func (s *Set) Restore(r *Restored) {
 		return slices.Compare(a.id[:], b.id[:])
 	})
 	for _, j := range ordered {
-		s.journals[j.id] = j
+		j.who.CompanyID, j.who.BrandID, j.who.SiteID = s.shared(j.who.CompanyID), s.shared(j.who.BrandID), s.shared(j.who.SiteID)
+		s.journals[j.who.identity()] = j
 		s.touch(j)
 		s.measure(j)
 		s.streamMs = max(s.streamMs, j.lastReceivedMs)

@@ -55,10 +55,10 @@ func TestAnyOrderGivesTheSameVisits(t *testing.T) {
 					for offset, e := range append(slices.Clone(log), log[:rnd.IntN(len(log))]...) {
 						s.Apply(e, int64(offset))
 						if rnd.IntN(3) == 0 {
-							tb.take(t, s.TakeVisits())
+							tb.take(t, s.All())
 						}
 					}
-					tb.take(t, s.TakeVisits())
+					tb.take(t, s.All())
 					sameVisits(t, "event by event", tb.live(false), want)
 				}
 			}
@@ -95,7 +95,7 @@ func reader(t *testing.T, rnd *rand.Rand, r *visit.Rules, l visit.Limits, log []
 				committed = int(at) + 1
 			}
 			if rnd.IntN(4) == 0 {
-				sent = append(sent, s.TakeVisits()...)
+				sent = append(sent, s.All()...)
 			}
 			if rnd.IntN(9) == 0 {
 				sent = append(sent, checkpoint(t, s, &tp, epoch, 99)...)
@@ -109,7 +109,7 @@ func reader(t *testing.T, rnd *rand.Rand, r *visit.Rules, l visit.Limits, log []
 		}
 		if at == int64(len(log)) {
 			done = true
-			sent = append(sent, s.TakeVisits()...)
+			sent = append(sent, s.All()...)
 		}
 	}
 	rnd.Shuffle(len(sent), func(i, j int) { sent[i], sent[j] = sent[j], sent[i] })
@@ -146,7 +146,7 @@ func TestACrashAnywhereLosesNothing(t *testing.T) {
 						one.Advance(int64(offset), e.GetReceivedAtMs())
 						one.Apply(e, int64(offset))
 					}
-					whole.take(t, one.TakeVisits())
+					whole.take(t, one.All())
 					got := reader(t, rnd, r, l, log)
 					sameVisits(t, "with crashes", got.live(true), whole.live(true))
 					if size == "wide" {

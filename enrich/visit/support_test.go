@@ -163,7 +163,8 @@ func checkpoint(t testing.TB, s *visit.Set, tp *topic, epoch uint64, steps int) 
 		t.Fatal(err)
 	}
 	for {
-		visits, states := s.NextStates(c, 2)
+		var visits []*metivav1.Visit
+		states := s.NextStates(c, 2, func(v *metivav1.Visit) { visits = append(visits, proto.CloneOf(v)) })
 		if steps--; steps < 0 {
 			return sent
 		}
