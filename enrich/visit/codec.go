@@ -36,26 +36,14 @@ const (
 
 // pack writes an open journal as the value of its record. Its memory is as large as
 // the record; buffer is reused, and given back.
-func (j *journal) pack(epoch uint64, buffer []byte) (value, reused []byte, err error) {
+func (j *journal) pack(buffer []byte) (value, reused []byte, err error) {
 	w := writer{b: buffer[:0]}
 	w.journal(j)
 	if w.err != nil {
 		return nil, w.b, fmt.Errorf("encoding a journal: %w", errJournal) // a text that is not UTF-8 would be quoted
 	}
-	head := protowire.AppendTag(make([]byte, 0, 16), stateJournal, protowire.BytesType)
-	head = protowire.AppendVarint(head, uint64(len(w.b)))
-	tail := appendEpoch(make([]byte, 0, 16), epoch)
-	value = make([]byte, 0, len(head)+len(w.b)+len(tail))
-	value = append(append(append(value, head...), w.b...), tail...)
-	return value, w.b, nil
-}
-
-// appendEpoch appends an epoch. The last one of a record counts.
-func appendEpoch(value []byte, epoch uint64) []byte {
-	if epoch == 0 {
-		return value
-	}
-	return protowire.AppendVarint(protowire.AppendTag(value, stateEpoch, protowire.VarintType), epoch)
+	value = make([]byte, 0, protowire.SizeTag(stateJournal)+protowire.SizeBytes(len(w.b)))
+	return protowire.AppendBytes(protowire.AppendTag(value, stateJournal, protowire.BytesType), w.b), w.b, nil
 }
 
 // writer appends fields as the generated code does: none that is zero.

@@ -404,7 +404,7 @@ func (s *Set) evict(j *journal) {
 	delete(s.journals, j.who.identity())
 	s.unmeasure(j)
 	if j.packed == nil {
-		j.close(s.pack(j, 0))
+		j.close(s.pack(j))
 	}
 	j.size = journalBytes + int64(len(j.packed))
 	s.leavingBytes += j.size
@@ -412,10 +412,10 @@ func (s *Set) evict(j *journal) {
 }
 
 // pack is the journal's record; nil when it cannot be written, which is counted.
-func (s *Set) pack(j *journal, epoch uint64) []byte {
+func (s *Set) pack(j *journal) []byte {
 	var value []byte
 	var err error
-	if value, s.buffer, err = j.pack(epoch, s.buffer); err != nil {
+	if value, s.buffer, err = j.pack(s.buffer); err != nil {
 		s.counts.Unreadable++
 	}
 	return value
@@ -458,7 +458,7 @@ type Subject struct {
 }
 
 // DropIf takes out every journal of which revoked says so, and removes its
-// visits. TakeGone then gives their keys.
+// visits. TakeGone then gives their ids.
 func (s *Set) DropIf(revoked func(Subject) bool) {
 	for _, j := range s.journals {
 		if revoked(j.subject()) {
@@ -501,7 +501,7 @@ func (s *Set) drop(j *journal) {
 	s.gone = append(s.gone, j)
 }
 
-// TakeGone gives the keys of the journals that were dropped since the last
+// TakeGone gives the ids of the journals that were dropped since the last
 // call: their records are to be removed. One that is there again (Renew) is written
 // in place of the former.
 func (s *Set) TakeGone() []ID {
