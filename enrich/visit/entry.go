@@ -2,6 +2,7 @@ package visit
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -14,6 +15,11 @@ type ID = [schemas.IDBytes]byte
 type Campaign struct{ Source, Medium, Name string }
 
 func (c Campaign) isZero() bool { return c == Campaign{} }
+
+// clone has memory of its own.
+func (c Campaign) clone() Campaign {
+	return Campaign{strings.Clone(c.Source), strings.Clone(c.Medium), strings.Clone(c.Name)}
+}
 
 // Entry is what a visit needs of one event.
 type Entry struct {
@@ -106,32 +112,11 @@ func (e *Entry) texts() [12]*string {
 // resolutionBytes is about what a resolution takes in a record.
 const resolutionBytes = 128
 
-// textBytes is about what the entry's texts and its resolution take, beside those of
-// the one before it.
-func (e *Entry) textBytes(previous *Entry) int {
-	size := len(e.Path) + len(e.Referrer) + len(e.Source) + len(e.Campaign.Source) + len(e.Campaign.Medium) + len(e.Campaign.Name) + len(e.Name)
-	if previous == nil || previous.Host != e.Host {
-		size += len(e.Host)
+// replaces reports whether an event of these times counts rather than one with the
+// same id.
+func replaces(atMs, receivedMs int64, known *row) bool {
+	if atMs != known.atMs {
+		return atMs < known.atMs
 	}
-	if previous == nil || previous.Resolution != e.Resolution {
-		size += resolutionBytes
-	}
-	return size
-}
-
-// replaces reports whether e counts rather than an entry with the same id.
-func (e *Entry) replaces(known *Entry) bool {
-	if e.AtMs != known.AtMs {
-		return e.AtMs < known.AtMs
-	}
-	return e.ReceivedMs < known.ReceivedMs
-}
-
-// tag is a part of an id that tells nearly all apart: the random half of a UUIDv7.
-func tag(id *ID) uint64 {
-	var t uint64
-	for _, b := range id[8:] {
-		t = t<<8 | uint64(b)
-	}
-	return t
+	return receivedMs < known.receivedMs
 }
