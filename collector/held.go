@@ -268,12 +268,23 @@ func retold(answer []byte, retell func(*fasthttp.Response)) []byte {
 	if retell == nil {
 		return answer
 	}
+	return toldAnew(answer, retell)
+}
+
+// toldAnew never panics: no server stands above those who send.
+func toldAnew(answer []byte, retell func(*fasthttp.Response)) (told []byte) {
+	unable := []byte(fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+		fasthttp.StatusServiceUnavailable, fasthttp.StatusMessage(fasthttp.StatusServiceUnavailable)))
+	defer func() {
+		if recover() != nil {
+			told = unable
+		}
+	}()
 	var res fasthttp.Response
 	res.Header.SetNoDefaultContentType(true)
 	from := bufio.NewReader(bytes.NewReader(answer))
 	if err := res.Read(from); err != nil {
-		return []byte(fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-			fasthttp.StatusServiceUnavailable, fasthttp.StatusMessage(fasthttp.StatusServiceUnavailable)))
+		return unable
 	}
 	res.ResetBody()
 	res.Header.SetStatusMessage(nil) // else the text of the first status stays
