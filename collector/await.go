@@ -76,10 +76,38 @@ type waiter struct {
 // and r is not the caller's any more. It returns false when there is nothing to
 // wait for, or no way but to wait here. With usual, that is the answer.
 func (r *request) hold(status int, usual *usualAnswer) bool {
+	if !r.mayHold() {
+		return false
+	}
+	r.status = status
+	if !r.conn.hold(r, usual) {
+		return false
+	}
+	if r.leave() {
+		return true
+	}
+	r.conn.letGo()
+	return false
+}
+
+// holdAnswer does so with an answer that is written already. r has its status.
+func (r *request) holdAnswer(answer []byte) bool {
+	if !r.mayHold() || !r.conn.holdWritten(r, answer) {
+		return false
+	}
+	if r.leave() {
+		return true
+	}
+	r.conn.takeBack()
+	return false
+}
+
+// mayHold reports whether there is something to wait for, and a way to do it
+// elsewhere.
+func (r *request) mayHold() (waits bool) {
 	if r.conn == nil || len(r.results) > heldResultsMax {
 		return false
 	}
-	waits := false
 	for i := range r.results {
 		if ack := r.results[i].ack; ack != nil {
 			if _, ok := ack.(teller); !ok {
@@ -88,14 +116,13 @@ func (r *request) hold(status int, usual *usualAnswer) bool {
 			waits = true
 		}
 	}
-	if !waits {
-		return false
-	}
-	r.status = status
+	return waits
+}
+
+// leave lets those who know when the records are durable end the request; false when
+// all are, and it is the caller's still.
+func (r *request) leave() bool {
 	conn := r.conn
-	if !conn.hold(r, usual) {
-		return false
-	}
 	r.left.Store(1) // for this function
 	for i := range r.results {
 		res := &r.results[i]
@@ -112,11 +139,7 @@ func (r *request) hold(status int, usual *usualAnswer) bool {
 	if r.left.Add(-1) > 0 {
 		return true
 	}
-	if !conn.held.claim(r) { // it has waited for too long already
-		return true
-	}
-	conn.letGo()
-	return false
+	return !conn.held.claim(r) // or it has waited for too long already
 }
 
 // heldResultsMax: a longer answer may come in more than one piece.

@@ -2,6 +2,7 @@ package collector
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -37,6 +38,7 @@ type conn struct {
 
 	held held
 	out  outgoing
+	in   incomingBytes
 
 	limited  bool       // its address has a limit
 	stopping sync.Mutex // no later deadline replaces that of a stop
@@ -53,6 +55,19 @@ type outgoing struct {
 	err     error
 }
 
+// incomingBytes is what pull reads: one system call's, into memory that connections take
+// turns with while they wait.
+type incomingBytes struct {
+	pull   func(fd uintptr) (done bool)
+	max    int
+	memory *readMemory
+	n      int
+	err    error
+}
+
+// readMemory is what a request is read into.
+type readMemory struct{ b []byte }
+
 func (l *listener) newConn(inner net.Conn) *conn {
 	now := time.Now()
 	c := &conn{Conn: inner, listener: l, accepted: now, peer: peerAddr(inner.RemoteAddr()), arriving: true}
@@ -68,7 +83,33 @@ func (l *listener) newConn(inner net.Conn) *conn {
 		c.out.written, c.out.err = syscall.Write(int(fd), c.out.rest)
 		return true
 	}
+	c.in.pull = func(fd uintptr) bool {
+		in := &c.in
+		in.memory = l.memories.Get().(*readMemory)
+		for {
+			in.n, in.err = syscall.Read(int(fd), in.memory.b[:min(in.max, len(in.memory.b))])
+			switch {
+			case in.err == nil:
+				return true
+			case errors.Is(in.err, syscall.EINTR):
+			case errors.Is(in.err, syscall.EAGAIN):
+				c.forgetRead()
+				return false
+			default:
+				in.err = os.NewSyscallError("read", in.err)
+				return true
+			}
+		}
+	}
 	return c
+}
+
+// forgetRead gives the memory back that was read into.
+func (c *conn) forgetRead() {
+	if m := c.in.memory; m != nil {
+		c.in.memory, c.in.n = nil, 0
+		c.listener.memories.Put(m)
+	}
 }
 
 // begin is called before a request is handled: what was answered before it goes
@@ -82,12 +123,23 @@ func (c *conn) begin() (mayHold bool) {
 	return !pipelined && c.raw != nil
 }
 
+// Read reads for the server. Ordinary requests that come while it waits for the next
+// one are served here, and the server sees none of them.
 func (c *conn) Read(b []byte) (int, error) {
 	for {
-		if !c.arriving {
+		between := !c.arriving
+		if between {
 			c.due.Store(c.listener.clock.Load() + int64(c.listener.timeouts.idle))
 		}
-		n, err := c.Conn.Read(b)
+		var n int
+		var err error
+		if between && c.mayServe() {
+			if n, err = c.readServing(b); n == 0 && err == nil {
+				continue
+			}
+		} else {
+			n, err = c.Conn.Read(b)
+		}
 		if n > 0 {
 			c.arrive()
 			if !c.spoke.Load() {
@@ -100,6 +152,35 @@ func (c *conn) Read(b []byte) (int, error) {
 		}
 		c.readOn() // its end was of an earlier request
 	}
+}
+
+// mayServe reports whether what comes next may be served by the connection: nothing of
+// the server's is on its way.
+func (c *conn) mayServe() bool {
+	return c.raw != nil && c.listener.serve != nil && !c.unwritten && !c.holding && !c.broken && c.owed == nil
+}
+
+// readServing reads what has come and serves it, or hands it to the server. Both
+// results are zero when it was served.
+func (c *conn) readServing(b []byte) (n int, err error) {
+	c.in.max = len(b)
+	err = c.raw.Read(c.in.pull)
+	defer c.forgetRead()
+	switch {
+	case err != nil:
+		return 0, err
+	case c.in.err != nil:
+		return 0, c.in.err
+	case c.in.n == 0:
+		return 0, io.EOF
+	}
+	raw := c.in.memory.b[:c.in.n]
+	if c.listener.serve(c, raw) {
+		return 0, nil
+	}
+	n = copy(b, raw)
+	clear(raw) // it may be a form, which the server's handler overwrites where it has it
+	return n, nil
 }
 
 // arrive begins the time a request has, if it has not begun: the first bytes may

@@ -53,7 +53,7 @@ func (c *Collector) serveConsentCall(ctx *fasthttp.RequestCtx, r *request) {
 
 // readChoice reads the body and finds the site.
 func (r *request) readChoice(ctx *fasthttp.RequestCtx) (call choice.Call, status int, reason metivav1.Reason) {
-	if !isReadable(ctx) {
+	if !isReadable(ctx.Request.Header.ContentType()) {
 		return call, fasthttp.StatusUnsupportedMediaType, metivav1.Reason_REASON_UNSUPPORTED_TYPE
 	}
 	body, status, reason := r.body(ctx)

@@ -54,21 +54,31 @@ func (c *Collector) serveEvents(ctx *fasthttp.RequestCtx, r *request) (held bool
 		ctx.Response.ResetBody()
 		c.answerResults(&ctx.Response, r, false)
 	}
-	r.leaveFlight()
-	r.settle()
-	c.metrics.requestSeconds.Observe(c.now().Sub(r.received).Seconds())
+	r.count()
 	return false
 }
 
-// read parses the body and finds the site. A reason refuses the whole request.
+// count counts a request whose records are durable, or have failed.
+func (r *request) count() {
+	r.leaveFlight()
+	r.settle()
+	r.c.metrics.requestSeconds.Observe(r.c.now().Sub(r.received).Seconds())
+}
+
+// read reads the body and opens it. A reason refuses the whole request.
 func (r *request) read(ctx *fasthttp.RequestCtx) (status int, reason metivav1.Reason) {
-	if !isReadable(ctx) {
+	if !isReadable(ctx.Request.Header.ContentType()) {
 		return fasthttp.StatusUnsupportedMediaType, metivav1.Reason_REASON_UNSUPPORTED_TYPE
 	}
 	body, status, reason := r.body(ctx)
 	if reason != metivav1.Reason_REASON_UNSPECIFIED {
 		return status, reason
 	}
+	return r.open(body)
+}
+
+// open parses the body and finds the site. Nothing is counted, and nothing of it lasts.
+func (r *request) open(body []byte) (status int, reason metivav1.Reason) {
 	if err := r.batch.Parse(body, r.c.cfg.EventsPerRequestMax); err != nil {
 		return fasthttp.StatusBadRequest, metivav1.Reason_REASON_MALFORMED
 	}
@@ -130,8 +140,8 @@ func (r *request) findSite(key []byte) (status int, reason metivav1.Reason) {
 }
 
 // isReadable accepts the two content types with any parameters. sendBeacon sends text/plain, which needs no preflight.
-func isReadable(ctx *fasthttp.RequestCtx) bool {
-	kind, _, _ := bytes.Cut(ctx.Request.Header.ContentType(), []byte{';'})
+func isReadable(contentType []byte) bool {
+	kind, _, _ := bytes.Cut(contentType, []byte{';'})
 	kind = bytes.TrimSpace(kind)
 	return bytes.EqualFold(kind, []byte("application/json")) || bytes.EqualFold(kind, []byte("text/plain"))
 }

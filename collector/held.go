@@ -18,6 +18,7 @@ import (
 // that all is well; for a request that turns out otherwise it is told anew.
 type held struct {
 	mu      sync.Mutex
+	served  bool   // a request is handled that the server does not know of
 	busy    bool   // an answer is held, or about to be
 	here    bool   // it was written
 	settled bool   // its records are durable, or failed
@@ -60,6 +61,46 @@ func (c *conn) letGo() {
 	c.held.mu.Lock()
 	c.held.busy = false
 	c.held.mu.Unlock()
+}
+
+// holdWritten holds an answer that is written already, and is not to be changed; false
+// when the connection has ended.
+func (c *conn) holdWritten(r *request, answer []byte) bool {
+	h := &c.held
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.gone {
+		return false
+	}
+	h.served = false
+	h.busy, h.here, h.settled, h.retell = true, true, false, nil
+	h.request, h.answer = r, answer
+	return true
+}
+
+// takeBack ends the holding of a request that is settled already, and is served here
+// again.
+func (c *conn) takeBack() {
+	c.held.mu.Lock()
+	c.held.busy, c.held.served = false, true
+	c.held.mu.Unlock()
+}
+
+// enter begins a request the server does not know of, once no answer is held.
+func (h *held) enter() {
+	h.mu.Lock()
+	h.awaitLocked(false)
+	h.served = true
+	h.mu.Unlock()
+}
+
+// leave ends it, with its answer sent. It reports whether the connection was to end
+// meanwhile.
+func (h *held) leave() (closing bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.served = false
+	return h.closing
 }
 
 // keep takes the answer. It returns false, and what is to be sent, when the
@@ -139,6 +180,12 @@ func (h *held) tell() {
 // one that is held is settled.
 func (h *held) await(settled bool) {
 	h.mu.Lock()
+	h.awaitLocked(settled)
+	h.mu.Unlock()
+}
+
+// awaitLocked does so under mu, which it gives back while it waits.
+func (h *held) awaitLocked(settled bool) {
 	for h.busy && (!settled || !h.settled) {
 		h.waiting = true
 		h.mu.Unlock()
@@ -146,7 +193,6 @@ func (h *held) await(settled bool) {
 		h.mu.Lock()
 	}
 	h.waiting = false
-	h.mu.Unlock()
 }
 
 // settleBefore sees to an answer that is held when the next request has come
@@ -166,12 +212,12 @@ func (h *held) settleBefore(c *conn, pipelined bool) {
 	c.broken = c.broken || h.retell != nil
 }
 
-// closeAfter lets the connection end after the answer that is held; false when
-// there is none.
+// closeAfter lets the connection end after the answer that is held, or that of a
+// request the server does not know of; false when there is none.
 func (h *held) closeAfter() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.busy && h.here {
+	if h.served || h.busy && h.here {
 		h.closing = true
 		return true
 	}
@@ -222,12 +268,23 @@ func retold(answer []byte, retell func(*fasthttp.Response)) []byte {
 	if retell == nil {
 		return answer
 	}
+	return toldAnew(answer, retell)
+}
+
+// toldAnew never panics: no server stands above those who send.
+func toldAnew(answer []byte, retell func(*fasthttp.Response)) (told []byte) {
+	unable := []byte(fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+		fasthttp.StatusServiceUnavailable, fasthttp.StatusMessage(fasthttp.StatusServiceUnavailable)))
+	defer func() {
+		if recover() != nil {
+			told = unable
+		}
+	}()
 	var res fasthttp.Response
 	res.Header.SetNoDefaultContentType(true)
 	from := bufio.NewReader(bytes.NewReader(answer))
 	if err := res.Read(from); err != nil {
-		return []byte(fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-			fasthttp.StatusServiceUnavailable, fasthttp.StatusMessage(fasthttp.StatusServiceUnavailable)))
+		return unable
 	}
 	res.ResetBody()
 	res.Header.SetStatusMessage(nil) // else the text of the first status stays

@@ -2,14 +2,17 @@ package collector
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 	"unsafe"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 
 	"github.com/metiva-io/metiva/pkg/waittest"
@@ -37,6 +40,43 @@ func TestAPanicLeavesTheFlight(t *testing.T) {
 		t.Errorf("%d events wait for ever", n)
 	}
 	wantLedger(t, e.stoppedLedger(), map[string]uint64{testCompany + "/internal": 1})
+}
+
+// faultyCounter cannot count.
+type faultyCounter struct{ prometheus.Counter }
+
+func (faultyCounter) Add(float64) { panic("x") }
+
+// A panic while requests are counted that are done with together, on a goroutine
+// nobody stands above, costs none of them its answer.
+func TestAPanicWhileCountingTogether(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t, nil, nil)
+	e.metrics.accepted = faultyCounter{e.metrics.accepted}
+	_, _ = e.startServing(false)
+	hold := make(chan struct{})
+	e.log.hold, e.log.arrived, e.log.over = hold, make(chan struct{}, 10), t.Context().Done()
+	conn, from := e.second()
+	if _, err := io.WriteString(conn, ordinaryPost(batchOf(eventOf()))); err != nil {
+		t.Fatal(err)
+	}
+	<-e.log.arrived
+	close(hold)
+	if a, err := readAnswered(from); err != nil || a.status != http.StatusNoContent {
+		t.Errorf("answered %d, %v", a.status, err)
+	}
+	if n := e.metricSums(t)["metiva_collector_panics_total"]; n != 1 {
+		t.Errorf("%v panics are counted", n)
+	}
+}
+
+// What cannot be told anew is told to come again.
+func TestAPanicWhileTellingAnew(t *testing.T) {
+	t.Parallel()
+	answer := []byte("HTTP/1.1 204 No Content\r\n\r\n")
+	if told := retold(answer, func(*fasthttp.Response) { panic("x") }); !bytes.HasPrefix(told, []byte("HTTP/1.1 503 ")) {
+		t.Errorf("told %q", told)
+	}
 }
 
 // faultyAck is done, and cannot be asked.

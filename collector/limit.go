@@ -105,7 +105,7 @@ func (r *request) limitRefusal(ctx *fasthttp.RequestCtx, status int, reason meti
 		return status, reason
 	}
 	if !r.address.IsValid() {
-		r.readAddress(ctx)
+		r.readAddress(peerOf(ctx))
 	}
 	if !r.networkLimited || !r.address.IsValid() {
 		return status, reason

@@ -22,6 +22,11 @@ type listener struct {
 	net.Listener
 	limits   connectionLimits
 	timeouts timeouts
+	// serve serves what has come on a connection, or reports that it is the server's
+	// to serve; memories are what it is read into, answers what is answered with.
+	serve    func(c *conn, raw []byte) (served bool)
+	memories sync.Pool // of *readMemory
+	answers  sync.Pool // of *answerMemory
 	// clock is the time of the last sweep, in nanoseconds since begun: nobody's time
 	// ends or begins anew when the machine's clock is set.
 	clock atomic.Int64
@@ -72,6 +77,9 @@ func (c *Collector) newListener(ln net.Listener) *listener {
 			seed: maphash.MakeSeed(), refused: c.metrics.refusedConnection, opened: c.metrics.connections,
 		},
 	}
+	l.serve = c.serveOrdinary
+	l.memories.New = func() any { return &readMemory{b: make([]byte, c.cfg.HeaderBytesMax)} }
+	l.answers.New = func() any { return &answerMemory{} }
 	return l
 }
 

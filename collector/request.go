@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -182,19 +183,24 @@ func (r *request) readHeaders(ctx *fasthttp.RequestCtx) {
 // readVisitor takes what the headers say about the visitor: signals, agent and
 // address. It is called once the site is known and may record something.
 func (r *request) readVisitor(ctx *fasthttp.RequestCtx) {
+	r.readVisitorOf(ctx.UserAgent(), peerOf(ctx))
+}
+
+// readVisitorOf does so with the agent and the other end of the connection.
+func (r *request) readVisitorOf(userAgent []byte, peer netip.Addr) {
 	r.signals.GPC = r.headers.gpc
 	r.signals.DNT = r.headers.dnt
 	r.prefetch = r.headers.prefetch
-	r.userAgent = ctx.UserAgent()
+	r.userAgent = userAgent
 	if len(r.userAgent) > userAgentBytesMax {
 		r.userAgent = r.userAgent[:userAgentBytesMax]
 	}
-	r.readAddress(ctx)
+	r.readAddress(peer)
 }
 
-// readAddress takes the client's address.
-func (r *request) readAddress(ctx *fasthttp.RequestCtx) {
-	client := clientAddr(peerOf(ctx), r.headers.forwarded, r.c.cfg.TrustedNetworks)
+// readAddress takes the client's address: that of the other end, or of its header.
+func (r *request) readAddress(peer netip.Addr) {
+	client := clientAddr(peer, r.headers.forwarded, r.c.cfg.TrustedNetworks)
 	r.address = seal.AddressIn(client, r.businessNetworks(), r.scratch)
 	r.networkLimited = isPublic(client)
 }

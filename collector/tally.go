@@ -62,15 +62,25 @@ func (t *tally) flush() {
 }
 
 func (t *tally) flushEvents() {
-	if t.events > 0 {
-		t.c.count(t.companyID, t.siteID, t.received, t.reason, t.events)
-		t.events = 0
+	n := t.events
+	if t.events = 0; n > 0 {
+		defer t.survive()
+		t.c.count(t.companyID, t.siteID, t.received, t.reason, n)
 	}
 }
 
 func (t *tally) flushRequests() {
-	if t.requests > 0 {
-		t.c.metrics.requestsOf(routeEvents, t.status, t.requests)
-		t.requests = 0
+	n := t.requests
+	if t.requests = 0; n > 0 {
+		defer t.survive()
+		t.c.metrics.requestsOf(routeEvents, t.status, n)
+	}
+}
+
+// survive lets a panic while counting cost what was counted then, and no answer: no
+// server stands above those who count here that would survive it.
+func (t *tally) survive() {
+	if p := recover(); p != nil {
+		t.c.panicked(p)
 	}
 }

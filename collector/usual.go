@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"bufio"
 	"bytes"
 	"sync/atomic"
 
@@ -15,6 +16,13 @@ type usualAnswer struct {
 	origin  string
 	headers string
 	last    atomic.Pointer[toldAnswer]
+	now     atomic.Pointer[dateAnswer]
+}
+
+// dateAnswer is the answer of a second, which is in Unix time.
+type dateAnswer struct {
+	second int64
+	answer []byte
 }
 
 // toldAnswer is an answer as the server writes it, and with the headers.
@@ -44,6 +52,23 @@ func (u *usualAnswer) whole(written []byte) []byte {
 		u.last.Store(&toldAnswer{bare: bytes.Clone(written), whole: whole})
 	}
 	return whole
+}
+
+// at is the answer in a second, written. It is not to be changed.
+func (u *usualAnswer) at(second int64) []byte {
+	if now := u.now.Load(); now != nil && now.second == second {
+		return now.answer
+	}
+	var res fasthttp.Response
+	res.Header.SetNoDefaultContentType(true)
+	res.SetStatusCode(fasthttp.StatusNoContent)
+	u.allow(&res)
+	var out bytes.Buffer
+	w := bufio.NewWriter(&out)
+	_ = res.Write(w) // into memory
+	_ = w.Flush()
+	u.now.Store(&dateAnswer{second: second, answer: out.Bytes()})
+	return out.Bytes()
 }
 
 // allow puts the headers into an answer that is not held.
