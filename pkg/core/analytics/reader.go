@@ -46,7 +46,7 @@ AND received_at >= {from:DateTime64(3, 'UTC')} AND received_at < {to:DateTime64(
 
 // tenantTables are all tables with rows of tenants.
 func tenantTables() []string {
-	return []string{"events", "drops", "ledger_edge", "visits", "accounts_daily"}
+	return []string{"events", "drops", "ledger_edge", "visits", "accounts_daily", "ledger_checks"}
 }
 
 // filters is the setting that puts the tenant's condition under every table.
