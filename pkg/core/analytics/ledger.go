@@ -80,16 +80,26 @@ type LedgerQuestion struct {
 	From, To time.Time
 	// Company is one tenant; empty, all.
 	Company string
-	// Step is what a line covers, whole minutes; zero makes no lines.
+	// Step is what a line covers, whole minutes, or whole hours above one; zero makes no
+	// lines.
 	Step time.Duration
 	// SettledBefore, rounded down to the minute, is the moment before which every
 	// event must have its row. Zero: at any time.
 	SettledBefore time.Time
 }
 
+// compared is how long a part is in which reports and rows are compared: what one
+// lacks another cannot make good. Hours bound what has to be held.
+func (q *LedgerQuestion) compared() time.Duration {
+	if q.Step == 0 || q.Step > time.Hour {
+		return time.Hour
+	}
+	return q.Step
+}
+
 func (q *LedgerQuestion) check() error {
-	if q.Step < 0 || q.Step%time.Minute != 0 || q.Step > 366*24*time.Hour {
-		return errors.New("the ledger's step must be whole minutes")
+	if q.Step < 0 || q.Step%time.Minute != 0 || q.Step > time.Hour && q.Step%time.Hour != 0 {
+		return errors.New("the ledger's step must be whole minutes, and above an hour whole hours")
 	}
 	if !q.To.IsZero() && !q.From.Before(q.To) {
 		return errors.New("a period begins before it ends")
@@ -104,7 +114,7 @@ type account struct{ reported, unacknowledged, rows uint64 }
 // tallyKey is one tenant's part of a step; open is the part that may still change.
 type tallyKey struct {
 	company string
-	at      int64 // seconds since 1970; 0 without a step
+	at      int64 // seconds since 1970
 	open    bool
 }
 
@@ -256,7 +266,7 @@ func addUp(ctx context.Context, ask each, scope string, q LedgerQuestion, option
 	}
 	options = append(options,
 		clickhouse.Param("since", q.From), clickhouse.Param("until", q.To.UTC().Truncate(time.Minute)),
-		clickhouse.Param("settled", q.SettledBefore.UTC().Truncate(time.Minute)), clickhouse.Param("step", uint32(q.Step/time.Second)))
+		clickhouse.Param("settled", q.SettledBefore.UTC().Truncate(time.Minute)), clickhouse.Param("step", uint32(q.compared()/time.Second)))
 	tallies := make(map[tallyKey]*tally)
 	for _, part := range []struct {
 		sql string
@@ -285,13 +295,13 @@ func addUp(ctx context.Context, ask each, scope string, q LedgerQuestion, option
 			return Ledger{}, fmt.Errorf("adding up the ledger: %w", err)
 		}
 	}
-	return sum(tallies, q.Step > 0), nil
+	return sum(tallies, q.Step), nil
 }
 
 // sum closes the balances and adds them up. Rows that name no writer come from
 // records that could not be read; in the total they stand for events some tenant is
 // missing.
-func sum(tallies map[tallyKey]*tally, withLines bool) Ledger {
+func sum(tallies map[tallyKey]*tally, step time.Duration) Ledger {
 	out := Ledger{Total: newTotals(), Tenants: make(map[string]Totals)}
 	lines := make(map[tallyKey]*LedgerLine)
 	var unattributed uint64
@@ -304,10 +314,11 @@ func sum(tallies map[tallyKey]*tally, withLines bool) Ledger {
 		of.add(&t.totals)
 		out.Tenants[key.company] = of
 		out.Total.add(&t.totals)
-		if !withLines {
+		if step == 0 {
 			continue
 		}
 		key.open = false // one line holds both parts
+		key.at -= key.at % int64(step/time.Second)
 		l := lines[key]
 		if l == nil {
 			l = &LedgerLine{CompanyID: key.company, From: time.Unix(key.at, 0).UTC(), Totals: newTotals()}

@@ -8,7 +8,7 @@ const (
 
 // ledgerStep is the beginning of a row's step, and whether the row may still change.
 func ledgerStep(column string) string {
-	return `if({step:UInt32} = 0, 0, toInt64(intDiv(toUnixTimestamp(` + column + `), greatest({step:UInt32}, 1)) * {step:UInt32})) AS at,
+	return `toInt64(intDiv(toUnixTimestamp(` + column + `), {step:UInt32}) * {step:UInt32}) AS at,
 toUInt8(` + column + ` >= {settled:DateTime('UTC')}) AS open`
 }
 
