@@ -41,7 +41,7 @@ func TestNotedOffsets(t *testing.T) {
 		if err := c.CommitOffset(testCtx(t), "run", "t", 1, offset, "more"); err != nil {
 			t.Fatal(err)
 		}
-		got, err := c.CommittedOffsets(testCtx(t), "run", "t")
+		got, err := c.NotedOffsets(testCtx(t), "run", "t")
 		if err != nil || got[0] != -1 || got[1] != offset {
 			t.Errorf("%v, %v", got, err)
 		}
