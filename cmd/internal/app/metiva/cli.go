@@ -29,6 +29,7 @@ type commands struct {
 	Ledger    ledgerCommand    `cmd:"" help:"Print the ledger; exits with 1 when it does not balance."`
 	Consent   consentCommand   `cmd:"" help:"The record of visitors' choices."`
 	Dead      deadCommand      `cmd:"" help:"Records a stage could not take: list, show, replay."`
+	Replay    replayCommand    `cmd:"" help:"Enrich events again that are still in Kafka."`
 	Geo       geoCommand       `cmd:"" help:"The company database."`
 	Keys      keysCommand      `cmd:"" help:"Key files."`
 	Bench     benchCommand     `cmd:"" help:"Measure on this machine."`
