@@ -7,7 +7,7 @@ type Kind int
 
 // Kinds of tables.
 const (
-	// Base tables are written by the sink.
+	// Base tables are written by the sink; ledger_checks by core.
 	Base Kind = iota
 	// ViewTarget tables are written by materialised views on each insert into their
 	// sources. Their rows repeat harmlessly: a repeated row changes nothing.
@@ -49,6 +49,7 @@ func Tables() []Table {
 		{Name: SourceEvents, TimeColumn: "received_at", VisitorColumn: "visitor_id", VisitKeyColumn: "visit_key", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},
 		{Name: "drops", TimeColumn: "received_at", Final: true},
 		{Name: "ledger_edge", TimeColumn: "minute", Final: true},
+		{Name: "ledger_checks", TimeColumn: "hour", Final: true},
 		{Name: SourceVisits, TimeColumn: "started_at", VisitorColumn: "visitor_id", VisitKeyColumn: "visit_key", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},
 		{Name: "accounts_daily", TimeColumn: "day", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},
 		{Name: "changed_days", Kind: ViewTarget, Sources: both(), Views: []string{"changed_days_of_events", "changed_days_of_visits"}, TimeColumn: "day", Final: true},
