@@ -214,7 +214,18 @@ func (r *Reader) Export(ctx context.Context, table ExportTable, format ExportFor
 	if err != nil {
 		return nil, fmt.Errorf("exporting %s: %w", table.Name, tooMuch(err))
 	}
-	return rows, nil
+	return exportRows{rows}, nil
+}
+
+// exportRows are rows whose end may be that they were too many.
+type exportRows struct{ io.ReadCloser }
+
+func (r exportRows) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = tooMuch(err)
+	}
+	return n, err
 }
 
 // sql is the statement of a table.
