@@ -121,7 +121,7 @@ func parseManifest(raw []byte) (Manifest, error) {
 		return Manifest{}, errors.New("the manifest names a format that is none")
 	}
 	for _, file := range m.Files {
-		if file.Name == "" || file.Name == ManifestName || strings.ContainsAny(file.Name, `/\`) || !filepath.IsLocal(file.Name) {
+		if file.Name == "" || file.Name == "." || file.Name == ManifestName || strings.ContainsAny(file.Name, `/\`) || !filepath.IsLocal(file.Name) {
 			return Manifest{}, fmt.Errorf("the manifest names a file that is none of an export: %q", file.Name)
 		}
 	}
