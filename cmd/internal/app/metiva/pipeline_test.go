@@ -123,6 +123,7 @@ func TestPipeline(t *testing.T) {
 		t.Run("the demo's companies are right and its ledger balances", h.testDemo)
 		t.Run("every type of event has its columns, and its consent", h.testTypes)
 		t.Run("a company's day is scored", h.testAccounts)
+		t.Run("a tenant's export is whole and its own", h.testExport)
 		t.Run("records sent again by the collector change nothing", h.testReplays)
 		t.Run("killing any process loses and doubles nothing", h.testKills)
 		t.Run("no metric names a visitor", h.testMetrics)
