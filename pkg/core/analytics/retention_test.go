@@ -46,10 +46,20 @@ func TestEveryTableHasAnEnd(t *testing.T) {
 	}
 }
 
-// aged writes a row into each table with an end, of a site and so many days ago, to be
-// kept 395 days from then, or what the table does by itself.
-func aged(t *testing.T, c *clickhouse.Conn, company, site string, daysAgo int) {
+// old is a row of each table: its site, and how many days ago it came.
+type old struct {
+	company, site string
+	daysAgo       int
+}
+
+// aged writes a row for each into each table with an end, to be kept 395 days from then,
+// or what the table does by itself.
+func aged(t *testing.T, c *clickhouse.Conn, rows ...old) {
 	t.Helper()
+	var of []string
+	for _, r := range rows {
+		of = append(of, fmt.Sprintf("(%d, '%s', '%s', %d)", schemas.TenantBucket(r.company), r.company, r.site, r.daysAgo))
+	}
 	for _, table := range schema.Tables() {
 		if table.Kind != schema.Base || table.ExpiresColumn == "" {
 			continue
@@ -63,15 +73,14 @@ func aged(t *testing.T, c *clickhouse.Conn, company, site string, daysAgo int) {
 		case "accounts_daily":
 			columns, values = "account_id, version, retention_days, expires_at", "'ing.nl', 1, 395, toDateTime(toDate(at) + 1, 'UTC') + INTERVAL 395 DAY"
 		case "drops":
-			columns, values = "source_offset", "rand()"
+			columns, values = "source_offset", "of.4"
 		case "ledger_edge":
 			columns, values = "count", "1"
 		default:
 			t.Fatalf("%s expires, and this test writes no row into it", table.Name)
 		}
-		if err := c.Exec(context.Background(), fmt.Sprintf("INSERT INTO %s (tenant_bucket, company_id, site_id, %s, %s) WITH now64(3, 'UTC') - INTERVAL {ago:UInt32} DAY AS at SELECT {bucket:UInt8}, {company:String}, {site:String}, at, %s",
-			table.Name, table.TimeColumn, columns, values),
-			clickhouse.Param("ago", daysAgo), clickhouse.Param("bucket", schemas.TenantBucket(company)), clickhouse.Param("company", company), clickhouse.Param("site", site)); err != nil {
+		if err := c.Exec(context.Background(), fmt.Sprintf("INSERT INTO %s (tenant_bucket, company_id, site_id, %s, %s) WITH now64(3, 'UTC') - toIntervalDay(of.4) AS at SELECT of.1, of.2, of.3, at, %s FROM (SELECT arrayJoin([%s]) AS of)",
+			table.Name, table.TimeColumn, columns, values, strings.Join(of, ", "))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -109,11 +118,11 @@ func TestAShorterRetentionHoldsForWhatIsThere(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	c := migrated(t)
+	var rows []old
 	for _, ago := range []int{5, 25, 95} {
-		aged(t, c, "cmp_a", "sit_1", ago)
-		aged(t, c, "cmp_a", "sit_2", ago)
-		aged(t, c, "cmp_b", "sit_3", ago)
+		rows = append(rows, old{"cmp_a", "sit_1", ago}, old{"cmp_a", "sit_2", ago}, old{"cmp_b", "sit_3", ago})
 	}
+	aged(t, c, rows...)
 	k := NewRetainer(c, time.Now)
 	rules := []Retention{{"cmp_a", "sit_1", 10}, {"cmp_a", "sit_2", 60}, {"cmp_b", "sit_3", 3650}, {"cmp_c", "sit_4", 1}}
 	before, err := k.Beyond(ctx, rules)
@@ -168,7 +177,7 @@ func TestCountsFollowTheirEvents(t *testing.T) {
 	defer cancel()
 	c := migrated(t)
 	for _, company := range []string{"cmp_a", "cmp_b"} {
-		aged(t, c, company, "sit_1", 20)
+		aged(t, c, old{company, "sit_1", 20})
 		if err := c.Exec(ctx, `INSERT INTO traffic_daily (tenant_bucket, company_id, site_id, day, events, expires_at)
 SELECT {bucket:UInt8}, {company:String}, 'sit_1', toDate(now('UTC') - INTERVAL 20 DAY), 1, now() + 86400`,
 			clickhouse.Param("bucket", schemas.TenantBucket(company)), clickhouse.Param("company", company)); err != nil {
