@@ -28,6 +28,7 @@ type commands struct {
 	Companies companiesCommand `cmd:"" help:"List the companies that visited a tenant's sites."`
 	Ledger    ledgerCommand    `cmd:"" help:"Print the ledger; exits with 1 when it does not balance."`
 	Export    exportCommand    `cmd:"" help:"What is kept of a tenant, as files."`
+	Retention retentionCommand `cmd:"" help:"How long rows are kept."`
 	Consent   consentCommand   `cmd:"" help:"The record of visitors' choices."`
 	Dead      deadCommand      `cmd:"" help:"Records a stage could not take: list, show, replay."`
 	Geo       geoCommand       `cmd:"" help:"The company database."`

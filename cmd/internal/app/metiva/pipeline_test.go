@@ -124,6 +124,7 @@ func TestPipeline(t *testing.T) {
 		t.Run("every type of event has its columns, and its consent", h.testTypes)
 		t.Run("a company's day is scored", h.testAccounts)
 		t.Run("a tenant's export is whole and its own", h.testExport)
+		t.Run("a shorter retention holds for what is there", h.testRetention)
 		t.Run("records sent again by the collector change nothing", h.testReplays)
 		t.Run("killing any process loses and doubles nothing", h.testKills)
 		t.Run("no metric names a visitor", h.testMetrics)
