@@ -47,8 +47,8 @@ type Table struct {
 func Tables() []Table {
 	return []Table{
 		{Name: SourceEvents, TimeColumn: "received_at", VisitorColumn: "visitor_id", VisitKeyColumn: "visit_key", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},
-		{Name: "drops", TimeColumn: "received_at", Final: true},
-		{Name: "ledger_edge", TimeColumn: "minute", Final: true},
+		{Name: "drops", TimeColumn: "received_at", ExpiresColumn: "expires_at", Final: true},
+		{Name: "ledger_edge", TimeColumn: "minute", ExpiresColumn: "expires_at", Final: true},
 		{Name: "ledger_checks", TimeColumn: "hour", Final: true},
 		{Name: SourceVisits, TimeColumn: "started_at", VisitorColumn: "visitor_id", VisitKeyColumn: "visit_key", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},
 		{Name: "accounts_daily", TimeColumn: "day", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},

@@ -26,7 +26,12 @@ var from = time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
 
 func migrated(t testing.TB) *clickhouse.Conn {
 	t.Helper()
-	c, err := clickhouse.Open(clickhouse.Config{URL: secret.New(clickhousetest.Start(t).URL())})
+	return migratedOn(t, clickhousetest.Start(t))
+}
+
+func migratedOn(t testing.TB, engine *clickhousetest.Server) *clickhouse.Conn {
+	t.Helper()
+	c, err := clickhouse.Open(clickhouse.Config{URL: secret.New(engine.URL())})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,8 +27,9 @@ INSERT INTO core.sites (brand_id, id, name, allowed_origins, mode, honour_dnt, r
 VALUES ($1, $2, $3, $4, $5, $6, $7, nullif($8, ''), CASE WHEN $8 = '' THEN NULL ELSE now() END)`
 	queryInsertSiteKey = `
 INSERT INTO core.site_keys (site_key, brand_id, site_id) SELECT $1, brand_id, id FROM core.sites WHERE id = $2`
-	querySiteIDs    = `SELECT id FROM core.sites ORDER BY created_at, id`
-	querySelectSite = `
+	querySelectRetentions = `SELECT company_id, id, retention_days FROM core.sites ORDER BY id`
+	querySiteIDs          = `SELECT id FROM core.sites ORDER BY created_at, id`
+	querySelectSite       = `
 SELECT company_id, brand_id, id, name, allowed_origins, mode, honour_dnt, retention_days, active,
        coalesce(interest_accepted_by, ''), interest_accepted_at, tcf_vendor, cmp, grant_days, custom_properties,
        network_precision, visit_idle_minutes, visit_time_zone, visit_campaign, version, created_at

@@ -77,6 +77,9 @@ func openEngine(cfg Config) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := emptyAnswers(cfg.DataDir); err != nil {
+		return nil, err
+	}
 	e := &engine{
 		lib:  lib,
 		args: []string{"--path=" + filepath.Join(cfg.DataDir, "data"), "--config-file=" + configPath},

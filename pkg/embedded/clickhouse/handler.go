@@ -139,6 +139,10 @@ func (h *handler) run(w http.ResponseWriter, r *http.Request, s *session, st sta
 			}
 		})
 		defer stop()
+		if documentFormat(format) {
+			answer.end(s.runDocument(answersDir(h.cfg.DataDir), tag+st.sql, format, params, answer.write))
+			return
+		}
 		answer.end(s.runStream(tag+st.sql, format, params, answer.write))
 	default:
 		data, err := s.run(st.sql, format, params)

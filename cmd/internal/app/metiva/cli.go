@@ -27,6 +27,8 @@ type commands struct {
 	Snippet   snippetCommand   `cmd:"" help:"The script for pages."`
 	Companies companiesCommand `cmd:"" help:"List the companies that visited a tenant's sites."`
 	Ledger    ledgerCommand    `cmd:"" help:"Print the ledger; exits with 1 when it does not balance."`
+	Export    exportCommand    `cmd:"" help:"What is kept of a tenant, as files."`
+	Retention retentionCommand `cmd:"" help:"How long rows are kept."`
 	Consent   consentCommand   `cmd:"" help:"The record of visitors' choices."`
 	Erase     eraseCommand     `cmd:"" help:"Erase a visitor, a contact or a tenant, and certify it."`
 	Dead      deadCommand      `cmd:"" help:"Records a stage could not take: list, show, replay."`

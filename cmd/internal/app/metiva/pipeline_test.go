@@ -123,6 +123,8 @@ func TestPipeline(t *testing.T) {
 		t.Run("the demo's companies are right and its ledger balances", h.testDemo)
 		t.Run("every type of event has its columns, and its consent", h.testTypes)
 		t.Run("a company's day is scored", h.testAccounts)
+		t.Run("a tenant's export is whole and its own", h.testExport)
+		t.Run("a shorter retention holds for what is there", h.testRetention)
 		t.Run("records sent again by the collector change nothing", h.testReplays)
 		t.Run("killing any process loses and doubles nothing", h.testKills)
 		t.Run("a replay enriches again and doubles nothing", h.testReenrich)

@@ -17,6 +17,11 @@ import (
 // withClickHouse opens the ClickHouse of the flags, or of the stack running in
 // the data directory.
 func (f storeFlags) withClickHouse(do func(*clickhouse.Conn) error) error {
+	return f.withClickHouseFor(0, do)
+}
+
+// withClickHouseFor waits for an answer to begin as long as given, if it is not 0.
+func (f storeFlags) withClickHouseFor(wait time.Duration, do func(*clickhouse.Conn) error) error {
 	url := f.ClickHouseURL
 	if url.IsZero() {
 		running, err := stack.Find(f.Data)
@@ -25,7 +30,9 @@ func (f storeFlags) withClickHouse(do func(*clickhouse.Conn) error) error {
 		}
 		url = running.ClickHouseURL
 	}
-	conn, err := f.openClickHouse(url)
+	cfg := f.clickHouseConfig(url)
+	cfg.ReadTimeout = wait
+	conn, err := clickhouse.Open(cfg)
 	if err != nil {
 		return err
 	}
@@ -36,11 +43,15 @@ func (f storeFlags) withClickHouse(do func(*clickhouse.Conn) error) error {
 // openClickHouse opens an address: of the flags, whose authority goes with it, or
 // of the stack's own engine.
 func (f storeFlags) openClickHouse(url secret.Text) (*clickhouse.Conn, error) {
+	return clickhouse.Open(f.clickHouseConfig(url))
+}
+
+func (f storeFlags) clickHouseConfig(url secret.Text) clickhouse.Config {
 	cfg := clickhouse.Config{URL: url}
 	if !f.ClickHouseURL.IsZero() {
 		cfg.TLSCAFile = f.ClickHouseCA
 	}
-	return clickhouse.Open(cfg)
+	return cfg
 }
 
 func printCompanies(t terminal, companies []analytics.Company) {

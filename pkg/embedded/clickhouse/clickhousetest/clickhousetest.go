@@ -28,10 +28,23 @@ func IsChild() bool { return os.Getenv(childVariable) != "" }
 
 // Main runs the tests, or the engine when this process is its child.
 func Main(m *testing.M) int {
+	if code, child := Child(); child {
+		return code
+	}
+	return m.Run()
+}
+
+// Child runs the engine when this process is its child, and gives its exit code. A
+// TestMain that does more than Main calls it first.
+func Child() (code int, child bool) {
 	raw := os.Getenv(childVariable)
 	if raw == "" {
-		return m.Run()
+		return 0, false
 	}
+	return serve(raw), true
+}
+
+func serve(raw string) int {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	var cfg clickhouse.Config
 	if err := json.Unmarshal([]byte(raw), &cfg); err != nil {
