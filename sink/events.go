@@ -6,6 +6,7 @@ import (
 
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/eventwire"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 	store "github.com/metiva-io/metiva/sink/clickhouse"
 )
@@ -13,7 +14,26 @@ import (
 // eventWriter writes a batch of events.enriched.
 type eventWriter struct {
 	batchWriter
-	items []item // decoded once
+	memory *eventMemory
+	items  []item // decoded once, in memory
+}
+
+// eventMemory is what a batch of events is read into, used again by the next batch.
+type eventMemory struct {
+	events eventwire.Enriched
+	items  []item
+	wanted []store.Wanted
+}
+
+// end gives the memory back: nothing of the batch is used after it.
+func (w *eventWriter) end() {
+	m := w.memory
+	m.events.Reset(w.worker.cfg.BatchRowsMax)
+	clear(m.items)
+	clear(m.wanted)
+	m.items, m.wanted = m.items[:0], m.wanted[:0]
+	w.memory, w.items = nil, nil
+	w.worker.memory.Put(m)
 }
 
 // rows are what is left to write of a batch.
@@ -28,17 +48,17 @@ type rows struct {
 // events, then drops. A record's drop row so proves that its dead letter was
 // sent.
 func (w *eventWriter) write(ctx context.Context) error {
+	m := w.memory
 	if w.items == nil {
-		w.items = make([]item, len(w.batch.Records))
 		for i := range w.batch.Records {
-			w.items[i] = readItem(&w.batch.Records[i])
+			m.items = append(m.items, readItem(&w.batch.Records[i], &m.events))
+		}
+		w.items = m.items
+		for i := range w.items {
+			m.wanted = append(m.wanted, w.items[i].wanted())
 		}
 	}
-	wanted := make([]store.Wanted, len(w.items))
-	for i := range w.items {
-		wanted[i] = w.items[i].wanted()
-	}
-	stored, err := w.worker.deps.Store.Find(ctx, wanted)
+	stored, err := w.worker.deps.Store.Find(ctx, m.wanted)
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,8 @@ func newLatest[K comparable, M any](base batchWriter, of latest[K, M]) *latestWr
 	return &latestWriter[K, M]{batchWriter: base, of: of}
 }
 
+func (w *latestWriter[K, M]) end() {}
+
 // write sends what cannot be read to events.dead and inserts the rest.
 func (w *latestWriter[K, M]) write(ctx context.Context) error {
 	w.decode()

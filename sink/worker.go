@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -60,6 +61,7 @@ type Worker struct {
 	cfg     Config
 	deps    Deps
 	metrics *metrics
+	memory  sync.Pool // of *eventMemory
 }
 
 // New makes a worker. It does not connect.
@@ -115,6 +117,7 @@ func (w *Worker) process(ctx context.Context, claim Claim, b kafka.Batch) error 
 	defer stop()
 
 	attempt := w.newAttempt(b)
+	defer attempt.end()
 	if err := w.retry(ctx, b, func() error { return attempt.write(work) }); err != nil {
 		return err
 	}
@@ -128,6 +131,8 @@ func (w *Worker) process(ctx context.Context, claim Claim, b kafka.Batch) error 
 // attempt writes one batch, as often as it takes.
 type attempt interface {
 	write(ctx context.Context) error
+	// end gives back what the attempts used, whether one succeeded or not.
+	end()
 }
 
 func (w *Worker) newAttempt(b kafka.Batch) attempt {
@@ -140,7 +145,11 @@ func (w *Worker) newAttempt(b kafka.Batch) attempt {
 	case schemas.TopicAccountsEnriched:
 		return newLatest(base, w.accountDays())
 	default:
-		return &eventWriter{batchWriter: base}
+		memory, ok := w.memory.Get().(*eventMemory)
+		if !ok {
+			memory = new(eventMemory)
+		}
+		return &eventWriter{batchWriter: base, memory: memory}
 	}
 }
 

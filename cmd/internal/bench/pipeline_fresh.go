@@ -153,7 +153,6 @@ func judgeFreshness(shots []shot, began time.Time, seen map[[16]byte]time.Time, 
 	return f
 }
 
-
 // watcher notes when each event could be queried first.
 type watcher struct {
 	conn *clickhouse.Conn
