@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/metiva-io/metiva/pkg/kafka"
@@ -15,7 +16,7 @@ import (
 type eventWriter struct {
 	batchWriter
 	memory *eventMemory
-	items  []item // decoded once, in memory
+	items  []item // in memory
 }
 
 // eventMemory is what a batch of events is read into, used again by the next batch.
@@ -23,6 +24,18 @@ type eventMemory struct {
 	events eventwire.Enriched
 	items  []item
 	wanted []store.Wanted
+}
+
+// memoryKept is how many are kept while none is used.
+const memoryKept = 4
+
+func (w *Worker) takeMemory() *eventMemory {
+	select {
+	case m := <-w.memory:
+		return m
+	default:
+		return new(eventMemory)
+	}
 }
 
 // end gives the memory back: nothing of the batch is used after it.
@@ -33,7 +46,10 @@ func (w *eventWriter) end() {
 	clear(m.wanted)
 	m.items, m.wanted = m.items[:0], m.wanted[:0]
 	w.memory, w.items = nil, nil
-	w.worker.memory.Put(m)
+	select {
+	case w.worker.memory <- m:
+	default:
+	}
 }
 
 // rows are what is left to write of a batch.
@@ -49,15 +65,12 @@ type rows struct {
 // sent.
 func (w *eventWriter) write(ctx context.Context) error {
 	m := w.memory
-	if w.items == nil {
-		for i := range w.batch.Records {
-			m.items = append(m.items, readItem(&w.batch.Records[i], &m.events))
-		}
-		w.items = m.items
-		for i := range w.items {
-			m.wanted = append(m.wanted, w.items[i].wanted())
-		}
+	m.items, m.wanted = slices.Grow(m.items, len(w.batch.Records)), slices.Grow(m.wanted, len(w.batch.Records))
+	for i := range w.batch.Records {
+		m.items = append(m.items, readItem(&w.batch.Records[i], &m.events))
+		m.wanted = append(m.wanted, m.items[i].wanted())
 	}
+	w.items = m.items
 	stored, err := w.worker.deps.Store.Find(ctx, m.wanted)
 	if err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -61,7 +60,8 @@ type Worker struct {
 	cfg     Config
 	deps    Deps
 	metrics *metrics
-	memory  sync.Pool // of *eventMemory
+	budget  *budget
+	memory  chan *eventMemory
 }
 
 // New makes a worker. It does not connect.
@@ -76,7 +76,8 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registering the sink's metrics: %w", err)
 	}
-	return &Worker{cfg: cfg.withDefaults(), deps: deps, metrics: m}, nil
+	cfg = cfg.withDefaults()
+	return &Worker{cfg: cfg, deps: deps, metrics: m, budget: newBudget(cfg.MemoryBytesMax), memory: make(chan *eventMemory, memoryKept)}, nil
 }
 
 // Run works until ctx ends and the batches being written are done.
@@ -87,22 +88,33 @@ func (w *Worker) Run(ctx context.Context) error {
 // handle writes the batches of one partition until ctx ends. An error gives
 // the partition back: whoever gets it next is given the planned range again.
 func (w *Worker) handle(ctx context.Context, claim Claim) error {
-	limit := kafka.BatchLimit{RecordsMax: w.cfg.BatchRowsMax, BytesMax: w.cfg.BatchBytesMax, WaitMax: w.cfg.BatchAgeMax}
+	defer w.budget.join()()
+	p := newPace(&w.cfg)
 	for {
-		b, err := claim.NextBatch(ctx, limit)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil //nolint:nilerr // told to stop
-			}
-			return fmt.Errorf("reading a batch of %s/%d: %w", claim.Topic(), claim.Partition(), err)
-		}
-		if err := w.process(ctx, claim, b); err != nil {
+		if err := w.next(ctx, claim, &p); err != nil {
 			if ctx.Err() != nil {
 				return nil //nolint:nilerr // told to stop
 			}
 			return err
 		}
 	}
+}
+
+// next reads and writes one batch.
+func (w *Worker) next(ctx context.Context, claim Claim, p *pace) error {
+	granted, done := w.budget.read(p.bytes)
+	defer done()
+	limit := p.limit(granted)
+	b, err := claim.NextBatch(ctx, limit)
+	if err != nil {
+		return fmt.Errorf("reading a batch of %s/%d: %w", claim.Topic(), claim.Partition(), err)
+	}
+	began := time.Now()
+	if err := w.process(ctx, claim, b); err != nil {
+		return err
+	}
+	p.wrote(b, limit, time.Since(began))
+	return nil
 }
 
 // process plans, writes and commits one batch. Once planned, it goes on for
@@ -116,9 +128,8 @@ func (w *Worker) process(ctx context.Context, claim Claim, b kafka.Batch) error 
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(w.cfg.DrainTimeout, cancel) })
 	defer stop()
 
-	attempt := w.newAttempt(b)
-	defer attempt.end()
-	if err := w.retry(ctx, b, func() error { return attempt.write(work) }); err != nil {
+	base := batchWriter{worker: w, batch: b, hash: hashBatch(b), now: w.deps.Now(), deadSent: make(map[int64]bool)}
+	if err := w.retry(ctx, b, func() error { return w.attempt(work, base) }); err != nil {
 		return err
 	}
 	if err := claim.Commit(work, b); err != nil {
@@ -128,16 +139,28 @@ func (w *Worker) process(ctx context.Context, claim Claim, b kafka.Batch) error 
 	return nil
 }
 
-// attempt writes one batch, as often as it takes.
+// attempt decodes and writes a batch once. What it needs for that is the sink's, and
+// is given back before a pause.
+func (w *Worker) attempt(ctx context.Context, base batchWriter) error {
+	done, err := w.budget.write(ctx, base.batch)
+	if err != nil {
+		return fmt.Errorf("waiting to write: %w", err)
+	}
+	defer done()
+	a := w.newAttempt(base)
+	defer a.end()
+	return a.write(ctx)
+}
+
+// attempt writes one batch, once.
 type attempt interface {
 	write(ctx context.Context) error
-	// end gives back what the attempts used, whether one succeeded or not.
+	// end gives back what it used, whether it succeeded or not.
 	end()
 }
 
-func (w *Worker) newAttempt(b kafka.Batch) attempt {
-	base := batchWriter{worker: w, batch: b, hash: hashBatch(b), deadSent: make(map[int64]bool)}
-	switch b.Topic {
+func (w *Worker) newAttempt(base batchWriter) attempt {
+	switch base.batch.Topic {
 	case schemas.TopicLedgerEdge:
 		return newLatest(base, w.ledgerEntries())
 	case schemas.TopicVisitsEnriched:
@@ -145,11 +168,7 @@ func (w *Worker) newAttempt(b kafka.Batch) attempt {
 	case schemas.TopicAccountsEnriched:
 		return newLatest(base, w.accountDays())
 	default:
-		memory, ok := w.memory.Get().(*eventMemory)
-		if !ok {
-			memory = new(eventMemory)
-		}
-		return &eventWriter{batchWriter: base, memory: memory}
+		return &eventWriter{batchWriter: base, memory: w.takeMemory()}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/ClickHouse/ch-go/proto"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/column"
@@ -59,6 +60,9 @@ func (d *Dictionary) Add(word string) {
 // AddNumber adds a row with the word of a number that Number gave since the last
 // Reset.
 func (d *Dictionary) AddNumber(n uint32) { d.rows = append(d.rows, n) }
+
+// Grow makes room for more rows.
+func (d *Dictionary) Grow(rows int) { d.rows = slices.Grow(d.rows, rows) }
 
 // Rows is how many rows were added.
 func (d *Dictionary) Rows() int { return len(d.rows) }

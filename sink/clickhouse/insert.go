@@ -2,7 +2,6 @@ package clickhouse
 
 import (
 	"context"
-	"sync"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/schemas"
@@ -13,7 +12,7 @@ import (
 type Store struct {
 	conn   *clickhouse.Conn
 	labels labels
-	events sync.Pool // of *table[EventRow]
+	events free[*table[EventRow]]
 }
 
 // labels are the names of the enums, which ClickHouse stores as text.
@@ -50,11 +49,11 @@ func New(conn *clickhouse.Conn) *Store {
 
 // InsertEvents writes rows into events under a deduplication token.
 func (s *Store) InsertEvents(ctx context.Context, token string, rows []EventRow) error {
-	t, ok := s.events.Get().(*table[EventRow])
+	t, ok := s.events.take()
 	if !ok {
 		t = s.eventTable()
 	}
-	defer func() { t.reset(); s.events.Put(t) }()
+	defer func() { t.reset(); s.events.give(t) }()
 	return s.conn.Insert(ctx, TableEvents, token, t.columns(rows))
 }
 

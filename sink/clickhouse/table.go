@@ -1,6 +1,8 @@
 package clickhouse
 
 import (
+	"slices"
+
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 )
 
@@ -10,6 +12,8 @@ type table[R any] struct{ sources []source[R] }
 
 // source collects one column.
 type source[R any] interface {
+	// grow makes room for more rows.
+	grow(rows int)
 	// add takes the column's value of each row.
 	add(rows []R)
 	// column is what was collected; false when it may be left out, because every row
@@ -25,6 +29,9 @@ const blockRows = 128
 
 // columns collects the columns of rows. They are valid until reset.
 func (t *table[R]) columns(rows []R) []clickhouse.Column {
+	for _, s := range t.sources {
+		s.grow(len(rows))
+	}
 	for from := 0; from < len(rows); from += blockRows {
 		part := rows[from:min(from+blockRows, len(rows))]
 		for _, s := range t.sources {
@@ -56,6 +63,8 @@ type values[R, V any] struct {
 // column collects one value of each row.
 func column[R, V any](name string, of func(*R) V) source[R] { return &values[R, V]{name: name, of: of} }
 
+func (v *values[R, V]) grow(rows int) { v.taken = slices.Grow(v.taken, rows) }
+
 func (v *values[R, V]) add(rows []R) {
 	for i := range rows {
 		v.taken = append(v.taken, v.of(&rows[i]))
@@ -81,6 +90,8 @@ type words[R any] struct {
 func word[R any](name string, of func(*R) string) source[R] {
 	return &words[R]{name: name, of: of, taken: clickhouse.NewDictionary()}
 }
+
+func (w *words[R]) grow(rows int) { w.taken.Grow(rows) }
 
 func (w *words[R]) add(rows []R) {
 	for i := range rows {
@@ -117,6 +128,8 @@ func label[R any, E ~int32](name string, names map[E]string, of func(*R) E) sour
 func labelOrEmpty[R any, E ~int32](name string, names map[E]string, of func(*R) E) source[R] {
 	return &named[R, E]{name: name, names: names, empty: true, of: of, taken: clickhouse.NewDictionary()}
 }
+
+func (n *named[R, E]) grow(rows int) { n.taken.Grow(rows) }
 
 func (n *named[R, E]) add(rows []R) {
 	for i := range rows {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,7 +29,24 @@ type sinkSample struct {
 	bareAllocs, sinkAllocs float64
 	bareBatches            int
 	sinkBatches            int
-	wrong                  int // rows that are missing or there twice
+	wrong                  int                          // rows that are missing or there twice
+	batches                [schemas.TenantBuckets][]int // rows of the sink's, by partition
+}
+
+// noting is a store that notes the batches.
+type noting struct {
+	*store.Store
+	mu      sync.Mutex
+	batches *[schemas.TenantBuckets][]int
+}
+
+func (n *noting) InsertEvents(ctx context.Context, token string, rows []store.EventRow) error {
+	e := rows[0].Event
+	partition := schemas.EventPartition(e.GetCompanyId(), e.GetVisitKey(), schemas.TenantBuckets)
+	n.mu.Lock()
+	n.batches[partition] = append(n.batches[partition], len(rows))
+	n.mu.Unlock()
+	return n.Store.InsertEvents(ctx, token, rows)
 }
 
 // recorded are the events of each partition of events.enriched, as they stand in
@@ -53,16 +71,12 @@ func (r *pipelineRig) sinkRounds(ctx context.Context) (samples []sinkSample, byt
 	for round := range r.cfg.Rounds {
 		r.say("round %d of %d", round+1, r.cfg.Rounds)
 		var s sinkSample
-		// Who goes first changes: what the first leaves behind is not always the same
-		// one's burden.
-		takers := []func() error{
-			func() error { return r.bareRound(ctx, &events, round, &s) },
-			func() (err error) { bytesPerRow, err = r.sinkRound(ctx, round, &s); return err },
+		if bytesPerRow, err = r.sinkRound(ctx, round, &s); err != nil {
+			return nil, 0, err
 		}
-		for i := range takers {
-			if err := takers[(i+round)%len(takers)](); err != nil {
-				return nil, 0, err
-			}
+		// The bare loop has the batches the sink has just made.
+		if err := r.bareRound(ctx, &events, round, &s); err != nil {
+			return nil, 0, err
 		}
 		samples = append(samples, s)
 	}
@@ -132,13 +146,13 @@ func (r *pipelineRig) sinkRound(ctx context.Context, round int, s *sinkSample) (
 	defer cancel()
 	group := fmt.Sprintf("bench-sink-%d", round)
 	return bytesPerRow, r.inDatabase(ctx, fmt.Sprintf("sink_%d", round), func(conn *clickhouse.Conn) error {
-		consumer, err := r.client.NewConsumer(kafka.ConsumerConfig{Group: group, Topics: []string{schemas.TopicEventsEnriched}})
+		consumer, err := r.client.NewConsumer(kafka.ConsumerConfig{Group: group, Topics: []string{schemas.TopicEventsEnriched}, FetchBytesMax: sink.FetchBytesMax})
 		if err != nil {
 			return err
 		}
 		registry := prometheus.NewRegistry()
 		worker, err := sink.New(sink.Config{}, sink.Deps{
-			Consumer: consumer, Dead: noLetters{}, Store: store.New(conn), Log: r.cfg.Log, Metrics: registry, Now: time.Now,
+			Consumer: consumer, Dead: noLetters{}, Store: &noting{Store: store.New(conn), batches: &s.batches}, Log: r.cfg.Log, Metrics: registry, Now: time.Now,
 		})
 		if err != nil {
 			return err
@@ -211,35 +225,42 @@ func wrongRows(ctx context.Context, conn *clickhouse.Conn, events int) (int, err
 	return wrong, nil
 }
 
-// bareRound inserts the same rows, by the same driver, in the same batches. The rows
-// of a batch are decoded before its time begins to count; what counts is gathering
-// each column, appending it and sending the block, as a program would that has its
-// rows in memory and knows nothing of Kafka.
+// bareRound inserts the same rows, by the same driver, in the batches the sink has just
+// made. What counts is gathering each column, appending it and sending the block, as a
+// program would that has its rows in memory and knows nothing of Kafka; how the rows
+// came there does not. What collects the garbage of both works through both.
 func (r *pipelineRig) bareRound(ctx context.Context, events *recorded, round int, s *sinkSample) error {
-	limit := sink.DefaultConfig().BatchRowsMax
 	return r.inDatabase(ctx, fmt.Sprintf("bare_%d", round), func(conn *clickhouse.Conn) error {
 		n := float64(r.cfg.Events)
 		var cpu time.Duration
 		var mallocs uint64
+		runtime.GC()
 		for partition := range events {
-			for from := 0; from < len(events[partition]); from += limit {
-				values := events[partition][from:min(from+limit, len(events[partition]))]
-				rows, err := decodeAll(values)
+			from := 0
+			for _, size := range s.batches[partition] {
+				rows, err := decodeAll(events[partition][from : from+size])
 				if err != nil {
 					return err
 				}
 				token := fmt.Sprintf("bare/%d/%d", partition, from)
-				u, err := measured(func() error { return conn.Insert(ctx, store.TableEvents, token, bareColumns(rows)) })
+				from += size
+				before, err := used()
 				if err != nil {
 					return err
 				}
-				cpu, mallocs = cpu+u.cpu, mallocs+u.mallocs
-				s.bareWall += u.wall()
+				if err := conn.Insert(ctx, store.TableEvents, token, bareColumns(rows)); err != nil {
+					return err
+				}
+				after, err := used()
+				if err != nil {
+					return err
+				}
+				cpu, mallocs = cpu+after.cpu-before.cpu, mallocs+after.mallocs-before.mallocs
+				s.bareWall += after.at.Sub(before.at)
 				s.bareBatches++
 			}
 		}
 		s.bareCPU, s.bareAllocs = cpu.Seconds()/n, float64(mallocs)/n
-		runtime.GC()
 		return nil
 	})
 }
@@ -262,19 +283,22 @@ func (r *pipelineRig) profile(ctx context.Context, events *recorded) error {
 		return fmt.Errorf("making the folder for the profiles: %w", err)
 	}
 	var s sinkSample
-	for name, do := range map[string]func() error{
-		"sink-cpu.pprof": func() error { _, err := r.sinkRound(ctx, r.cfg.Rounds, &s); return err },
-		"bare-cpu.pprof": func() error { return r.bareRound(ctx, events, r.cfg.Rounds, &s) },
+	for _, p := range []struct {
+		name string
+		do   func() error
+	}{
+		{"sink-cpu.pprof", func() error { _, err := r.sinkRound(ctx, r.cfg.Rounds, &s); return err }},
+		{"bare-cpu.pprof", func() error { return r.bareRound(ctx, events, r.cfg.Rounds, &s) }},
 	} {
-		r.say("taking the profile %s", name)
-		f, err := os.OpenFile(filepath.Join(r.cfg.ProfileDir, name), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+		r.say("taking the profile %s", p.name)
+		f, err := os.OpenFile(filepath.Join(r.cfg.ProfileDir, p.name), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 		if err != nil {
 			return fmt.Errorf("opening a profile: %w", err)
 		}
 		if err := pprof.StartCPUProfile(f); err != nil {
 			return errors.Join(fmt.Errorf("taking a profile: %w", err), f.Close())
 		}
-		err = do()
+		err = p.do()
 		pprof.StopCPUProfile()
 		if err = errors.Join(err, f.Close()); err != nil {
 			return err
