@@ -66,6 +66,10 @@ bench-collector-profile: engines build ## Take the profile the compiler builds t
 bench-enrich: engines build ## Compare the enrich worker with a bare copy of its topic, in one run
 	@$(BIN)/metiva bench enrich
 
+.PHONY: bench-pipeline
+bench-pipeline: engines build ## Measure beacon to queryable, and the sink beside a bare loop of inserts, in one run
+	@$(BIN)/metiva bench pipeline
+
 .PHONY: bench-outage
 bench-outage: engines build ## Take Kafka away and restart collectors under load; fail when anything is lost
 	@$(BIN)/metiva bench outage

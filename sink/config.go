@@ -15,14 +15,24 @@ func Topics() []string {
 	return []string{schemas.TopicEventsEnriched, schemas.TopicVisitsEnriched, schemas.TopicAccountsEnriched, schemas.TopicLedgerEdge}
 }
 
+// FetchBytesMax is what the consumer of a sink should fetch at once of a partition,
+// packed: what a fetch brings beyond a batch is outside of MemoryBytesMax.
+const FetchBytesMax = 1 << 20
+
 // Config bounds a batch and its retries. Zero takes the default.
 type Config struct {
 	// BatchRowsMax, BatchBytesMax and BatchAgeMax end a batch, whichever comes
 	// first: 20,000 rows, 16 MiB, 1 s by default. A larger batch is cheaper for
-	// ClickHouse, an older one less fresh.
+	// ClickHouse, an older one less fresh. BatchAgeMin, 150 ms by default and never
+	// above BatchAgeMax, is the age while ClickHouse answers quickly (pace).
 	BatchRowsMax  int
 	BatchBytesMax int
+	BatchAgeMin   time.Duration
 	BatchAgeMax   time.Duration
+	// MemoryBytesMax bounds what the sink holds of records, read or being written, of
+	// all its partitions together: 256 MiB by default. Beside it a sink needs some
+	// 60 MiB, and one fetch of each partition.
+	MemoryBytesMax int
 	// RetryMin and RetryMax bound the backoff while ClickHouse or Kafka is
 	// away: 100 ms to 10 s by default.
 	RetryMin time.Duration
@@ -40,7 +50,9 @@ func DefaultConfig() Config {
 	return Config{
 		BatchRowsMax:         20_000,
 		BatchBytesMax:        16 << 20,
+		BatchAgeMin:          150 * time.Millisecond,
 		BatchAgeMax:          time.Second,
+		MemoryBytesMax:       256 << 20,
 		RetryMin:             100 * time.Millisecond,
 		RetryMax:             10 * time.Second,
 		DrainTimeout:         3 * time.Second,
@@ -52,7 +64,10 @@ func (c Config) withDefaults() Config {
 	d := DefaultConfig()
 	set(&c.BatchRowsMax, d.BatchRowsMax)
 	set(&c.BatchBytesMax, d.BatchBytesMax)
+	set(&c.BatchAgeMin, d.BatchAgeMin)
 	set(&c.BatchAgeMax, d.BatchAgeMax)
+	c.BatchAgeMin = min(c.BatchAgeMin, c.BatchAgeMax)
+	set(&c.MemoryBytesMax, d.MemoryBytesMax)
 	set(&c.RetryMin, d.RetryMin)
 	set(&c.RetryMax, d.RetryMax)
 	set(&c.DrainTimeout, d.DrainTimeout)
@@ -72,6 +87,8 @@ func set[T comparable](v *T, d T) {
 const (
 	batchRowsLimit  = 200_000
 	batchBytesLimit = 32 << 20
+	memoryBytesLow  = 32 << 20
+	memoryBytesHigh = 64 << 30
 	retentionDays   = 36_500
 )
 
@@ -85,8 +102,11 @@ func (c Config) Validate() error {
 	if c.BatchBytesMax < schemas.RecordBytesMax || c.BatchBytesMax > batchBytesLimit {
 		errs = append(errs, errors.New("the bytes of a sink batch are not between 8 KiB and 32 MiB"))
 	}
-	if c.BatchAgeMax < 0 || c.BatchAgeMax > time.Minute {
+	if c.BatchAgeMin < 0 || c.BatchAgeMax < 0 || c.BatchAgeMax > time.Minute {
 		errs = append(errs, errors.New("the age of a sink batch is not between 0 and 1 minute"))
+	}
+	if c.MemoryBytesMax < memoryBytesLow || c.MemoryBytesMax > memoryBytesHigh {
+		errs = append(errs, errors.New("the memory of a sink is not between 32 MiB and 64 GiB"))
 	}
 	if c.RetryMin < 0 || c.RetryMax < c.RetryMin {
 		errs = append(errs, errors.New("the sink's retry backoff is negative, or its maximum is below its minimum"))

@@ -6,11 +6,10 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/metiva-io/metiva/consent"
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/eventwire"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 	store "github.com/metiva-io/metiva/sink/clickhouse"
 )
@@ -56,16 +55,14 @@ const (
 	timeMsMax = 4_102_444_800_000 // 2100-01-01
 )
 
-// readItem decodes a record. What breaks the envelope's rules becomes a drop
-// with what is known of it.
-func readItem(record *kafka.Record) item {
-	var value metivav1.EnrichedRecord
-	if err := proto.Unmarshal(record.Value, &value); err != nil {
+// readItem decodes a record, an event into memory of the batch. What breaks the
+// envelope's rules becomes a drop with what is known of it.
+func readItem(record *kafka.Record, memory *eventwire.Enriched) item {
+	e, drop, err := memory.Decode(record.Value)
+	switch {
+	case err != nil:
 		return invalid(record, nil)
-	}
-	switch kind := value.GetKind().(type) {
-	case *metivav1.EnrichedRecord_Event:
-		e := kind.Event
+	case e != nil:
 		if checkEvent(e) != nil {
 			return invalid(record, &metivav1.Drop{
 				EventId: e.GetEventId(), CompanyId: e.GetCompanyId(), SiteId: e.GetSiteId(),
@@ -80,11 +77,11 @@ func readItem(record *kafka.Record) item {
 				Source: store.Source{Partition: e.GetSource().GetPartition(), Offset: e.GetSource().GetOffset()},
 			},
 		}
-	case *metivav1.EnrichedRecord_Drop:
-		if checkDrop(kind.Drop) != nil {
-			return invalid(record, kind.Drop)
+	case drop != nil:
+		if checkDrop(drop) != nil {
+			return invalid(record, drop)
 		}
-		return dropItem(record, kind.Drop)
+		return dropItem(record, drop)
 	default:
 		return invalid(record, nil)
 	}

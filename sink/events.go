@@ -2,10 +2,12 @@ package sink
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/eventwire"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 	store "github.com/metiva-io/metiva/sink/clickhouse"
 )
@@ -13,7 +15,41 @@ import (
 // eventWriter writes a batch of events.enriched.
 type eventWriter struct {
 	batchWriter
-	items []item // decoded once
+	memory *eventMemory
+	items  []item // in memory
+}
+
+// eventMemory is what a batch of events is read into, used again by the next batch.
+type eventMemory struct {
+	events eventwire.Enriched
+	items  []item
+	wanted []store.Wanted
+}
+
+// memoryKept is how many are kept while none is used.
+const memoryKept = 4
+
+func (w *Worker) takeMemory() *eventMemory {
+	select {
+	case m := <-w.memory:
+		return m
+	default:
+		return new(eventMemory)
+	}
+}
+
+// end gives the memory back: nothing of the batch is used after it.
+func (w *eventWriter) end() {
+	m := w.memory
+	m.events.Reset(w.worker.cfg.BatchRowsMax)
+	clear(m.items)
+	clear(m.wanted)
+	m.items, m.wanted = m.items[:0], m.wanted[:0]
+	w.memory, w.items = nil, nil
+	select {
+	case w.worker.memory <- m:
+	default:
+	}
 }
 
 // rows are what is left to write of a batch.
@@ -28,17 +64,14 @@ type rows struct {
 // events, then drops. A record's drop row so proves that its dead letter was
 // sent.
 func (w *eventWriter) write(ctx context.Context) error {
-	if w.items == nil {
-		w.items = make([]item, len(w.batch.Records))
-		for i := range w.batch.Records {
-			w.items[i] = readItem(&w.batch.Records[i])
-		}
+	m := w.memory
+	m.items, m.wanted = slices.Grow(m.items, len(w.batch.Records)), slices.Grow(m.wanted, len(w.batch.Records))
+	for i := range w.batch.Records {
+		m.items = append(m.items, readItem(&w.batch.Records[i], &m.events))
+		m.wanted = append(m.wanted, m.items[i].wanted())
 	}
-	wanted := make([]store.Wanted, len(w.items))
-	for i := range w.items {
-		wanted[i] = w.items[i].wanted()
-	}
-	stored, err := w.worker.deps.Store.Find(ctx, wanted)
+	w.items = m.items
+	stored, err := w.worker.deps.Store.Find(ctx, m.wanted)
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,6 @@ type latest[K comparable, M any] struct {
 type latestWriter[K comparable, M any] struct {
 	batchWriter
 	of      latest[K, M]
-	decoded bool
 	rows    []store.Row[M]
 	bad     []*kafka.Record
 	badRead []M // of each of bad, as far as it could be read
@@ -41,6 +40,8 @@ type latestWriter[K comparable, M any] struct {
 func newLatest[K comparable, M any](base batchWriter, of latest[K, M]) *latestWriter[K, M] {
 	return &latestWriter[K, M]{batchWriter: base, of: of}
 }
+
+func (w *latestWriter[K, M]) end() {}
 
 // write sends what cannot be read to events.dead and inserts the rest.
 func (w *latestWriter[K, M]) write(ctx context.Context) error {
@@ -70,14 +71,9 @@ func (w *latestWriter[K, M]) write(ctx context.Context) error {
 // decode keeps the greatest version of each key of the batch, of equal ones the
 // last, in the order of their offsets. A row that is no longer kept is left out, and
 // with it the older versions, which a longer retention may still have kept.
-// It runs once a batch, so that every attempt writes the same rows, but for those of
-// whoever was erased meanwhile.
+// Every attempt writes the same rows, but for those of whoever was erased meanwhile.
 func (w *latestWriter[K, M]) decode() {
-	if w.decoded {
-		return
-	}
-	w.decoded = true
-	now := w.worker.deps.Now()
+	w.rows, w.bad, w.badRead = nil, nil, nil
 	rows := make([]store.Row[M], 0, len(w.batch.Records))
 	greatest := make(map[K]int, len(w.batch.Records)) // index in rows
 	for i := range w.batch.Records {
@@ -100,7 +96,7 @@ func (w *latestWriter[K, M]) decode() {
 	for i := range rows {
 		switch {
 		case greatest[w.of.key(rows[i].Message)] != i:
-		case w.of.expires != nil && !rows[i].ExpiresAt.After(now):
+		case w.of.expires != nil && !rows[i].ExpiresAt.After(w.now):
 			w.worker.metrics.expired.WithLabelValues(w.of.table).Inc()
 		default:
 			w.rows = append(w.rows, rows[i])

@@ -222,7 +222,7 @@ func BenchmarkBatch(b *testing.B) {
 		}
 		offset += rows
 		b.StartTimer()
-		if err := w.newAttempt(batch).write(context.Background()); err != nil {
+		if err := w.attempt(context.Background(), batchWriter{worker: w, batch: batch, hash: hashBatch(batch), now: testNow, deadSent: map[int64]bool{}}); err != nil {
 			b.Fatal(err)
 		}
 	}

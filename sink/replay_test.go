@@ -161,10 +161,10 @@ func deliver(t testing.TB, w *Worker, records []kafka.Record, cuts []bool) {
 			First: records[first].Offset, Last: records[i].Offset,
 		}
 		first = i + 1
-		if err := w.newAttempt(b).write(context.Background()); err == nil {
+		if err := w.attemptAt(b).write(context.Background()); err == nil {
 			continue
 		}
-		if err := w.newAttempt(b).write(context.Background()); err != nil {
+		if err := w.attemptAt(b).write(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -77,3 +77,8 @@ func migrated(t testing.TB, server *clickhousetest.Server) *clickhouse.Conn {
 	}
 	return c
 }
+
+// attemptAt is a first attempt at a batch.
+func (w *Worker) attemptAt(b kafka.Batch) attempt {
+	return w.newAttempt(batchWriter{worker: w, batch: b, hash: hashBatch(b), now: w.deps.Now(), deadSent: make(map[int64]bool)})
+}

@@ -18,6 +18,7 @@ import (
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/eventwire"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 	store "github.com/metiva-io/metiva/sink/clickhouse"
 )
@@ -79,7 +80,7 @@ func TestEnvelopeRules(t *testing.T) {
 		if err := checkEvent(e); !errors.Is(err, errEnvelope) {
 			t.Errorf("%s: %v", name, err)
 		}
-		it := readItem(&kafka.Record{Value: encode(t, schemas.EnrichedOf(e))})
+		it := readItem(&kafka.Record{Value: encode(t, schemas.EnrichedOf(e))}, new(eventwire.Enriched))
 		if it.event != nil || !it.dead || it.drop.Reason != metivav1.Reason_REASON_INVALID_RECORD || it.drop.Stage != metivav1.Stage_STAGE_SINK {
 			t.Errorf("%s: read as %+v", name, it)
 		}
@@ -101,13 +102,13 @@ func TestInvalidRecordsKeepWhatIsKnown(t *testing.T) {
 	e := testEvent("cmp_a", 7)
 	e.Path = strings.Repeat("a", 2000)
 	r := testRecord(t, 41, encode(t, schemas.EnrichedOf(e)))
-	it := readItem(&r)
+	it := readItem(&r, new(eventwire.Enriched))
 	if it.identity.Key.CompanyID != "cmp_a" || it.identity.Source != (store.Source{Partition: e.Source.Partition, Offset: 7}) || it.drop.SiteID != e.SiteId {
 		t.Errorf("a readable invalid event gives %+v", it.drop)
 	}
 	for _, value := range [][]byte{nil, []byte("\xff\xff"), encode(t, &metivav1.EnrichedRecord{})} {
 		r := testRecord(t, 42, value)
-		it := readItem(&r)
+		it := readItem(&r, new(eventwire.Enriched))
 		if it.identity.Source != (store.Source{Partition: -4, Offset: 42}) || !it.dead || it.identity.Key.CompanyID != "" || !it.drop.ReceivedAt.Equal(testNow) {
 			t.Errorf("an unreadable record gives %+v", it.drop)
 		}
@@ -116,7 +117,7 @@ func TestInvalidRecordsKeepWhatIsKnown(t *testing.T) {
 	r = testRecord(t, 43, encode(t, schemas.DropOf(&metivav1.Drop{
 		Stage: metivav1.Stage_STAGE_ENRICH, Reason: metivav1.Reason_REASON_INVALID_RECORD, Source: &metivav1.SourceRef{Partition: 1, Offset: 2},
 	})))
-	if it := readItem(&r); it.dead || it.drop.Stage != metivav1.Stage_STAGE_ENRICH || it.identity.Source != (store.Source{Partition: 1, Offset: 2}) {
+	if it := readItem(&r, new(eventwire.Enriched)); it.dead || it.drop.Stage != metivav1.Stage_STAGE_ENRICH || it.identity.Source != (store.Source{Partition: 1, Offset: 2}) {
 		t.Errorf("a drop without a tenant is read as %+v", it)
 	}
 }
@@ -148,7 +149,7 @@ func TestSortOutcomes(t *testing.T) {
 		records = append(records, testRecord(t, int64(i), v))
 	}
 	for i := range records {
-		items = append(items, readItem(&records[i]))
+		items = append(items, readItem(&records[i], new(eventwire.Enriched)))
 	}
 	stored := store.Stored{
 		Identities: map[store.Identity]bool{items[5].identity: true},
@@ -379,7 +380,7 @@ func FuzzReadItem(f *testing.F) {
 	f.Add([]byte("\x0a\x12\x0a\x10"))
 	f.Fuzz(func(t *testing.T, value []byte) {
 		r := kafka.Record{Partition: 2, Offset: 5, Time: testNow, Value: value}
-		it := readItem(&r)
+		it := readItem(&r, new(eventwire.Enriched))
 		if (it.event == nil) == (it.drop == nil) {
 			t.Fatal("a record is one of event and drop")
 		}

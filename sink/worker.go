@@ -62,6 +62,8 @@ type Worker struct {
 	cfg     Config
 	deps    Deps
 	metrics *metrics
+	budget  *budget
+	memory  chan *eventMemory
 }
 
 // New makes a worker. It does not connect.
@@ -79,7 +81,8 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registering the sink's metrics: %w", err)
 	}
-	return &Worker{cfg: cfg.withDefaults(), deps: deps, metrics: m}, nil
+	cfg = cfg.withDefaults()
+	return &Worker{cfg: cfg, deps: deps, metrics: m, budget: newBudget(cfg.MemoryBytesMax), memory: make(chan *eventMemory, memoryKept)}, nil
 }
 
 // Run works until ctx ends and the batches being written are done.
@@ -90,22 +93,33 @@ func (w *Worker) Run(ctx context.Context) error {
 // handle writes the batches of one partition until ctx ends. An error gives
 // the partition back: whoever gets it next is given the planned range again.
 func (w *Worker) handle(ctx context.Context, claim Claim) error {
-	limit := kafka.BatchLimit{RecordsMax: w.cfg.BatchRowsMax, BytesMax: w.cfg.BatchBytesMax, WaitMax: w.cfg.BatchAgeMax}
+	defer w.budget.join()()
+	p := newPace(&w.cfg)
 	for {
-		b, err := claim.NextBatch(ctx, limit)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil //nolint:nilerr // told to stop
-			}
-			return fmt.Errorf("reading a batch of %s/%d: %w", claim.Topic(), claim.Partition(), err)
-		}
-		if err := w.process(ctx, claim, b); err != nil {
+		if err := w.next(ctx, claim, &p); err != nil {
 			if ctx.Err() != nil {
 				return nil //nolint:nilerr // told to stop
 			}
 			return err
 		}
 	}
+}
+
+// next reads and writes one batch.
+func (w *Worker) next(ctx context.Context, claim Claim, p *pace) error {
+	granted, done := w.budget.read(p.bytes)
+	defer done()
+	limit := p.limit(granted)
+	b, err := claim.NextBatch(ctx, limit)
+	if err != nil {
+		return fmt.Errorf("reading a batch of %s/%d: %w", claim.Topic(), claim.Partition(), err)
+	}
+	began := time.Now()
+	if err := w.process(ctx, claim, b); err != nil {
+		return err
+	}
+	p.wrote(b, limit, time.Since(began))
+	return nil
 }
 
 // process plans, writes and commits one batch. Once planned, it goes on for
@@ -119,8 +133,8 @@ func (w *Worker) process(ctx context.Context, claim Claim, b kafka.Batch) error 
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(w.cfg.DrainTimeout, cancel) })
 	defer stop()
 
-	attempt := w.newAttempt(b)
-	if err := w.retry(ctx, b, func() error { return attempt.write(work) }); err != nil {
+	base := batchWriter{worker: w, batch: b, hash: hashBatch(b), now: w.deps.Now(), deadSent: make(map[int64]bool)}
+	if err := w.retry(ctx, b, func() error { return w.attempt(work, base) }); err != nil {
 		return err
 	}
 	if err := claim.Commit(work, b); err != nil {
@@ -130,14 +144,28 @@ func (w *Worker) process(ctx context.Context, claim Claim, b kafka.Batch) error 
 	return nil
 }
 
-// attempt writes one batch, as often as it takes.
-type attempt interface {
-	write(ctx context.Context) error
+// attempt decodes and writes a batch once. What it needs for that is the sink's, and
+// is given back before a pause.
+func (w *Worker) attempt(ctx context.Context, base batchWriter) error {
+	done, err := w.budget.write(ctx, base.batch)
+	if err != nil {
+		return fmt.Errorf("waiting to write: %w", err)
+	}
+	defer done()
+	a := w.newAttempt(base)
+	defer a.end()
+	return a.write(ctx)
 }
 
-func (w *Worker) newAttempt(b kafka.Batch) attempt {
-	base := batchWriter{worker: w, batch: b, hash: hashBatch(b), deadSent: make(map[int64]bool)}
-	switch b.Topic {
+// attempt writes one batch, once.
+type attempt interface {
+	write(ctx context.Context) error
+	// end gives back what it used, whether it succeeded or not.
+	end()
+}
+
+func (w *Worker) newAttempt(base batchWriter) attempt {
+	switch base.batch.Topic {
 	case schemas.TopicLedgerEdge:
 		return newLatest(base, w.ledgerEntries())
 	case schemas.TopicVisitsEnriched:
@@ -145,7 +173,7 @@ func (w *Worker) newAttempt(b kafka.Batch) attempt {
 	case schemas.TopicAccountsEnriched:
 		return newLatest(base, w.accountDays())
 	default:
-		return &eventWriter{batchWriter: base}
+		return &eventWriter{batchWriter: base, memory: w.takeMemory()}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	driver "github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/column"
 	rowdriver "github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
@@ -17,6 +18,7 @@ type Conn struct {
 	cfg    Config
 	target target
 	driver rowdriver.Conn
+	shapes shapes
 }
 
 // Open makes the pool. It connects lazily: a ClickHouse that is away shows in
@@ -158,7 +160,8 @@ func insertSettings() driver.Settings {
 type Column struct {
 	Name string
 	// Values is a slice with one value per row: []string, [][]byte for
-	// FixedString and String, []int64, []time.Time and so on.
+	// FixedString and String, []int64 (of a time: its milliseconds in DateTime64, its
+	// seconds in DateTime), []time.Time and so on; or a *Dictionary for texts.
 	Values any
 }
 
@@ -168,25 +171,47 @@ type Column struct {
 func (c *Conn) Insert(ctx context.Context, table, token string, columns []Column) (err error) {
 	settings := insertSettings()
 	maps.Copy(settings, driver.Settings{"insert_deduplication_token": token})
-	ctx = driver.Context(ctx, driver.WithSettings(settings))
-	batch, err := c.driver.PrepareBatch(ctx, insertSQL(table, columns))
+	sql := insertSQL(table, columns)
+	options := []driver.QueryOption{driver.WithSettings(settings)}
+	if shape, known := c.shapes.of(sql); known {
+		options = append(options, driver.WithColumnNamesAndTypes(shape))
+	}
+	batch, err := c.driver.PrepareBatch(driver.Context(ctx, options...), sql)
 	if err != nil {
+		c.shapes.forget(sql)
 		return fmt.Errorf("preparing an insert into %s: %w", table, quiet(err))
 	}
 	defer func() {
+		if err != nil {
+			c.shapes.forget(sql)
+		}
 		if !batch.IsSent() {
 			err = errors.Join(err, quiet(batch.Close()))
 		}
 	}()
-	for i, column := range columns {
-		if err := batch.Column(i).Append(column.Values); err != nil {
-			return fmt.Errorf("column %s of %s: %w: %w", column.Name, table, ErrBadColumn, err)
+	made := batch.Columns()
+	c.shapes.note(sql, made)
+	for i, col := range columns {
+		if err := appendValues(batch.Column(i), made[i], col.Values); err != nil {
+			return fmt.Errorf("column %s of %s: %w: %w", col.Name, table, ErrBadColumn, err)
 		}
 	}
 	if err := batch.Send(); err != nil {
 		return fmt.Errorf("inserting into %s: %w", table, quiet(err))
 	}
 	return nil
+}
+
+// appendValues puts the values of a column into the block.
+func appendValues(to rowdriver.BatchColumn, made column.Interface, values any) error {
+	words, ok := values.(*Dictionary)
+	if !ok {
+		return to.Append(values)
+	}
+	if low, ok := made.(*column.LowCardinality); ok && low.Type() == "LowCardinality(String)" {
+		return words.fill(low)
+	}
+	return to.Append(words.texts())
 }
 
 func insertSQL(table string, columns []Column) string {

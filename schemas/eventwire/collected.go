@@ -3,6 +3,7 @@ package eventwire
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
@@ -127,6 +128,16 @@ func (r *reader) name() string {
 	return r.texts.share(b)
 }
 
+func (r *reader) float() float32 {
+	if len(r.b)-r.at < 4 {
+		r.bad = true
+		return 0
+	}
+	v := binary.LittleEndian.Uint32(r.b[r.at:])
+	r.at += 4
+	return math.Float32frombits(v)
+}
+
 // bytes of no length are nil, as the generated code has them.
 func (r *reader) bytes() []byte {
 	from, to := r.span()
@@ -198,11 +209,14 @@ func (c *Collected) isPlain(value []byte) bool {
 		case 22<<3 | varint:
 			e.Replayed = r.varint() != 0
 		case 23<<3 | delimited:
-			c.readEngagement(&r)
+			c.ofEngagement.Engagement = readEngagement(&c.engagement, &r)
+			e.Detail = &c.ofEngagement
 		case 24<<3 | delimited:
-			c.readClick(&r)
+			c.ofClick.Click = readClick(&c.click, &r)
+			e.Detail = &c.ofClick
 		case 25<<3 | delimited:
-			c.readForm(&r)
+			c.ofForm.FormAction = readForm(&c.form, &r)
+			e.Detail = &c.ofForm
 		case 28<<3 | varint:
 			e.Automated = r.varint() != 0
 		default:
@@ -235,11 +249,8 @@ func (c *Collected) readCampaign(outer *reader) {
 	outer.bad = outer.bad || r.bad
 }
 
-func (c *Collected) readEngagement(outer *reader) {
-	m := &c.engagement
+func readEngagement(m *metivav1.Engagement, outer *reader) *metivav1.Engagement {
 	m.Reset()
-	c.ofEngagement.Engagement = m
-	c.Event.Detail = &c.ofEngagement
 	r := outer.message()
 	for r.more() {
 		switch r.tag() {
@@ -252,13 +263,11 @@ func (c *Collected) readEngagement(outer *reader) {
 		}
 	}
 	outer.bad = outer.bad || r.bad
+	return m
 }
 
-func (c *Collected) readClick(outer *reader) {
-	m := &c.click
+func readClick(m *metivav1.Click, outer *reader) *metivav1.Click {
 	m.Reset()
-	c.ofClick.Click = m
-	c.Event.Detail = &c.ofClick
 	r := outer.message()
 	for r.more() {
 		switch r.tag() {
@@ -273,13 +282,11 @@ func (c *Collected) readClick(outer *reader) {
 		}
 	}
 	outer.bad = outer.bad || r.bad
+	return m
 }
 
-func (c *Collected) readForm(outer *reader) {
-	m := &c.form
+func readForm(m *metivav1.FormAction, outer *reader) *metivav1.FormAction {
 	m.Reset()
-	c.ofForm.FormAction = m
-	c.Event.Detail = &c.ofForm
 	r := outer.message()
 	for r.more() {
 		switch r.tag() {
@@ -292,4 +299,5 @@ func (c *Collected) readForm(outer *reader) {
 		}
 	}
 	outer.bad = outer.bad || r.bad
+	return m
 }

@@ -1,13 +1,13 @@
 // Package eventwire reads and writes the two messages that each event is, and writes
 // the visit, without the reflection and the allocations of the generated code.
 //
-// Enters: the value of a record on events.collected, an EnrichedEvent or a Visit.
-// Leaves: the CollectedEvent in memory that the caller keeps and reuses, or the value
-// of a record on events.enriched or visits.enriched: the same bytes as schemas.Encode
-// makes.
+// Enters: the value of a record on events.collected or events.enriched, an
+// EnrichedEvent or a Visit. Leaves: the CollectedEvent or EnrichedEvent in memory that
+// the caller keeps and reuses, or the value of a record on events.enriched or
+// visits.enriched: the same bytes as schemas.Encode makes.
 //
-// The reader knows the form collectors write: each field once, with its own wire
-// type. Everything else (unknown, repeated or damaged fields, maps) it leaves to
+// The readers know the form collectors and enrich write: each field once, with its own
+// wire type. Everything else (unknown, repeated or damaged fields, maps) it leaves to
 // the generated code, so that both say the same of any bytes; a fuzz target
 // compares them. Fields that were added to the contract and not here fail a test.
 //

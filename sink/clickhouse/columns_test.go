@@ -183,7 +183,9 @@ func TestEveryFieldOfTheEventHasItsColumn(t *testing.T) {
 	t.Parallel()
 	c := migrated(t)
 	s := New(c)
-	inserted := checkTable(t, c, TableEvents, s.eventColumns([]EventRow{{Event: &metivav1.EnrichedEvent{}}}))
+	inserted := checkTable(t, c, TableEvents, s.eventTable().columns([]EventRow{{Event: &metivav1.EnrichedEvent{
+		Detail: &metivav1.EnrichedEvent_Custom{Custom: &metivav1.CustomEvent{Properties: map[string]string{"key": "value"}}},
+	}}}))
 	details := (&metivav1.EnrichedEvent{}).ProtoReflect().Descriptor().Oneofs().ByName("detail").Fields()
 	for i := range details.Len() {
 		e, n := new(metivav1.EnrichedEvent), 0
@@ -203,7 +205,7 @@ func TestEveryFieldOfTheVisitHasItsColumn(t *testing.T) {
 	t.Parallel()
 	c := migrated(t)
 	s := New(c)
-	inserted := checkTable(t, c, TableVisits, s.visitColumns([]VisitRow{{Message: &metivav1.Visit{}}}))
+	inserted := checkTable(t, c, TableVisits, s.visitTable().columns([]VisitRow{{Message: &metivav1.Visit{}}}))
 	v, n := new(metivav1.Visit), 0
 	columns := make(map[string]string)
 	for _, path := range fill(v.ProtoReflect(), "", "", &n) {
@@ -220,7 +222,7 @@ func TestEveryFieldOfTheAccountDayHasItsColumn(t *testing.T) {
 	t.Parallel()
 	c := migrated(t)
 	s := New(c)
-	inserted := checkTable(t, c, TableAccountsDaily, accountDayColumns([]AccountDayRow{{Message: &metivav1.AccountDay{}}}))
+	inserted := checkTable(t, c, TableAccountsDaily, accountDayTable().columns([]AccountDayRow{{Message: &metivav1.AccountDay{}}}))
 	d, n := new(metivav1.AccountDay), 0
 	columns := make(map[string]string)
 	for _, path := range fill(d.ProtoReflect(), "", "", &n) {

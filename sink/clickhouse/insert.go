@@ -2,7 +2,6 @@ package clickhouse
 
 import (
 	"context"
-	"time"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/schemas"
@@ -13,6 +12,7 @@ import (
 type Store struct {
 	conn   *clickhouse.Conn
 	labels labels
+	events free[*table[EventRow]]
 }
 
 // labels are the names of the enums, which ClickHouse stores as text.
@@ -47,155 +47,143 @@ func New(conn *clickhouse.Conn) *Store {
 	}}
 }
 
-// label names a value; a number of a newer schema is "unknown".
-func label[E comparable](names map[E]string, v E) string {
-	if s, ok := names[v]; ok {
-		return s
-	}
-	return "unknown"
-}
-
-// column collects one value of each row.
-func column[R, V any](name string, rows []R, value func(*R) V) clickhouse.Column {
-	values := make([]V, len(rows))
-	for i := range rows {
-		values[i] = value(&rows[i])
-	}
-	return clickhouse.Column{Name: name, Values: values}
-}
-
 // InsertEvents writes rows into events under a deduplication token.
 func (s *Store) InsertEvents(ctx context.Context, token string, rows []EventRow) error {
-	return s.conn.Insert(ctx, TableEvents, token, s.eventColumns(rows))
+	t, ok := s.events.take()
+	if !ok {
+		t = s.eventTable()
+	}
+	defer func() { t.reset(); s.events.give(t) }()
+	return s.conn.Insert(ctx, TableEvents, token, t.columns(rows))
 }
 
-func (s *Store) eventColumns(rows []EventRow) []clickhouse.Column {
-	text := func(name string, value func(*metivav1.EnrichedEvent) string) clickhouse.Column {
-		return column(name, rows, func(r *EventRow) string { return value(r.Event) })
-	}
-	binary := func(name string, value func(*metivav1.EnrichedEvent) []byte) clickhouse.Column {
-		return column(name, rows, func(r *EventRow) []byte { return value(r.Event) })
-	}
-	moment := func(name string, ms func(*metivav1.EnrichedEvent) int64) clickhouse.Column {
-		return column(name, rows, func(r *EventRow) time.Time { return time.UnixMilli(ms(r.Event)).UTC() })
-	}
+func (s *Store) eventTable() *table[EventRow] {
 	type event = metivav1.EnrichedEvent
-	columns := []clickhouse.Column{
-		column("tenant_bucket", rows, func(r *EventRow) uint8 { return schemas.TenantBucket(r.Event.GetCompanyId()) }),
+	text := func(name string, value func(*event) string) source[EventRow] {
+		return word(name, func(r *EventRow) string { return value(r.Event) })
+	}
+	binary := func(name string, value func(*event) []byte) source[EventRow] {
+		return column(name, func(r *EventRow) []byte { return value(r.Event) })
+	}
+	moment := func(name string, ms func(*event) int64) source[EventRow] {
+		return column(name, func(r *EventRow) int64 { return ms(r.Event) })
+	}
+	sources := []source[EventRow]{
+		column("tenant_bucket", func(r *EventRow) uint8 { return schemas.TenantBucket(r.Event.GetCompanyId()) }),
 		text("company_id", (*event).GetCompanyId),
 		text("brand_id", (*event).GetBrandId),
 		text("site_id", (*event).GetSiteId),
 		binary("event_id", (*event).GetEventId),
-		text("type", func(e *event) string { return label(s.labels.types, e.GetType()) }),
+		label("type", s.labels.types, func(r *EventRow) metivav1.EventType { return r.Event.GetType() }),
 		moment("received_at", (*event).GetReceivedAtMs),
 		moment("occurred_at", (*event).GetOccurredAtMs),
 		moment("enriched_at", (*event).GetEnrichedAtMs),
-		text("consent", func(e *event) string { return label(s.labels.consents, e.GetConsent()) }),
-		column("consent_seq", rows, func(r *EventRow) uint64 { return r.Event.GetConsentSeq() }),
+		label("consent", s.labels.consents, func(r *EventRow) metivav1.ConsentState { return r.Event.GetConsent() }),
+		column("consent_seq", func(r *EventRow) uint64 { return r.Event.GetConsentSeq() }),
 		binary("visit_key", (*event).GetVisitKey),
 		binary("visitor_id", (*event).GetVisitorId),
 		text("host", (*event).GetHost),
-		text("path", (*event).GetPath),
+		column("path", func(r *EventRow) string { return r.Event.GetPath() }),
 		text("referrer_host", (*event).GetReferrerHost),
 		text("campaign_source", func(e *event) string { return e.GetCampaign().GetSource() }),
 		text("campaign_medium", func(e *event) string { return e.GetCampaign().GetMedium() }),
 		text("campaign_name", func(e *event) string { return e.GetCampaign().GetName() }),
-		text("device", func(e *event) string { return label(s.labels.devices, e.GetDevice()) }),
+		label("device", s.labels.devices, func(r *EventRow) metivav1.DeviceClass { return r.Event.GetDevice() }),
 		text("browser_family", (*event).GetBrowserFamily),
 		text("system_family", (*event).GetSystemFamily),
-		text("bot", func(e *event) string { return label(s.labels.bots, e.GetBot()) }),
+		label("bot", s.labels.bots, func(r *EventRow) metivav1.BotClass { return r.Event.GetBot() }),
 		text("country", (*event).GetCountry),
 		text("region", (*event).GetRegion),
-		text("channel", func(e *event) string { return labelOrEmpty(s.labels.channels, e.GetChannel()) }),
+		labelOrEmpty("channel", s.labels.channels, func(r *EventRow) metivav1.Channel { return r.Event.GetChannel() }),
 		text("traffic_source", (*event).GetTrafficSource),
-		text("sealed_address", func(e *event) string { return string(e.GetSealedAddress()) }),
-		column("source_partition", rows, func(r *EventRow) int32 { return r.Event.GetSource().GetPartition() }),
-		column("source_offset", rows, func(r *EventRow) int64 { return r.Event.GetSource().GetOffset() }),
+		binary("sealed_address", (*event).GetSealedAddress),
+		column("source_partition", func(r *EventRow) int32 { return r.Event.GetSource().GetPartition() }),
+		column("source_offset", func(r *EventRow) int64 { return r.Event.GetSource().GetOffset() }),
 		text("writer_id", (*event).GetWriterId),
-		column("retention_days", rows, func(r *EventRow) uint32 { return r.Event.GetRetentionDays() }),
-		column("expires_at", rows, func(r *EventRow) time.Time { return r.ExpiresAt }),
+		column("retention_days", func(r *EventRow) uint32 { return r.Event.GetRetentionDays() }),
+		column("expires_at", func(r *EventRow) int64 { return r.ExpiresAt.Unix() }),
 		binary("acceptance_id", (*event).GetAcceptanceId),
-		column("replayed", rows, func(r *EventRow) bool { return r.Event.GetReplayed() }),
+		column("replayed", func(r *EventRow) bool { return r.Event.GetReplayed() }),
 	}
-	columns = append(columns, resolutionColumns(s, rows, func(r *EventRow) *metivav1.Resolution { return r.Event.GetResolution() })...)
-	return append(columns, s.detailColumns(rows)...)
+	sources = append(sources, resolutionSources(s, func(r *EventRow) *metivav1.Resolution { return r.Event.GetResolution() })...)
+	return &table[EventRow]{append(sources, s.detailSources()...)}
 }
 
-// resolutionColumns are the verdict with its evidence, of events and of visits.
-func resolutionColumns[R any](s *Store, rows []R, of func(*R) *metivav1.Resolution) []clickhouse.Column {
+// resolutionSources are the verdict with its evidence, of events and of visits.
+func resolutionSources[R any](s *Store, of func(*R) *metivav1.Resolution) []source[R] {
 	type resolution = metivav1.Resolution
-	text := func(name string, value func(*resolution) string) clickhouse.Column {
-		return column(name, rows, func(r *R) string { return value(of(r)) })
+	text := func(name string, value func(*resolution) string) source[R] {
+		return column(name, func(r *R) string { return value(of(r)) })
 	}
-	return []clickhouse.Column{
-		text("verdict", func(r *resolution) string { return label(s.labels.verdicts, r.GetVerdict()) }),
+	return []source[R]{
+		label("verdict", s.labels.verdicts, func(r *R) metivav1.Verdict { return of(r).GetVerdict() }),
 		text("account_id", (*resolution).GetAccountId),
 		text("account_name", (*resolution).GetName),
 		text("account_domain", (*resolution).GetDomain),
-		text("resolution_source", (*resolution).GetSource),
-		text("confirmation", func(r *resolution) string { return labelOrEmpty(s.labels.confirms, r.GetConfirmation()) }),
-		column("confidence", rows, func(r *R) float32 { return of(r).GetConfidence() }),
-		column("asn", rows, func(r *R) uint32 { return of(r).GetAsn() }),
-		column("prefix_bits", rows, func(r *R) uint8 { return uint8(of(r).GetPrefixBits()) }),
-		column("database_build_at", rows, func(r *R) time.Time { return time.UnixMilli(of(r).GetDatabaseBuildMs()).UTC() }),
+		word("resolution_source", func(r *R) string { return of(r).GetSource() }),
+		labelOrEmpty("confirmation", s.labels.confirms, func(r *R) metivav1.Confirmation { return of(r).GetConfirmation() }),
+		column("confidence", func(r *R) float32 { return of(r).GetConfidence() }),
+		column("asn", func(r *R) uint32 { return of(r).GetAsn() }),
+		column("prefix_bits", func(r *R) uint8 { return uint8(of(r).GetPrefixBits()) }),
+		column("database_build_at", func(r *R) int64 { return of(r).GetDatabaseBuildMs() / 1000 }),
 	}
 }
 
-// detailColumns are empty for the types they do not belong to.
-func (s *Store) detailColumns(rows []EventRow) []clickhouse.Column {
-	text := func(name string, value func(*metivav1.EnrichedEvent) string) clickhouse.Column {
-		return column(name, rows, func(r *EventRow) string { return value(r.Event) })
-	}
+// detailSources are empty for the types they do not belong to.
+func (s *Store) detailSources() []source[EventRow] {
 	type event = metivav1.EnrichedEvent
-	return []clickhouse.Column{
-		column("engagement_ms", rows, func(r *EventRow) uint32 { return r.Event.GetEngagement().GetVisibleMs() }),
-		column("scroll_percent", rows, func(r *EventRow) uint8 { return uint8(r.Event.GetEngagement().GetScrollPercent()) }),
-		text("click_kind", func(e *event) string { return labelOrEmpty(s.labels.clicks, e.GetClick().GetKind()) }),
+	text := func(name string, value func(*event) string) source[EventRow] {
+		return word(name, func(r *EventRow) string { return value(r.Event) })
+	}
+	return []source[EventRow]{
+		column("engagement_ms", func(r *EventRow) uint32 { return r.Event.GetEngagement().GetVisibleMs() }),
+		column("scroll_percent", func(r *EventRow) uint8 { return uint8(r.Event.GetEngagement().GetScrollPercent()) }),
+		labelOrEmpty("click_kind", s.labels.clicks, func(r *EventRow) metivav1.ClickKind { return r.Event.GetClick().GetKind() }),
 		text("click_host", func(e *event) string { return e.GetClick().GetTargetHost() }),
-		text("click_path", func(e *event) string { return e.GetClick().GetTargetPath() }),
-		text("form_action", func(e *event) string { return labelOrEmpty(s.labels.actions, e.GetFormAction().GetKind()) }),
+		column("click_path", func(r *EventRow) string { return r.Event.GetClick().GetTargetPath() }),
+		labelOrEmpty("form_action", s.labels.actions, func(r *EventRow) metivav1.FormActionKind { return r.Event.GetFormAction().GetKind() }),
 		text("form_id", func(e *event) string { return e.GetFormAction().GetFormId() }),
 		text("custom_name", func(e *event) string { return e.GetCustom().GetName() }),
-		column("custom_properties", rows, func(r *EventRow) map[string]string { return r.Event.GetCustom().GetProperties() }),
+		propertiesColumn("custom_properties", func(r *EventRow) map[string]string { return r.Event.GetCustom().GetProperties() }),
 	}
-}
-
-// labelOrEmpty names a value that an event need not have.
-func labelOrEmpty[E ~int32](names map[E]string, v E) string {
-	if v == 0 {
-		return ""
-	}
-	return label(names, v)
 }
 
 // InsertDrops writes rows into drops under a deduplication token.
 func (s *Store) InsertDrops(ctx context.Context, token string, rows []DropRow) error {
-	return s.conn.Insert(ctx, TableDrops, token, []clickhouse.Column{
-		column("tenant_bucket", rows, func(r *DropRow) uint8 { return schemas.TenantBucket(r.Key.CompanyID) }),
-		column("company_id", rows, func(r *DropRow) string { return r.Key.CompanyID }),
-		column("site_id", rows, func(r *DropRow) string { return r.SiteID }),
-		column("event_id", rows, func(r *DropRow) []byte { return r.Key.EventID[:] }),
-		column("received_at", rows, func(r *DropRow) time.Time { return r.ReceivedAt }),
-		column("stage", rows, func(r *DropRow) string { return label(s.labels.stages, r.Stage) }),
-		column("reason", rows, func(r *DropRow) string { return label(s.labels.reasons, r.Reason) }),
-		column("source_partition", rows, func(r *DropRow) int32 { return r.Source.Partition }),
-		column("source_offset", rows, func(r *DropRow) int64 { return r.Source.Offset }),
-		column("writer_id", rows, func(r *DropRow) string { return r.WriterID }),
-		column("acceptance_id", rows, func(r *DropRow) []byte { return r.Acceptance[:] }),
-		column("replayed", rows, func(r *DropRow) bool { return r.Replayed }),
-	})
+	return s.conn.Insert(ctx, TableDrops, token, s.dropTable().columns(rows))
+}
+
+func (s *Store) dropTable() *table[DropRow] {
+	return &table[DropRow]{[]source[DropRow]{
+		column("tenant_bucket", func(r *DropRow) uint8 { return schemas.TenantBucket(r.Key.CompanyID) }),
+		word("company_id", func(r *DropRow) string { return r.Key.CompanyID }),
+		word("site_id", func(r *DropRow) string { return r.SiteID }),
+		column("event_id", func(r *DropRow) []byte { return r.Key.EventID[:] }),
+		column("received_at", func(r *DropRow) int64 { return r.ReceivedAt.UnixMilli() }),
+		label("stage", s.labels.stages, func(r *DropRow) metivav1.Stage { return r.Stage }),
+		label("reason", s.labels.reasons, func(r *DropRow) metivav1.Reason { return r.Reason }),
+		column("source_partition", func(r *DropRow) int32 { return r.Source.Partition }),
+		column("source_offset", func(r *DropRow) int64 { return r.Source.Offset }),
+		word("writer_id", func(r *DropRow) string { return r.WriterID }),
+		column("acceptance_id", func(r *DropRow) []byte { return r.Acceptance[:] }),
+		column("replayed", func(r *DropRow) bool { return r.Replayed }),
+	}}
 }
 
 // InsertLedger writes rows into ledger_edge under a deduplication token.
 func (s *Store) InsertLedger(ctx context.Context, token string, rows []LedgerRow) error {
-	return s.conn.Insert(ctx, TableLedgerEdge, token, []clickhouse.Column{
-		column("tenant_bucket", rows, func(r *LedgerRow) uint8 { return schemas.TenantBucket(r.Message.GetCompanyId()) }),
-		column("company_id", rows, func(r *LedgerRow) string { return r.Message.GetCompanyId() }),
-		column("site_id", rows, func(r *LedgerRow) string { return r.Message.GetSiteId() }),
-		column("minute", rows, func(r *LedgerRow) time.Time { return time.UnixMilli(r.Message.GetMinuteMs()).UTC() }),
-		column("stage", rows, func(r *LedgerRow) string { return label(s.labels.stages, r.Message.GetStage()) }),
-		column("reason", rows, func(r *LedgerRow) string { return label(s.labels.reasons, r.Message.GetReason()) }),
-		column("writer_id", rows, func(r *LedgerRow) string { return r.Message.GetWriterId() }),
-		column("count", rows, func(r *LedgerRow) uint64 { return r.Message.GetCount() }),
-	})
+	return s.conn.Insert(ctx, TableLedgerEdge, token, s.ledgerTable().columns(rows))
+}
+
+func (s *Store) ledgerTable() *table[LedgerRow] {
+	return &table[LedgerRow]{[]source[LedgerRow]{
+		column("tenant_bucket", func(r *LedgerRow) uint8 { return schemas.TenantBucket(r.Message.GetCompanyId()) }),
+		word("company_id", func(r *LedgerRow) string { return r.Message.GetCompanyId() }),
+		word("site_id", func(r *LedgerRow) string { return r.Message.GetSiteId() }),
+		column("minute", func(r *LedgerRow) int64 { return r.Message.GetMinuteMs() / 1000 }),
+		label("stage", s.labels.stages, func(r *LedgerRow) metivav1.Stage { return r.Message.GetStage() }),
+		label("reason", s.labels.reasons, func(r *LedgerRow) metivav1.Reason { return r.Message.GetReason() }),
+		word("writer_id", func(r *LedgerRow) string { return r.Message.GetWriterId() }),
+		column("count", func(r *LedgerRow) uint64 { return r.Message.GetCount() }),
+	}}
 }

@@ -277,9 +277,14 @@ func (r *rig) lastLines(name string) string {
 	return "\nthe last lines of " + name + ":\n" + string(raw[max(0, len(raw)-logTailBytes):])
 }
 
-// seed makes the topics and publishes the site and its visit salts: the collector
-// finds them when it starts.
-func (r *rig) seed(ctx context.Context, broker string) (err error) {
+// seed makes the topics and publishes the one site of most runs.
+func (r *rig) seed(ctx context.Context, broker string) error {
+	return r.seedSites(ctx, broker, []benchSite{{companyID, siteID, siteKey}})
+}
+
+// seedSites makes the topics and publishes the sites and their visit salts: the
+// collector finds them when it starts.
+func (r *rig) seedSites(ctx context.Context, broker string, sites []benchSite) (err error) {
 	client, err := kafka.NewClient(kafka.Config{Brokers: []string{broker}, ClientID: "metiva-bench"}, r.cfg.Log, prometheus.NewRegistry())
 	if err != nil {
 		return err
@@ -304,12 +309,21 @@ func (r *rig) seed(ctx context.Context, broker string) (err error) {
 		}
 		return producer.ProduceSync(ctx, topic, 0, key, value)
 	}
-	if err := publish(schemas.TopicControlSites, []byte(siteID), &metivav1.SiteRecord{
-		CompanyId: companyID, BrandId: brandID, SiteId: siteID, SiteKeys: []string{siteKey}, AllowedOrigins: []string{origin},
-		Mode: metivav1.SiteMode_SITE_MODE_COMPANY, HonourDnt: true, RetentionDays: retentionDays, Active: true, Version: 1,
-	}); err != nil {
-		return fmt.Errorf("publishing the site: %w", err)
+	for _, site := range sites {
+		if err := publish(schemas.TopicControlSites, []byte(site.site), &metivav1.SiteRecord{
+			CompanyId: site.company, BrandId: brandID, SiteId: site.site, SiteKeys: []string{site.key}, AllowedOrigins: []string{origin},
+			Mode: metivav1.SiteMode_SITE_MODE_COMPANY, HonourDnt: true, RetentionDays: retentionDays, Active: true, Version: 1,
+		}); err != nil {
+			return fmt.Errorf("publishing a site: %w", err)
+		}
+		if err := r.seedSalts(site.company, publish); err != nil {
+			return fmt.Errorf("publishing a visit salt: %w", err)
+		}
 	}
+	return nil
+}
+
+func (r *rig) seedSalts(company string, publish func(topic string, key []byte, m proto.Message) error) error {
 	edge, err := seal.ReadKeyFile(filepath.Join(r.keys(), seal.KeyFileName(seal.PurposeEdgePublic)), seal.PurposeEdgePublic)
 	if err != nil {
 		return err
@@ -322,20 +336,22 @@ func (r *rig) seed(ctx context.Context, broker string) (err error) {
 		day := time.Now().UTC().AddDate(0, 0, ahead).Format(dayForm)
 		var salt [32]byte
 		_, _ = rand.Read(salt[:]) // never fails (crypto/rand)
-		wrapped, err := seal.WrapSalt(public, companyID, day, salt)
+		wrapped, err := seal.WrapSalt(public, company, day, salt)
 		if err != nil {
 			return err
 		}
 		record := &metivav1.KeyRecord{Kind: &metivav1.KeyRecord_VisitSalt{VisitSalt: wrapped}}
-		if err := publish(schemas.TopicControlKeys, seal.SaltRecordKey(companyID, day), record); err != nil {
-			return fmt.Errorf("publishing a visit salt: %w", err)
+		if err := publish(schemas.TopicControlKeys, seal.SaltRecordKey(company, day), record); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// grant issues the tokens of the visitors that agreed.
-func (r *rig) grant() (granted []string, err error) {
+// grant issues the tokens of the visitors that agreed, for the one site of most runs.
+func (r *rig) grant() ([]string, error) { return r.grantFor(siteID) }
+
+func (r *rig) grantFor(site string) (granted []string, err error) {
 	key, err := seal.ReadKeyFile(filepath.Join(r.keys(), seal.KeyFileName(seal.PurposeConsentToken)), seal.PurposeConsentToken)
 	if err != nil {
 		return nil, err
@@ -348,7 +364,7 @@ func (r *rig) grant() (granted []string, err error) {
 	for range tokenVisitors {
 		g := consent.Grant{Sequence: 1, TextVersion: "2026-11", ExpiresAt: now.Add(tokenLife)}
 		_, _ = rand.Read(g.VisitorID[:]) // never fails (crypto/rand)
-		token, err := tokens.Issue(siteID, g, now)
+		token, err := tokens.Issue(site, g, now)
 		if err != nil {
 			return nil, err
 		}

@@ -32,7 +32,9 @@ func (c *Config) Bind(s *config.Set) {
 	c.ClickHouse.Bind(s)
 	s.Int(&c.Sink.BatchRowsMax, config.Option{Flag: "batch-rows-max", Env: "METIVA_SINK_BATCH_ROWS_MAX", Default: "20000", Help: "Rows at which a batch is written."})
 	s.Int(&c.Sink.BatchBytesMax, config.Option{Flag: "batch-bytes-max", Env: "METIVA_SINK_BATCH_BYTES_MAX", Default: "16777216", Help: "Bytes at which a batch is written."})
-	s.Duration(&c.Sink.BatchAgeMax, config.Option{Flag: "batch-age-max", Env: "METIVA_SINK_BATCH_AGE_MAX", Default: "500ms", Help: "Age at which a batch is written; how fresh pages are at low traffic."})
+	s.Duration(&c.Sink.BatchAgeMax, config.Option{Flag: "batch-age-max", Env: "METIVA_SINK_BATCH_AGE_MAX", Default: "500ms", Help: "Age at which a batch is written while ClickHouse is slow."})
+	s.Duration(&c.Sink.BatchAgeMin, config.Option{Flag: "batch-age-min", Env: "METIVA_SINK_BATCH_AGE_MIN", Default: "150ms", Help: "Age at which a batch is written while ClickHouse answers quickly; how fresh pages are."})
+	s.Int(&c.Sink.MemoryBytesMax, config.Option{Flag: "memory-bytes-max", Env: "METIVA_SINK_MEMORY_BYTES_MAX", Default: "268435456", Help: "Bytes the sink holds of records, read or being written, of all its partitions together."})
 }
 
 // Validate joins every fault.
@@ -64,7 +66,7 @@ func Run(ctx context.Context, sys app.System) error {
 	if err != nil {
 		return err
 	}
-	consumer, err := client.NewConsumer(kafka.ConsumerConfig{Group: stage.Group, Topics: stage.Topics()})
+	consumer, err := client.NewConsumer(kafka.ConsumerConfig{Group: stage.Group, Topics: stage.Topics(), FetchBytesMax: stage.FetchBytesMax})
 	if err != nil {
 		return err
 	}
