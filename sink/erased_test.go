@@ -90,7 +90,7 @@ func TestErased(t *testing.T) {
 			r := testRecord(t, int64(i), v)
 			b.Records = append(b.Records, r)
 		}
-		return w.newAttempt(b)
+		return w.attemptAt(b)
 	}
 	write := func(a attempt, want ...string) {
 		t.Helper()

@@ -67,7 +67,7 @@ func TestAReplayReplacesRowsAndAddsNone(t *testing.T) {
 			next++
 		}
 		for range 2 { // the sink was killed before it committed
-			if err := w.newAttempt(b).write(t.Context()); err != nil {
+			if err := w.attemptAt(b).write(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}

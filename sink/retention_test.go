@@ -78,7 +78,7 @@ func TestRowsGoWhenTheirRetentionEnds(t *testing.T) {
 	write := func(w *Worker) {
 		t.Helper()
 		for _, b := range batches {
-			if err := w.newAttempt(*b).write(ctx); err != nil {
+			if err := w.attemptAt(*b).write(ctx); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -82,4 +82,3 @@ func (s *Set) shared(text string) string {
 	}
 	return known
 }
-

@@ -120,7 +120,7 @@ func NotExported() map[string]string {
 	out := make(map[string]string)
 	for _, t := range schema.Tables() {
 		if !exported(t) {
-			out[t.Name] = t.Source
+			out[t.Name] = strings.Join(t.Sources, ", ")
 		}
 	}
 	return out
