@@ -117,6 +117,16 @@ func childrenOf[E interface {
 	return out
 }
 
+// addAll adds what a batch has counted, by the number of the value: partitions count on
+// their own, so that an event waits for no other's.
+func addAll(to []prometheus.Counter, counted *[valuesMax]int) {
+	for value, n := range counted[:len(to)] {
+		if n > 0 && to[value] != nil {
+			to[value].Add(float64(n))
+		}
+	}
+}
+
 func (m *metrics) setLag(partition int, age time.Duration) {
 	m.lag.WithLabelValues(strconv.Itoa(partition)).Set(max(age, 0).Seconds())
 }

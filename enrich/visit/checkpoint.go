@@ -2,7 +2,6 @@ package visit
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/metiva-io/metiva/schemas"
@@ -19,7 +18,7 @@ type State struct {
 type Checkpoint struct {
 	// Value is the checkpoint's record, to be written after all states.
 	Value []byte
-	left  []ID
+	left  []*journal
 	done  []*journal
 }
 
@@ -32,11 +31,8 @@ func (s *Set) BeginCheckpoint(epoch uint64, now time.Time) (*Checkpoint, error) 
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkpoint{Value: value, left: make([]ID, 0, len(s.unwritten))}
-	for id := range s.unwritten {
-		c.left = append(c.left, id)
-	}
-	slices.SortFunc(c.left, func(a, b ID) int { return slices.Compare(a[:], b[:]) })
+	c := &Checkpoint{Value: value, left: s.unwritten}
+	s.unwritten = nil
 	return c, nil
 }
 
@@ -72,9 +68,9 @@ func (s *Set) NextStates(c *Checkpoint, max int, emit func(*metivav1.Visit)) []S
 	s.out = nil
 	var states []State
 	for len(c.left) > 0 && len(states) < max {
-		j := s.unwritten[c.left[0]]
-		if j == nil { // dropped since
-			c.left = c.left[1:]
+		j := c.left[0]
+		c.left = c.left[1:]
+		if !j.queued { // dropped since
 			continue
 		}
 		if j.dirty {
@@ -82,9 +78,7 @@ func (s *Set) NextStates(c *Checkpoint, max int, emit func(*metivav1.Visit)) []S
 		}
 		value := s.packed(j)
 		c.done = append(c.done, j)
-		c.left = c.left[1:]
-		s.dequeue(j)
-		j.written = true
+		j.queued, j.written = false, true
 		if value != nil {
 			states = append(states, State{ID: j.id, Value: value})
 		}
@@ -108,6 +102,8 @@ func (s *Set) packed(j *journal) []byte {
 
 // FailCheckpoint notes that what the checkpoint has given may not be written.
 func (s *Set) FailCheckpoint(c *Checkpoint) {
+	s.unwritten = append(c.left, s.unwritten...) // queued still
+	c.left = nil
 	for _, j := range c.done {
 		if s.journals[j.who.identity()] == j || s.leaving[j.id] == j {
 			s.enqueue(j)

@@ -54,27 +54,32 @@ type Entry struct {
 // EntryOf takes from an enriched event what visits need. The event's texts and its
 // resolution are shared, not copied. The event's ids must be of their length.
 func EntryOf(e *metivav1.EnrichedEvent, offset int64) Entry {
-	c := e.GetCampaign()
-	out := Entry{
-		ID: ID(e.GetEventId()), VisitKey: ID(e.GetVisitKey()),
-		AtMs: e.GetOccurredAtMs(), ReceivedMs: e.GetReceivedAtMs(), Offset: offset,
-		Type: e.GetType(), Consent: e.GetConsent(),
-		Host: e.GetHost(), Path: e.GetPath(), Referrer: e.GetReferrerHost(), Channel: e.GetChannel(), Source: e.GetTrafficSource(),
-		Campaign: Campaign{c.GetSource(), c.GetMedium(), c.GetName()},
-		Device:   e.GetDevice(), Browser: e.GetBrowserFamily(), System: e.GetSystemFamily(), Country: e.GetCountry(), Region: e.GetRegion(),
-		Resolution: e.GetResolution(), RetentionDays: e.GetRetentionDays(),
-	}
-	switch d := e.GetDetail().(type) {
-	case *metivav1.EnrichedEvent_Engagement:
-		out.VisibleMs, out.ScrollPercent = d.Engagement.GetVisibleMs(), d.Engagement.GetScrollPercent()
-	case *metivav1.EnrichedEvent_Click:
-		out.Click = d.Click.GetKind()
-	case *metivav1.EnrichedEvent_FormAction:
-		out.Form, out.Name = d.FormAction.GetKind(), d.FormAction.GetFormId()
-	case *metivav1.EnrichedEvent_Custom:
-		out.Name = d.Custom.GetName()
-	}
+	var out Entry
+	out.set(e, offset)
 	return out
+}
+
+func (e *Entry) set(from *metivav1.EnrichedEvent, offset int64) {
+	c := from.GetCampaign()
+	*e = Entry{
+		ID: ID(from.GetEventId()), VisitKey: ID(from.GetVisitKey()),
+		AtMs: from.GetOccurredAtMs(), ReceivedMs: from.GetReceivedAtMs(), Offset: offset,
+		Type: from.GetType(), Consent: from.GetConsent(),
+		Host: from.GetHost(), Path: from.GetPath(), Referrer: from.GetReferrerHost(), Channel: from.GetChannel(), Source: from.GetTrafficSource(),
+		Campaign: Campaign{c.GetSource(), c.GetMedium(), c.GetName()},
+		Device:   from.GetDevice(), Browser: from.GetBrowserFamily(), System: from.GetSystemFamily(), Country: from.GetCountry(), Region: from.GetRegion(),
+		Resolution: from.GetResolution(), RetentionDays: from.GetRetentionDays(),
+	}
+	switch d := from.GetDetail().(type) {
+	case *metivav1.EnrichedEvent_Engagement:
+		e.VisibleMs, e.ScrollPercent = d.Engagement.GetVisibleMs(), d.Engagement.GetScrollPercent()
+	case *metivav1.EnrichedEvent_Click:
+		e.Click = d.Click.GetKind()
+	case *metivav1.EnrichedEvent_FormAction:
+		e.Form, e.Name = d.FormAction.GetKind(), d.FormAction.GetFormId()
+	case *metivav1.EnrichedEvent_Custom:
+		e.Name = d.Custom.GetName()
+	}
 }
 
 func (e *Entry) isPageView() bool { return e.Type == metivav1.EventType_EVENT_TYPE_PAGE_VIEW }

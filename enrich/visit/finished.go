@@ -12,9 +12,7 @@ import (
 // still in the set is TakeVisits' at the end.
 func (s *Set) TakeFinished() []*metivav1.Visit {
 	s.evictOld()
-	for id := range s.leaving {
-		delete(s.unwritten, id)
-	}
+	s.unwritten = slices.DeleteFunc(s.unwritten, func(j *journal) bool { return s.leaving[j.id] == j })
 	clear(s.leaving)
 	s.leavingBytes = 0
 	s.dirty = slices.DeleteFunc(s.dirty, func(j *journal) bool { return !j.dirty })

@@ -77,8 +77,11 @@ type Set struct {
 	// leaving have been evicted and are on visits.state as they were, or will be, until
 	// a checkpoint after that.
 	leaving map[ID]*journal
-	// unwritten is what visits.state does not have as it is.
-	unwritten map[ID]*journal
+	// unwritten is what visits.state does not have as it is, and what was queued and
+	// dropped since.
+	unwritten []*journal
+	// recent is the journal that was looked up last, if it is still there.
+	recent *journal
 	// dirty have something to send; those before sent have been given.
 	dirty []*journal
 	sent  int
@@ -97,6 +100,7 @@ type Set struct {
 	next        int64
 	streamMs    int64
 	scratch     scratch
+	entry       Entry  // of the event under way
 	buffer      []byte // of what is packed
 }
 
@@ -115,7 +119,7 @@ func (i *Identity) identity() identity {
 func NewSet(limits Limits, rulesOf func(companyID, siteID string) *Rules) *Set {
 	return &Set{
 		limits: limits.withDefaults(), rulesOf: rulesOf,
-		journals: make(map[identity]*journal), leaving: make(map[ID]*journal), unwritten: make(map[ID]*journal),
+		journals: make(map[identity]*journal), leaving: make(map[ID]*journal),
 		texts: make(map[string]string), resolutions: make(map[resolutionKey]*metivav1.Resolution),
 	}
 }
@@ -153,8 +157,8 @@ func (s *Set) Apply(e *metivav1.EnrichedEvent, offset int64) {
 	j.applied = offset
 	j.lastReceivedMs = max(j.lastReceivedMs, receivedMs(e))
 	j.consentSeq = max(j.consentSeq, e.GetConsentSeq())
-	entry := s.entryOf(e, offset, j)
-	switch j.take(rules, &entry) {
+	s.entryOf(&s.entry, e, offset, j)
+	switch j.take(rules, &s.entry) {
 	case repeated:
 		s.counts.Repeated++
 	case lost:
@@ -200,24 +204,38 @@ func (s *Set) enqueue(j *journal) {
 	j.written = false
 	if !j.queued {
 		j.queued = true
-		s.unwritten[j.id] = j
-	}
-}
-
-// dequeue takes it out of those.
-func (s *Set) dequeue(j *journal) {
-	if j.queued {
-		j.queued = false
-		delete(s.unwritten, j.id)
+		s.unwritten = append(s.unwritten, j)
 	}
 }
 
 // find is the journal of an identity, if the set has it.
 func (s *Set) find(who *Identity) *journal {
-	if j := s.journals[who.identity()]; j != nil || len(s.leaving) == 0 {
+	if j := s.held(who); j != nil || len(s.leaving) == 0 {
 		return j
 	}
 	return s.leaving[who.journalID()]
+}
+
+// held is the journal of an identity that has not been evicted, or nil.
+func (s *Set) held(who *Identity) *journal {
+	if j := s.recent; j != nil && j.who.identity() == who.identity() {
+		return j
+	}
+	j := s.journals[who.identity()]
+	if j != nil {
+		s.recent = j
+	}
+	return j
+}
+
+// release takes a journal out of the set's journals.
+func (s *Set) release(j *journal) {
+	if s.recent == j {
+		s.recent = nil
+	}
+	s.unlink(j)
+	delete(s.journals, j.who.identity())
+	s.unmeasure(j)
 }
 
 // Renew is to be called before Apply. An event with a later consent than its journal
@@ -246,7 +264,7 @@ func receivedMs(e *metivav1.EnrichedEvent) int64 {
 
 // journal finds or makes the journal of an identity.
 func (s *Set) journal(who *Identity) *journal {
-	if j, ok := s.journals[who.identity()]; ok {
+	if j := s.held(who); j != nil {
 		return j
 	}
 	id := who.journalID()
@@ -322,9 +340,7 @@ func (s *Set) unlink(j *journal) {
 // evict takes a journal out of the set; it is held until a checkpoint.
 func (s *Set) evict(j *journal) {
 	s.settle(j)
-	s.unlink(j)
-	delete(s.journals, j.who.identity())
-	s.unmeasure(j)
+	s.release(j)
 	if j.packed == nil {
 		j.close(s.pack(j))
 	}
@@ -415,11 +431,9 @@ func (s *Set) drop(j *journal) {
 		delete(s.leaving, j.id)
 		s.leavingBytes -= j.size
 	} else {
-		s.unlink(j)
-		delete(s.journals, j.who.identity())
-		s.unmeasure(j)
+		s.release(j)
 	}
-	s.dequeue(j)
+	j.queued = false
 	s.gone = append(s.gone, j)
 }
 

@@ -27,8 +27,8 @@ const textSharedBytesMax = 256
 
 // entryOf makes an entry for a journal: what the journal keeps of it that is not copied
 // has memory of its own.
-func (s *Set) entryOf(e *metivav1.EnrichedEvent, offset int64, j *journal) Entry {
-	entry := EntryOf(e, offset)
+func (s *Set) entryOf(entry *Entry, e *metivav1.EnrichedEvent, offset int64, j *journal) {
+	entry.set(e, offset)
 	if !entry.Campaign.isZero() {
 		c := &entry.Campaign
 		c.Source, c.Medium, c.Name = s.shared(c.Source), s.shared(c.Medium), s.shared(c.Name)
@@ -40,7 +40,6 @@ func (s *Set) entryOf(e *metivav1.EnrichedEvent, offset int64, j *journal) Entry
 			entry.Resolution = s.sharedResolution(r)
 		}
 	}
-	return entry
 }
 
 // sharedResolution is an equal resolution that is nobody's, and never changed.
