@@ -75,4 +75,7 @@ const (
 	HeaderDeadPartition = "source_partition"
 	HeaderDeadOffset    = "source_offset"
 	HeaderDeadTimeMs    = "time_ms"
+	// HeaderDeadLetter is on a record that was put back on its topic from a dead letter:
+	// the letter's partition and offset on events.dead.
+	HeaderDeadLetter = "dead_letter"
 )
