@@ -251,7 +251,7 @@ func TestLedgerKeepsTheGreatestCount(t *testing.T) {
 		return encode(t, &metivav1.LedgerEntry{WriterId: "w", CompanyId: "cmp_a", SiteId: "sit_a", MinuteMs: minute * 60_000, Stage: metivav1.Stage_STAGE_COLLECTOR, Count: count})
 	}
 	sink := testWorker(t, store.New(nil))
-	w := newLatest(batchWriter{worker: sink, batch: kafka.Batch{Records: []kafka.Record{
+	w := newLatest(batchWriter{worker: sink, now: testNow, batch: kafka.Batch{Records: []kafka.Record{
 		{Offset: 1, Value: entry(1, 5)}, {Offset: 2, Value: entry(2, 1)}, {Offset: 3, Value: entry(1, 9)}, {Offset: 4, Value: entry(1, 7)}, {Offset: 5, Value: []byte("\xff")},
 	}}}, sink.ledgerEntries())
 	w.decode()
