@@ -38,7 +38,7 @@ race: engines chromium consent-platforms ## Run the tests of the packages with g
 
 .PHONY: exactly-once
 exactly-once: engines ## Kill ClickHouse and sinks thirty times under load and compare every row (some minutes)
-	$(GO) test -count 1 -timeout 20m ./sink -run 'TestNothingIsLostOrDoubled' -v -args -kill-rounds 30
+	$(GO) test -count 1 -timeout 20m ./sink -run 'TestNothingIsLostOrDoubled|TestKilledProcesses' -v -args -kill-rounds 30
 
 .PHONY: isolation
 isolation: engines ## Try to reach another tenant with 10,000 sets of parameters (some minutes)

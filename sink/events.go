@@ -75,7 +75,7 @@ func (w *eventWriter) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	left := w.worker.sort(w.items, stored)
+	left := w.worker.sort(w.items, stored, store.Mark(w.token(store.TableEvents, w.batch.First, w.batch.Last)))
 	for _, r := range left.dead {
 		if err := w.dead(ctx, r, metivav1.Reason_REASON_INVALID_RECORD); err != nil {
 			return err
@@ -95,8 +95,11 @@ func (w *eventWriter) write(ctx context.Context) error {
 
 // sort decides for each record what becomes of it, in the order of the batch.
 // The outcome depends on the records and on what is stored of them, so that
-// every attempt, by whichever process, decides the same.
-func (w *Worker) sort(items []item, stored store.Stored) rows {
+// every attempt, by whichever process, decides the same. A row that an earlier attempt
+// at this very batch has written, under the token with this mark, is written again:
+// the table knows the token and takes nothing twice, and a materialised view that a
+// crash kept from the row gets it now.
+func (w *Worker) sort(items []item, stored store.Stored, mark uint64) rows {
 	var left rows
 	seen := make(map[store.Identity]bool, len(items))
 	inBatch := make(map[store.EventKey]bool, len(items))
@@ -104,11 +107,20 @@ func (w *Worker) sort(items []item, stored store.Stored) rows {
 	now := w.deps.Now()
 	for i := range items {
 		it := &items[i]
-		if stored.Identities[it.identity] || seen[it.identity] {
+		own := it.event != nil && stored.Recent[it.identity] == mark && !seen[it.identity]
+		if !own && stored.Identities[it.identity] || seen[it.identity] {
 			left.repeated++
 			continue
 		}
 		seen[it.identity] = true
+		if own {
+			if it.acceptance.Known() {
+				copies[it.acceptance] = copies[it.acceptance].Add(it.replayed)
+			}
+			inBatch[it.identity.Key] = true
+			left.events = append(left.events, store.EventRow{Position: it.record.Offset, Event: it.event, ExpiresAt: w.expiry(it.event)})
+			continue
+		}
 		if it.acceptance.Known() {
 			before, inStore := copies[it.acceptance], stored.Copies[it.acceptance]
 			copies[it.acceptance] = before.Add(it.replayed)
