@@ -70,6 +70,10 @@ bench-enrich: engines build ## Compare the enrich worker with a bare copy of its
 bench-pipeline: engines build ## Measure beacon to queryable, and the sink beside a bare loop of inserts, in one run
 	@$(BIN)/metiva bench pipeline
 
+.PHONY: bench-codecs
+bench-codecs: engines build ## Weigh the columns of events in every codec that is in question (some minutes)
+	@$(BIN)/metiva bench codecs
+
 .PHONY: bench-outage
 bench-outage: engines build ## Take Kafka away and restart collectors under load; fail when anything is lost
 	@$(BIN)/metiva bench outage
