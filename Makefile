@@ -38,7 +38,7 @@ race: engines chromium consent-platforms ## Run the tests of the packages with g
 
 .PHONY: exactly-once
 exactly-once: engines ## Kill ClickHouse and sinks thirty times under load and compare every row (some minutes)
-	$(GO) test -count 1 -timeout 20m ./sink -run 'TestNothingIsLostOrDoubled' -v -args -kill-rounds 30
+	$(GO) test -count 1 -timeout 20m ./sink -run 'TestNothingIsLostOrDoubled|TestKilledProcesses' -v -args -kill-rounds 30
 
 .PHONY: isolation
 isolation: engines ## Try to reach another tenant with 10,000 sets of parameters (some minutes)
@@ -69,6 +69,10 @@ bench-enrich: engines build ## Compare the enrich worker with a bare copy of its
 .PHONY: bench-pipeline
 bench-pipeline: engines build ## Measure beacon to queryable, and the sink beside a bare loop of inserts, in one run
 	@$(BIN)/metiva bench pipeline
+
+.PHONY: bench-codecs
+bench-codecs: engines build ## Weigh the columns of events in every codec that is in question (some minutes)
+	@$(BIN)/metiva bench codecs
 
 .PHONY: bench-outage
 bench-outage: engines build ## Take Kafka away and restart collectors under load; fail when anything is lost

@@ -146,7 +146,7 @@ func (p *pipeline) until(what string, timeout time.Duration, ok func() bool) {
 // noMerges keeps the tables from collapsing doubles before they are counted.
 func (p *pipeline) noMerges() {
 	p.t.Helper()
-	for _, table := range []string{"events", "drops"} {
+	for _, table := range []string{"events", "drops", "visits"} {
 		if err := p.conn.Exec(context.Background(), "ALTER TABLE "+table+" MODIFY SETTING max_bytes_to_merge_at_max_space_in_pool = 1"); err != nil {
 			p.t.Fatal(err)
 		}

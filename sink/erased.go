@@ -29,10 +29,14 @@ func (w *Worker) isTenantErased(it *item) bool {
 	return true
 }
 
+func (w *Worker) isVisitorErased(it *item) bool {
+	return w.deps.Erased.Has(it.event.GetCompanyId(), it.event.GetVisitorId())
+}
+
 // erasedDrop is the drop of the event of a visitor who was erased: the ledger goes on
 // balancing, and the drop names nobody.
 func (w *Worker) erasedDrop(it *item) (store.DropRow, bool) {
-	if !w.deps.Erased.Has(it.event.GetCompanyId(), it.event.GetVisitorId()) {
+	if !w.isVisitorErased(it) {
 		return store.DropRow{}, false
 	}
 	w.metrics.erased.Inc()

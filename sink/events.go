@@ -75,7 +75,7 @@ func (w *eventWriter) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	left := w.worker.sort(w.items, stored)
+	left := w.worker.sort(w.items, stored, store.Mark(w.token(store.TableEvents, w.batch.First, w.batch.Last)))
 	for _, r := range left.dead {
 		if err := w.dead(ctx, r, metivav1.Reason_REASON_INVALID_RECORD); err != nil {
 			return err
@@ -95,8 +95,11 @@ func (w *eventWriter) write(ctx context.Context) error {
 
 // sort decides for each record what becomes of it, in the order of the batch.
 // The outcome depends on the records and on what is stored of them, so that
-// every attempt, by whichever process, decides the same.
-func (w *Worker) sort(items []item, stored store.Stored) rows {
+// every attempt, by whichever process, decides the same. A row that an earlier attempt
+// at this very batch has written, under the token with this mark, is written again:
+// the table knows the token and takes nothing twice, and a materialised view that a
+// crash kept from the row gets it now.
+func (w *Worker) sort(items []item, stored store.Stored, mark uint64) rows {
 	var left rows
 	seen := make(map[store.Identity]bool, len(items))
 	inBatch := make(map[store.EventKey]bool, len(items))
@@ -115,11 +118,20 @@ func (w *Worker) sort(items []item, stored store.Stored) rows {
 		it.revives = it.event != nil && (before.First || before.Replayed) && !before.Settled && !isKnown && w.expiry(it.event).After(now)
 		it.hasRow = stored.Identities[it.identity]
 		replaces := stored.Rows[it.identity] && it.isReplay()
-		if seen[it.identity] || it.hasRow && !replaces && !(it.revives && isPutBack(it.record)) {
+		own := it.event != nil && stored.Recent[it.identity] == mark && !w.isVisitorErased(it)
+		if seen[it.identity] || it.hasRow && !own && !replaces && !(it.revives && isPutBack(it.record)) {
 			left.repeated++
 			continue
 		}
 		seen[it.identity] = true
+		if own {
+			if it.acceptance.Known() {
+				copies[it.acceptance] = copies[it.acceptance].Add(it.replayed, true)
+			}
+			inBatch[key] = true
+			left.events = append(left.events, store.EventRow{Position: it.record.Offset, Event: it.event, ExpiresAt: w.expiry(it.event), Replaces: it.isReplay()})
+			continue
+		}
 		if it.acceptance.Known() && !replaces {
 			// Of two records that were both sent for the first time, none is a
 			// replay, whatever they have in common.

@@ -41,7 +41,7 @@ func testEvent(company string, n int) *metivav1.EnrichedEvent {
 			Source: "asn", Asn: 15625, PrefixBits: 21, DatabaseBuildMs: at - 86_400_000,
 		},
 		SealedAddress: []byte("\x01sealed\x00\n\xff"), Source: &metivav1.SourceRef{Partition: int32(schemas.TenantBucket(company)), Offset: int64(n)},
-		WriterId: "collector-1", RetentionDays: 395, AcceptanceId: acceptance[:16],
+		WriterId: "collector-1", RetentionDays: 36_000, AcceptanceId: acceptance[:16],
 	}
 }
 

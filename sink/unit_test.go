@@ -155,7 +155,7 @@ func TestSortOutcomes(t *testing.T) {
 		Identities: map[store.Identity]bool{items[5].identity: true},
 		Events:     map[store.EventKey]bool{items[5].identity.Key: true, items[6].identity.Key: true},
 	}
-	got := w.sort(items, stored)
+	got := w.sort(items, stored, 1)
 	var events, drops []string
 	for _, r := range got.events {
 		events = append(events, fmt.Sprint(r.Position))
@@ -251,7 +251,7 @@ func TestLedgerKeepsTheGreatestCount(t *testing.T) {
 		return encode(t, &metivav1.LedgerEntry{WriterId: "w", CompanyId: "cmp_a", SiteId: "sit_a", MinuteMs: minute * 60_000, Stage: metivav1.Stage_STAGE_COLLECTOR, Count: count})
 	}
 	sink := testWorker(t, store.New(nil))
-	w := newLatest(batchWriter{worker: sink, batch: kafka.Batch{Records: []kafka.Record{
+	w := newLatest(batchWriter{worker: sink, now: testNow, batch: kafka.Batch{Records: []kafka.Record{
 		{Offset: 1, Value: entry(1, 5)}, {Offset: 2, Value: entry(2, 1)}, {Offset: 3, Value: entry(1, 9)}, {Offset: 4, Value: entry(1, 7)}, {Offset: 5, Value: []byte("\xff")},
 	}}}, sink.ledgerEntries())
 	w.decode()

@@ -121,7 +121,7 @@ func TestLatestOfABatch(t *testing.T) {
 		b.Records = append(b.Records, kafka.Record{Offset: int64(i), Value: encode(t, v)})
 	}
 	b.Records = append(b.Records, kafka.Record{Offset: 8, Value: []byte("\xff")}, kafka.Record{Offset: 9, Value: encode(t, &metivav1.Visit{})})
-	w := newLatest(batchWriter{worker: sink, batch: b}, sink.visits())
+	w := newLatest(batchWriter{worker: sink, now: testNow, batch: b}, sink.visits())
 	w.decode()
 	w.decode() // a further attempt
 	var got []int64

@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"context"
+	"hash/fnv"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/schemas"
@@ -54,7 +55,18 @@ func (s *Store) InsertEvents(ctx context.Context, token string, rows []EventRow)
 		t = s.eventTable()
 	}
 	defer func() { t.reset(); s.events.give(t) }()
-	return s.conn.Insert(ctx, TableEvents, token, t.columns(rows))
+	marks, mark := make([]uint64, len(rows)), Mark(token)
+	for i := range marks {
+		marks[i] = mark
+	}
+	return s.conn.Insert(ctx, TableEvents, token, append(t.columns(rows), clickhouse.Column{Name: "batch", Values: marks}))
+}
+
+// Mark is what the rows of an insert with this token have in the column batch; never 0.
+func Mark(token string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(token)) // never fails
+	return max(h.Sum64(), 1)
 }
 
 func (s *Store) eventTable() *table[EventRow] {

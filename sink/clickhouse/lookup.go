@@ -30,6 +30,9 @@ type Wanted struct {
 type Stored struct {
 	// Identities are the records that have their row, in events or drops.
 	Identities map[Identity]bool
+	// Recent are the marks (Mark) of those in events that were written within the last
+	// minute: as long as a table surely knows the token of an insert.
+	Recent map[Identity]uint64
 	// Events are the event ids that have a row in events, under any source.
 	Events map[EventKey]bool
 	// Rows are the records that have their row in events.
@@ -85,14 +88,15 @@ const lookupChunk = 4096
 // Events are looked up by event id, which is in the table's order after the
 // day, so the query reads the granules that can hold one of the ids. The time
 // of receipt is no filter: a client may send an event again at any later time.
-const lookupEvents = `SELECT company_id, event_id, source_partition, source_offset, acceptance_id, replayed, true FROM events
+const lookupEvents = `SELECT company_id, event_id, source_partition, source_offset, acceptance_id, replayed, true,
+	if(inserted_at > now64(3) - INTERVAL 1 MINUTE, batch, 0) FROM events
 WHERE tenant_bucket IN {buckets:Array(UInt8)} AND company_id IN {companies:Array(String)}
 AND event_id IN (
 	SELECT toFixedString(unhex(substring({ids:String}, number * 32 + 1, 32)), 16) FROM numbers({n:UInt64})
 )`
 
 // Drops are looked up by source alone, which is their identity.
-const lookupDrops = `SELECT company_id, event_id, source_partition, source_offset, acceptance_id, replayed, reason NOT IN {unsettled:Array(String)} FROM drops
+const lookupDrops = `SELECT company_id, event_id, source_partition, source_offset, acceptance_id, replayed, reason NOT IN {unsettled:Array(String)}, toUInt64(0) FROM drops
 WHERE tenant_bucket IN {buckets:Array(UInt8)} AND company_id IN {companies:Array(String)}
 AND (source_partition, source_offset) IN (
 	SELECT arrayJoin(arrayZip({partitions:Array(Int32)}, {offsets:Array(Int64)}))
@@ -111,7 +115,10 @@ AND acceptance_id IN (
 // Find tells which of the records, of their event ids, or of the copies of their
 // acceptances have rows.
 func (s *Store) Find(ctx context.Context, wanted []Wanted) (Stored, error) {
-	stored := Stored{Identities: make(map[Identity]bool), Events: make(map[EventKey]bool), Rows: make(map[Identity]bool), Copies: make(map[Acceptance]Copies)}
+	stored := Stored{
+		Identities: make(map[Identity]bool), Recent: make(map[Identity]uint64), Events: make(map[EventKey]bool),
+		Rows: make(map[Identity]bool), Copies: make(map[Acceptance]Copies),
+	}
 	for chunk := range slices.Chunk(wanted, lookupChunk) {
 		if err := s.findChunk(ctx, chunk, &stored); err != nil {
 			return Stored{}, err
@@ -169,8 +176,11 @@ func (s *Store) findChunk(ctx context.Context, wanted []Wanted, stored *Stored) 
 	with := func(options ...clickhouse.Option) []clickhouse.Option {
 		return append(options, clickhouse.Param("buckets", c.buckets), clickhouse.Param("companies", c.companies))
 	}
-	err := s.eachRow(ctx, lookupEvents, func(found Wanted, replayed, settled bool) {
+	err := s.eachRow(ctx, lookupEvents, func(found Wanted, replayed, settled bool, mark uint64) {
 		stored.Identities[found.Identity] = true
+		if mark != 0 {
+			stored.Recent[found.Identity] = mark
+		}
 		stored.Events[found.Identity.Key] = true
 		stored.Rows[found.Identity] = true
 		stored.addCopy(Acceptance{CompanyID: found.Identity.Key.CompanyID, ID: found.Acceptance}, replayed, settled)
@@ -178,7 +188,7 @@ func (s *Store) findChunk(ctx context.Context, wanted []Wanted, stored *Stored) 
 	if err != nil {
 		return fmt.Errorf("looking up stored events: %w", err)
 	}
-	err = s.eachRow(ctx, lookupDrops, func(found Wanted, replayed, settled bool) {
+	err = s.eachRow(ctx, lookupDrops, func(found Wanted, replayed, settled bool, _ uint64) {
 		stored.Identities[found.Identity] = true
 		stored.addCopy(Acceptance{CompanyID: found.Identity.Key.CompanyID, ID: found.Acceptance}, replayed, settled)
 	}, with(clickhouse.Param("partitions", c.partitions), clickhouse.Param("offsets", c.offsets), clickhouse.Param("unsettled", unsettled())))
@@ -204,15 +214,16 @@ func (s *Store) findChunk(ctx context.Context, wanted []Wanted, stored *Stored) 
 	return nil
 }
 
-func (s *Store) eachRow(ctx context.Context, sql string, found func(w Wanted, replayed, settled bool), options []clickhouse.Option) error {
+func (s *Store) eachRow(ctx context.Context, sql string, found func(w Wanted, replayed, settled bool, mark uint64), options []clickhouse.Option) error {
 	return s.conn.Each(ctx, sql, func(scan func(...any) error) error {
 		var w Wanted
 		var replayed, settled bool
+		var mark uint64
 		id := &w.Identity
-		if err := scan(&id.Key.CompanyID, &id.Key.EventID, &id.Source.Partition, &id.Source.Offset, &w.Acceptance, &replayed, &settled); err != nil {
+		if err := scan(&id.Key.CompanyID, &id.Key.EventID, &id.Source.Partition, &id.Source.Offset, &w.Acceptance, &replayed, &settled, &mark); err != nil {
 			return err
 		}
-		found(w, replayed, settled)
+		found(w, replayed, settled, mark)
 		return nil
 	}, options...)
 }

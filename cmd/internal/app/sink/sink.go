@@ -23,6 +23,8 @@ type Config struct {
 	Kafka      config.Kafka
 	ClickHouse config.ClickHouse
 	Sink       stage.Config
+	// SessionTimeout is after how long without a sign of life another sink takes over.
+	SessionTimeout time.Duration
 }
 
 // Bind adds every setting of the process.
@@ -34,12 +36,16 @@ func (c *Config) Bind(s *config.Set) {
 	s.Int(&c.Sink.BatchBytesMax, config.Option{Flag: "batch-bytes-max", Env: "METIVA_SINK_BATCH_BYTES_MAX", Default: "16777216", Help: "Bytes at which a batch is written."})
 	s.Duration(&c.Sink.BatchAgeMax, config.Option{Flag: "batch-age-max", Env: "METIVA_SINK_BATCH_AGE_MAX", Default: "500ms", Help: "Age at which a batch is written while ClickHouse is slow."})
 	s.Duration(&c.Sink.BatchAgeMin, config.Option{Flag: "batch-age-min", Env: "METIVA_SINK_BATCH_AGE_MIN", Default: "150ms", Help: "Age at which a batch is written while ClickHouse answers quickly; how fresh pages are."})
+	s.Duration(&c.SessionTimeout, config.Option{Flag: "session-timeout", Env: "METIVA_SINK_SESSION_TIMEOUT", Default: "10s", Help: "After how long without a sign of life the partitions of a sink go to others."})
 	s.Int(&c.Sink.MemoryBytesMax, config.Option{Flag: "memory-bytes-max", Env: "METIVA_SINK_MEMORY_BYTES_MAX", Default: "268435456", Help: "Bytes the sink holds of records, read or being written, of all its partitions together."})
 }
 
 // Validate joins every fault.
 func (c *Config) Validate() error {
 	faults := []error{c.Process.Validate(), c.Kafka.Validate(&c.Process), c.ClickHouse.Validate(&c.Process), c.Sink.Validate()}
+	if c.SessionTimeout < time.Second || c.SessionTimeout > 5*time.Minute {
+		faults = append(faults, errors.New("METIVA_SINK_SESSION_TIMEOUT must be between 1 s and 5 minutes"))
+	}
 	if !c.ClickHouse.URL.IsZero() {
 		// What the driver cannot use is found here and not by the first connection.
 		if err := c.engine().Validate(); err != nil {
@@ -66,7 +72,7 @@ func Run(ctx context.Context, sys app.System) error {
 	if err != nil {
 		return err
 	}
-	consumer, err := client.NewConsumer(kafka.ConsumerConfig{Group: stage.Group, Topics: stage.Topics(), FetchBytesMax: stage.FetchBytesMax})
+	consumer, err := client.NewConsumer(kafka.ConsumerConfig{Group: stage.Group, Topics: stage.Topics(), FetchBytesMax: stage.FetchBytesMax, SessionTimeout: cfg.SessionTimeout})
 	if err != nil {
 		return err
 	}
