@@ -48,8 +48,9 @@ type keyFlags struct {
 	Env     string `name:"env" env:"METIVA_ENV" default:"production" enum:"production,development" help:"production or development."`
 }
 
-// key reads one key, of the running stack when there is one.
-func (f keyFlags) key(running *stack.Addresses, purpose string) (seal.KeyMaterial, error) {
+// place is where the keys are, and whether they may be development ones: those of a
+// running stack are.
+func (f keyFlags) place(running *stack.Addresses) (config.Keys, config.Process) {
 	keys, process := config.Keys{Dir: f.KeysDir}, config.Process{Env: f.Env}
 	if running != nil {
 		process.Env = config.Development
@@ -57,17 +58,14 @@ func (f keyFlags) key(running *stack.Addresses, purpose string) (seal.KeyMateria
 			keys.Dir = running.KeysDir
 		}
 	}
-	m, err := app.CheckKey(&keys, &process, purpose)
-	if err != nil {
-		return seal.KeyMaterial{}, fmt.Errorf("%w: %w", app.ErrConfiguration, err)
-	}
-	return m, nil
+	return keys, process
 }
 
 func (f keyFlags) signer(running *stack.Addresses) (erasure.Signer, error) {
-	m, err := f.key(running, seal.PurposeErasure)
+	keys, process := f.place(running)
+	m, err := app.CheckKey(&keys, &process, seal.PurposeErasure)
 	if err != nil {
-		return erasure.Signer{}, err
+		return erasure.Signer{}, fmt.Errorf("%w: %w", app.ErrConfiguration, err)
 	}
 	return erasure.NewSigner(m.Secret())
 }
@@ -218,20 +216,6 @@ func (c *eraseVisitor) Run(ctx context.Context, t terminal) error {
 		return err
 	}
 	return c.erase(ctx, t, only(erasure.Subject{Kind: erasure.Visitor, ID: id}))
-}
-
-type eraseContact struct {
-	eraseFlags
-	Subject string `required:"" help:"The id captures name the person by, 32 hexadecimal digits: the visitor id, or the receipt of a form without one."`
-}
-
-// Run erases the person.
-func (c *eraseContact) Run(ctx context.Context, t terminal) error {
-	id, err := subjectID(c.Subject)
-	if err != nil {
-		return err
-	}
-	return c.erase(ctx, t, only(erasure.Subject{Kind: erasure.Contact, ID: id}))
 }
 
 type eraseTenant struct {
