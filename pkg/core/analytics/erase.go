@@ -154,7 +154,11 @@ func (e *Eraser) Delete(ctx context.Context, since time.Time) error {
 // clockMargin is how far this process's clock may be from ClickHouse's.
 const clockMargin = time.Hour
 
-// days is from the first to the last day whose counts hold events of the visitor.
+// daysMargin covers a visit that began before its first event was received.
+const daysMargin = 48 * time.Hour
+
+// days is from the first to the last day whose counts may hold events or visits of the
+// visitor.
 func (e *Eraser) days(ctx context.Context, since time.Time) (_ Days, touched bool, err error) {
 	if e.visitor == "" {
 		return Days{}, false, nil
@@ -164,12 +168,14 @@ func (e *Eraser) days(ctx context.Context, since time.Time) (_ Days, touched boo
 	d := Days{CompanyID: e.company}
 	err = e.conn.QueryRow(ctx, `SELECT count(), min(at), max(at) FROM (
 	SELECT received_at AS at FROM events WHERE `+e.condition(of)+`
+	UNION ALL SELECT started_at FROM visits WHERE `+e.condition(of)+`
 	UNION ALL SELECT received_at FROM drops WHERE `+(&Eraser{company: e.company}).condition(of)+`
 	AND reason = {reason:String} AND inserted_at >= {since:DateTime64(3, 'UTC')})`,
 		clickhouse.Param("reason", schemas.Label(metivav1.Reason_REASON_ERASED)), clickhouse.Param("since", since.Add(-clockMargin))).Scan(&n, &d.First, &d.Last)
 	if err != nil {
 		return Days{}, false, fmt.Errorf("looking for the days of a visitor: %w", err)
 	}
+	d.First, d.Last = d.First.Add(-daysMargin), d.Last.Add(daysMargin)
 	return d, n > 0, nil
 }
 
