@@ -26,6 +26,7 @@ import (
 	"github.com/metiva-io/metiva/pkg/obs"
 	"github.com/metiva-io/metiva/pkg/postgres"
 	"github.com/metiva-io/metiva/pkg/seal"
+	"github.com/metiva-io/metiva/pkg/secret"
 	"github.com/metiva-io/metiva/pkg/tenant"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/sink"
@@ -37,6 +38,7 @@ type eraseCommand struct {
 	Visitor eraseVisitor `cmd:"" help:"Erase a visitor by the random id their browser keeps."`
 	Contact eraseContact `cmd:"" help:"Erase a person who filled in a form."`
 	Tenant  eraseTenant  `cmd:"" help:"Suspend a tenant and erase everything of it."`
+	Again   eraseAgain   `cmd:"" help:"After a restore from a backup: look at each erasure of a tenant again, and erase what is there."`
 	Status  eraseStatus  `cmd:"" help:"Print a tenant's erasures and their certificates, a line of JSON each."`
 	Verify  eraseVerify  `cmd:"" help:"Check the signature of a certificate given on standard input."`
 }
@@ -231,6 +233,34 @@ func (c *eraseTenant) Run(ctx context.Context, t terminal) error {
 	return c.erase(ctx, t, only(erasure.Subject{Kind: erasure.Tenant}))
 }
 
+type eraseAgain struct{ eraseFlags }
+
+// Run erases what came back, and prints every certificate as it stands.
+func (c *eraseAgain) Run(ctx context.Context, t terminal) error {
+	return c.erase(ctx, t, func(ctx context.Context, _ *kafka.Client, _ *stack.Addresses) ([]erasure.Subject, error) {
+		all, err := listErasures(ctx, c.PostgresRW, c.Tenant, "")
+		subjects := make([]erasure.Subject, len(all))
+		for i := range all {
+			subjects[i] = all[i].Subject()
+		}
+		return subjects, err
+	})
+}
+
+// listErasures reads the erasures of a tenant.
+func listErasures(ctx context.Context, url secret.Text, companyID, id string) ([]erasure.Erasure, error) {
+	claim, err := tenant.OperatorClaim(companyID, operator())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", app.ErrConfiguration, err)
+	}
+	pool, err := tenant.OpenPool(ctx, postgres.Config{URL: url})
+	if err != nil {
+		return nil, err
+	}
+	defer pool.Close()
+	return erasure.List(ctx, pool, claim, id)
+}
+
 type eraseStatus struct {
 	storeFlags
 	Tenant string `required:"" help:"Tenant (cmp_…)."`
@@ -239,10 +269,6 @@ type eraseStatus struct {
 
 // Run prints the erasures.
 func (c *eraseStatus) Run(ctx context.Context, t terminal) error {
-	claim, err := tenant.OperatorClaim(c.Tenant, operator())
-	if err != nil {
-		return fmt.Errorf("%w: %w", app.ErrConfiguration, err)
-	}
 	url := c.PostgresRW
 	if url.IsZero() {
 		running, err := stack.Find(c.Data)
@@ -251,12 +277,7 @@ func (c *eraseStatus) Run(ctx context.Context, t terminal) error {
 		}
 		url = running.Postgres.RW
 	}
-	pool, err := tenant.OpenPool(ctx, postgres.Config{URL: url})
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	all, err := erasure.List(ctx, pool, claim, c.ID)
+	all, err := listErasures(ctx, url, c.Tenant, c.ID)
 	if err != nil {
 		return err
 	}

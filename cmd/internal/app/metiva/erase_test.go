@@ -81,6 +81,9 @@ func TestEraseAndReplay(t *testing.T) {
 		}
 	}
 	balance("after the erasure")
+	if again, err := l.command("", "30s", "erase", "again", "--tenant", l.a.CompanyID); err != nil || again != certificate {
+		t.Errorf("looked at again: %v, %s", err, again)
+	}
 	stop()
 
 	stop = l.workers("-again")
