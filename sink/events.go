@@ -118,7 +118,7 @@ func (w *Worker) sort(items []item, stored store.Stored, mark uint64) rows {
 		it.revives = it.event != nil && (before.First || before.Replayed) && !before.Settled && !isKnown && w.expiry(it.event).After(now)
 		it.hasRow = stored.Identities[it.identity]
 		replaces := stored.Rows[it.identity] && it.isReplay()
-		own := it.event != nil && stored.Recent[it.identity] == mark && !w.isVisitorErased(it)
+		own := it.event != nil && stored.Recent[it.identity] == mark && !w.isErased(it.event.GetCompanyId(), it.event.GetVisitorId())
 		if seen[it.identity] || it.hasRow && !own && !replaces && !(it.revives && isPutBack(it.record)) {
 			left.repeated++
 			continue

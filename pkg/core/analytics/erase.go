@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
@@ -154,7 +155,11 @@ func (e *Eraser) Delete(ctx context.Context, since time.Time) error {
 // clockMargin is how far this process's clock may be from ClickHouse's.
 const clockMargin = time.Hour
 
-// days is from the first to the last day whose counts hold events of the visitor.
+// daysMargin covers a visit that began before its first event was received.
+const daysMargin = 48 * time.Hour
+
+// days is from the first to the last day whose counts may hold events or visits of the
+// visitor.
 func (e *Eraser) days(ctx context.Context, since time.Time) (_ Days, touched bool, err error) {
 	if e.visitor == "" {
 		return Days{}, false, nil
@@ -164,12 +169,14 @@ func (e *Eraser) days(ctx context.Context, since time.Time) (_ Days, touched boo
 	d := Days{CompanyID: e.company}
 	err = e.conn.QueryRow(ctx, `SELECT count(), min(at), max(at) FROM (
 	SELECT received_at AS at FROM events WHERE `+e.condition(of)+`
+	UNION ALL SELECT started_at FROM visits WHERE `+e.condition(of)+`
 	UNION ALL SELECT received_at FROM drops WHERE `+(&Eraser{company: e.company}).condition(of)+`
 	AND reason = {reason:String} AND inserted_at >= {since:DateTime64(3, 'UTC')})`,
 		clickhouse.Param("reason", schemas.Label(metivav1.Reason_REASON_ERASED)), clickhouse.Param("since", since.Add(-clockMargin))).Scan(&n, &d.First, &d.Last)
 	if err != nil {
 		return Days{}, false, fmt.Errorf("looking for the days of a visitor: %w", err)
 	}
+	d.First, d.Last = d.First.Add(-daysMargin), d.Last.Add(daysMargin)
 	return d, n > 0, nil
 }
 
@@ -193,13 +200,11 @@ func (e *Eraser) deleteFrom(ctx context.Context, tables []erasable) error {
 		if len(partitions) == 0 {
 			continue
 		}
-		sql := "ALTER TABLE `" + t.name + "`"
+		commands := make([]string, len(partitions))
 		for i, id := range partitions {
-			if i > 0 {
-				sql += ","
-			}
-			sql += " DELETE IN PARTITION ID '" + id + "' WHERE " + e.condition(t)
+			commands[i] = "DELETE IN PARTITION ID '" + id + "' WHERE " + e.condition(t)
 		}
+		sql := "ALTER TABLE `" + t.name + "` " + strings.Join(commands, ", ")
 		if err := e.conn.Exec(ctx, sql, clickhouse.Setting("mutations_sync", 2)); err != nil {
 			return fmt.Errorf("deleting rows of %s: %w", t.name, err)
 		}

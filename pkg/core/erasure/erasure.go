@@ -101,6 +101,9 @@ type Erasure struct {
 	subject Subject
 }
 
+// Subject is who was erased.
+func (e Erasure) Subject() Subject { return e.subject }
+
 // Config is what an Eraser works with. All but Settle are needed.
 type Config struct {
 	Pool     *tenant.Pool

@@ -26,6 +26,7 @@ import (
 	"github.com/metiva-io/metiva/pkg/obs"
 	"github.com/metiva-io/metiva/pkg/postgres"
 	"github.com/metiva-io/metiva/pkg/seal"
+	"github.com/metiva-io/metiva/pkg/secret"
 	"github.com/metiva-io/metiva/pkg/tenant"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/sink"
@@ -37,6 +38,7 @@ type eraseCommand struct {
 	Visitor eraseVisitor `cmd:"" help:"Erase a visitor by the random id their browser keeps."`
 	Contact eraseContact `cmd:"" help:"Erase a person who filled in a form."`
 	Tenant  eraseTenant  `cmd:"" help:"Suspend a tenant and erase everything of it."`
+	Again   eraseAgain   `cmd:"" help:"After a restore from a backup: look at each erasure of a tenant again, and erase what is there."`
 	Status  eraseStatus  `cmd:"" help:"Print a tenant's erasures and their certificates, a line of JSON each."`
 	Verify  eraseVerify  `cmd:"" help:"Check the signature of a certificate given on standard input."`
 }
@@ -48,8 +50,9 @@ type keyFlags struct {
 	Env     string `name:"env" env:"METIVA_ENV" default:"production" enum:"production,development" help:"production or development."`
 }
 
-// key reads one key, of the running stack when there is one.
-func (f keyFlags) key(running *stack.Addresses, purpose string) (seal.KeyMaterial, error) {
+// place is where the keys are, and whether they may be development ones: those of a
+// running stack are.
+func (f keyFlags) place(running *stack.Addresses) (config.Keys, config.Process) {
 	keys, process := config.Keys{Dir: f.KeysDir}, config.Process{Env: f.Env}
 	if running != nil {
 		process.Env = config.Development
@@ -57,17 +60,14 @@ func (f keyFlags) key(running *stack.Addresses, purpose string) (seal.KeyMateria
 			keys.Dir = running.KeysDir
 		}
 	}
-	m, err := app.CheckKey(&keys, &process, purpose)
-	if err != nil {
-		return seal.KeyMaterial{}, fmt.Errorf("%w: %w", app.ErrConfiguration, err)
-	}
-	return m, nil
+	return keys, process
 }
 
 func (f keyFlags) signer(running *stack.Addresses) (erasure.Signer, error) {
-	m, err := f.key(running, seal.PurposeErasure)
+	keys, process := f.place(running)
+	m, err := app.CheckKey(&keys, &process, seal.PurposeErasure)
 	if err != nil {
-		return erasure.Signer{}, err
+		return erasure.Signer{}, fmt.Errorf("%w: %w", app.ErrConfiguration, err)
 	}
 	return erasure.NewSigner(m.Secret())
 }
@@ -220,20 +220,6 @@ func (c *eraseVisitor) Run(ctx context.Context, t terminal) error {
 	return c.erase(ctx, t, only(erasure.Subject{Kind: erasure.Visitor, ID: id}))
 }
 
-type eraseContact struct {
-	eraseFlags
-	Subject string `required:"" help:"The id captures name the person by, 32 hexadecimal digits: the visitor id, or the receipt of a form without one."`
-}
-
-// Run erases the person.
-func (c *eraseContact) Run(ctx context.Context, t terminal) error {
-	id, err := subjectID(c.Subject)
-	if err != nil {
-		return err
-	}
-	return c.erase(ctx, t, only(erasure.Subject{Kind: erasure.Contact, ID: id}))
-}
-
 type eraseTenant struct {
 	eraseFlags
 	Confirm string `required:"" help:"The tenant's id once more: nothing of it can be brought back."`
@@ -247,6 +233,34 @@ func (c *eraseTenant) Run(ctx context.Context, t terminal) error {
 	return c.erase(ctx, t, only(erasure.Subject{Kind: erasure.Tenant}))
 }
 
+type eraseAgain struct{ eraseFlags }
+
+// Run erases what came back, and prints every certificate as it stands.
+func (c *eraseAgain) Run(ctx context.Context, t terminal) error {
+	return c.erase(ctx, t, func(ctx context.Context, _ *kafka.Client, _ *stack.Addresses) ([]erasure.Subject, error) {
+		all, err := listErasures(ctx, c.PostgresRW, c.Tenant, "")
+		subjects := make([]erasure.Subject, len(all))
+		for i := range all {
+			subjects[i] = all[i].Subject()
+		}
+		return subjects, err
+	})
+}
+
+// listErasures reads the erasures of a tenant.
+func listErasures(ctx context.Context, url secret.Text, companyID, id string) ([]erasure.Erasure, error) {
+	claim, err := tenant.OperatorClaim(companyID, operator())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", app.ErrConfiguration, err)
+	}
+	pool, err := tenant.OpenPool(ctx, postgres.Config{URL: url})
+	if err != nil {
+		return nil, err
+	}
+	defer pool.Close()
+	return erasure.List(ctx, pool, claim, id)
+}
+
 type eraseStatus struct {
 	storeFlags
 	Tenant string `required:"" help:"Tenant (cmp_…)."`
@@ -255,10 +269,6 @@ type eraseStatus struct {
 
 // Run prints the erasures.
 func (c *eraseStatus) Run(ctx context.Context, t terminal) error {
-	claim, err := tenant.OperatorClaim(c.Tenant, operator())
-	if err != nil {
-		return fmt.Errorf("%w: %w", app.ErrConfiguration, err)
-	}
 	url := c.PostgresRW
 	if url.IsZero() {
 		running, err := stack.Find(c.Data)
@@ -267,12 +277,7 @@ func (c *eraseStatus) Run(ctx context.Context, t terminal) error {
 		}
 		url = running.Postgres.RW
 	}
-	pool, err := tenant.OpenPool(ctx, postgres.Config{URL: url})
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	all, err := erasure.List(ctx, pool, claim, c.ID)
+	all, err := listErasures(ctx, url, c.Tenant, c.ID)
 	if err != nil {
 		return err
 	}

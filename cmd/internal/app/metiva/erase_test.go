@@ -81,6 +81,9 @@ func TestEraseAndReplay(t *testing.T) {
 		}
 	}
 	balance("after the erasure")
+	if again, err := l.command("", "30s", "erase", "again", "--tenant", l.a.CompanyID); err != nil || again != certificate {
+		t.Errorf("looked at again: %v, %s", err, again)
+	}
 	stop()
 
 	stop = l.workers("-again")
@@ -236,5 +239,41 @@ func TestEraseRefuses(t *testing.T) {
 		if !errors.Is(err, app.ErrConfiguration) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", args, err, want)
 		}
+	}
+}
+
+// TestEraseByEmail: who gave an address in forms is found by it, under every id, and
+// nobody else; the address is printed nowhere.
+func TestEraseByEmail(t *testing.T) {
+	t.Parallel()
+	l := newLine(t)
+	visitor, receipt := random(16), random(16)
+	l.event(l.a, filledIn(visitor, visitor))
+	l.event(l.a, filledIn(nil, receipt))
+	l.event(l.b, filledIn(visitor, visitor))
+	stop := l.workers("")
+	defer stop()
+	l.settled("")
+	out, err := l.command(strings.Replace(eraseEmail, "Canary", "Other", 1), "30s", "erase", "contact", "--tenant", l.a.CompanyID, "--email-stdin")
+	if !errors.Is(err, errNoContact) || out != "" {
+		t.Errorf("an address nobody gave: %v %s", err, out)
+	}
+	if out, err = l.command("canary", "30s", "erase", "contact", "--tenant", l.a.CompanyID, "--email-stdin"); !errors.Is(err, app.ErrConfiguration) || strings.Contains(err.Error()+out, "canary") {
+		t.Errorf("no address: %v %s", err, out)
+	}
+	out, err = l.command(strings.ToUpper(eraseEmail)+"\n", "30s", "erase", "contact", "--tenant", l.a.CompanyID, "--email-stdin")
+	if err != nil || strings.Count(out, "\n") != 2 || strings.Contains(strings.ToLower(out), "canary") {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, certificate := range strings.Split(strings.TrimSpace(out), "\n") {
+		if _, err := l.verify(certificate); err != nil {
+			t.Error(err)
+		}
+	}
+	if l.opens(visitor)+l.opens(receipt) != 0 {
+		t.Error("captures of the erased open")
+	}
+	if n := l.count("visitor_id = unhex('" + hex.EncodeToString(visitor) + "')"); n["events"] != 1 {
+		t.Errorf("of one event in each tenant %v are left", n)
 	}
 }
