@@ -29,7 +29,7 @@ type StandingVisit struct {
 // MiB.
 const standingMax = 4096
 
-const standingSQL = `SELECT visit_id, version, account_id, confidence FROM visits FINAL
+const standingVisitsSQL = `SELECT visit_id, version, account_id, confidence FROM visits FINAL
 WHERE tenant_bucket IN {buckets:Array(UInt8)} AND company_id IN {companies:Array(String)}
 AND started_at >= {from:DateTime64(3, 'UTC')} AND started_at <= {to:DateTime64(3, 'UTC')}
 AND visit_id IN (
@@ -61,7 +61,7 @@ func (o *Operator) StandingVisits(ctx context.Context, refs []VisitRef) (map[[sc
 				to = r.StartedAt
 			}
 		}
-		err := o.conn.Each(ctx, standingSQL, func(scan func(...any) error) error {
+		err := o.conn.Each(ctx, standingVisitsSQL, func(scan func(...any) error) error {
 			var id [schemas.IDBytes]byte
 			var v StandingVisit
 			if err := scan(&id, &v.Version, &v.AccountID, &v.Confidence); err != nil {
