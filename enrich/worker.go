@@ -33,6 +33,7 @@ type Worker struct {
 	visitMetrics       *visitMetrics
 	visitRules         *siteRules
 	visitPartitions    int
+	ledger             *ledger
 
 	sender      *kafka.Producer
 	consumer    *kafka.Consumer
@@ -83,7 +84,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	revoked := newRevocations()
 	w := &Worker{
 		cfg: cfg, deps: deps, metrics: m, revocations: revoked, ready: make(chan struct{}),
-		visitMetrics: vm, visitRules: rules,
+		visitMetrics: vm, visitRules: rules, ledger: newLedger(),
 		steps: &steps{
 			opener: deps.Opener, bots: bots, devices: device.NewReader(), siteHosts: hosts,
 			persons:     person.NewStep(deps.Opener, forms, mail),
@@ -171,8 +172,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	group.Go(func() error { return w.sender.Run(rest) })
 	group.Go(func() error { return w.forgetSubjectKeys(rest) })
+	group.Go(func() error { return w.report(rest) })
 	group.Go(func() error {
 		defer stopRest()
+		defer w.reportLast(groupCtx)
 		return w.consume(groupCtx)
 	})
 	if err := group.Wait(); err != nil {

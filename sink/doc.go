@@ -22,7 +22,9 @@
 //   - expired: the event is older than its tenant keeps data.
 //
 // Each is a row in drops under stage "sink". A record seen again under its own
-// source (enrich or this sink was killed and repeated it) changes nothing.
+// source (enrich or this sink was killed and repeated it) changes nothing. An event with
+// the header replay was enriched again: it replaces the row its source has in events,
+// and adds one only where there is none.
 //
 // Visits, accounts' days and ledger entries have no row in drops, which accounts for
 // events: what breaks their rules or is refused is a dead letter only, and what is

@@ -3,6 +3,7 @@ package sink
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -37,6 +38,12 @@ func (it *item) wanted() store.Wanted {
 		w.ReceivedAt = time.UnixMilli(it.event.GetReceivedAtMs()).UTC()
 	}
 	return w
+}
+
+// isReplay reports whether the event was enriched again: the row it has is then
+// replaced. A drop replaces nothing.
+func (it *item) isReplay() bool {
+	return it.event != nil && slices.ContainsFunc(it.record.Headers, func(h kafka.Header) bool { return h.Key == schemas.HeaderReplay })
 }
 
 const (

@@ -71,12 +71,13 @@ func (w *Worker) sort(items []item, stored store.Stored) rows {
 	now := w.deps.Now()
 	for i := range items {
 		it := &items[i]
-		if stored.Identities[it.identity] || seen[it.identity] {
+		replaces := stored.Rows[it.identity] && it.isReplay()
+		if stored.Identities[it.identity] && !replaces || seen[it.identity] {
 			left.repeated++
 			continue
 		}
 		seen[it.identity] = true
-		if it.acceptance.Known() {
+		if it.acceptance.Known() && !replaces {
 			before, inStore := copies[it.acceptance], stored.Copies[it.acceptance]
 			copies[it.acceptance] = before.Add(it.replayed)
 			before = store.Copies{First: before.First || inStore.First, Replayed: before.Replayed || inStore.Replayed}
@@ -97,6 +98,10 @@ func (w *Worker) sort(items []item, stored store.Stored) rows {
 		key := it.identity.Key
 		expires := w.expiry(it.event)
 		switch {
+		case replaces && expires.After(now):
+			w.metrics.replaced.Inc()
+			left.events = append(left.events, store.EventRow{Position: it.record.Offset, Event: it.event, ExpiresAt: expires, Replaces: true})
+		case replaces: // its row is about to go
 		case stored.Events[key] || inBatch[key]:
 			left.drops = append(left.drops, ownDrop(it, metivav1.Reason_REASON_DUPLICATE))
 		case !expires.After(now):
@@ -168,11 +173,17 @@ func (w *eventWriter) writeEvents(ctx context.Context, events []store.EventRow) 
 		}
 		now := w.worker.deps.Now()
 		for i := range rows {
+			if rows[i].Replaces {
+				continue
+			}
 			w.worker.metrics.freshness.Observe(now.Sub(time.UnixMilli(rows[i].Event.GetReceivedAtMs())).Seconds())
 		}
 		return nil
 	}
 	reject := func(row *store.EventRow) error {
+		if row.Replaces {
+			return nil // its former row stands
+		}
 		it := w.itemAt(row.Position)
 		if err := w.dead(ctx, it.record, metivav1.Reason_REASON_REJECTED_ROW); err != nil {
 			return err

@@ -7,6 +7,7 @@ type metrics struct {
 	drops     *prometheus.CounterVec
 	expired   *prometheus.CounterVec
 	repeated  prometheus.Counter
+	replaced  prometheus.Counter
 	dead      *prometheus.CounterVec
 	batches   *prometheus.CounterVec
 	retries   *prometheus.CounterVec
@@ -28,6 +29,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		repeated: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "metiva_sink_repeated_total", Help: "Records that had their row already and were passed over.",
 		}),
+		replaced: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "metiva_sink_replaced_total", Help: "Events of a replay whose row was written again.",
+		}),
 		dead: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "metiva_sink_dead_letters_total", Help: "Records put on events.dead, by reason.",
 		}, []string{"reason"}),
@@ -44,7 +48,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "metiva_sink_freshness_seconds", Help: "From receipt at the collector to the row in ClickHouse, of each event.", Buckets: prometheus.ExponentialBuckets(0.25, 2, 16),
 		}),
 	}
-	for _, c := range []prometheus.Collector{m.rows, m.drops, m.expired, m.repeated, m.dead, m.batches, m.retries, m.inserts, m.freshness} {
+	for _, c := range []prometheus.Collector{m.rows, m.drops, m.expired, m.repeated, m.replaced, m.dead, m.batches, m.retries, m.inserts, m.freshness} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -1,14 +1,16 @@
 package clickhouse
 
+import "slices"
+
 // Kind says where the rows of a table come from.
 type Kind int
 
 // Kinds of tables.
 const (
-	// Base tables are written by the sink.
+	// Base tables are written by the sink; ledger_checks by core.
 	Base Kind = iota
-	// ViewTarget tables are written by a materialised view on each insert into their
-	// source. Their rows repeat harmlessly: a repeated row changes nothing.
+	// ViewTarget tables are written by materialised views on each insert into their
+	// sources. Their rows repeat harmlessly: a repeated row changes nothing.
 	ViewTarget
 	// Counted tables are written by analytics.Counter from their source, a day of a
 	// tenant at a time (ADR 0036). Such a day is dropped (Counter.Forget) when rows of
@@ -21,9 +23,9 @@ const (
 type Table struct {
 	Name string
 	Kind Kind
-	// Source is the table a ViewTarget or Counted table is made from, View the
-	// materialised view that writes a ViewTarget; empty else.
-	Source, View string
+	// Sources are the tables a ViewTarget or Counted table is made from, Views the
+	// materialised views that write a ViewTarget; empty else.
+	Sources, Views []string
 	// TimeColumn is the column whose month is in the partition key, beside the bucket: a
 	// Date, DateTime or DateTime64 in UTC.
 	TimeColumn string
@@ -44,13 +46,36 @@ type Table struct {
 // A test compares the list with a migrated database.
 func Tables() []Table {
 	return []Table{
-		{Name: "events", TimeColumn: "received_at", VisitorColumn: "visitor_id", VisitKeyColumn: "visit_key", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},
+		{Name: SourceEvents, TimeColumn: "received_at", VisitorColumn: "visitor_id", VisitKeyColumn: "visit_key", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},
 		{Name: "drops", TimeColumn: "received_at", ExpiresColumn: "expires_at", Final: true},
 		{Name: "ledger_edge", TimeColumn: "minute", ExpiresColumn: "expires_at", Final: true},
-		{Name: "visits", TimeColumn: "started_at", VisitorColumn: "visitor_id", VisitKeyColumn: "visit_key", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},
+		{Name: "ledger_checks", TimeColumn: "hour", Final: true},
+		{Name: SourceVisits, TimeColumn: "started_at", VisitorColumn: "visitor_id", VisitKeyColumn: "visit_key", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},
 		{Name: "accounts_daily", TimeColumn: "day", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},
-		{Name: "changed_days", Kind: ViewTarget, Source: "events", View: "changed_days_of_events", TimeColumn: "day", Final: true},
-		{Name: "counted_days", Kind: Counted, Source: "events", TimeColumn: "day", ExpiresColumn: "expires_at", Final: true},
-		{Name: "traffic_daily", Kind: Counted, Source: "events", TimeColumn: "day", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},
+		{Name: "changed_days", Kind: ViewTarget, Sources: both(), Views: []string{"changed_days_of_events", "changed_days_of_visits"}, TimeColumn: "day", Final: true},
+		{Name: "counted_days", Kind: Counted, Sources: both(), TimeColumn: "day", ExpiresColumn: "expires_at", Final: true},
+		{Name: "traffic_daily", Kind: Counted, Sources: []string{SourceEvents}, TimeColumn: "day", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},
+		{Name: "closed_visits", Kind: Counted, Sources: []string{SourceVisits}, TimeColumn: "day", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},
+		{Name: "pages_daily", Kind: Counted, Sources: []string{SourceVisits}, TimeColumn: "day", ExpiresColumn: "expires_at", Final: true},
 	}
+}
+
+// Tables that others are made from.
+const (
+	SourceEvents = "events"
+	SourceVisits = "visits"
+)
+
+func both() []string { return []string{SourceEvents, SourceVisits} }
+
+// CountedFrom are the tables that hold countings of days of a source, the one that says
+// which of them stand first: who drops countings begins there.
+func CountedFrom(source string) []string {
+	var out []string
+	for _, t := range Tables() {
+		if t.Kind == Counted && slices.Contains(t.Sources, source) {
+			out = append(out, t.Name)
+		}
+	}
+	return out
 }

@@ -31,6 +31,8 @@ type Stored struct {
 	Identities map[Identity]bool
 	// Events are the event ids that have a row in events, under any source.
 	Events map[EventKey]bool
+	// Rows are the records that have their row in events.
+	Rows map[Identity]bool
 	// Copies are the acceptances that have a row, in events or drops.
 	Copies map[Acceptance]Copies
 }
@@ -86,7 +88,7 @@ AND acceptance_id IN (
 // Find tells which of the records, of their event ids, or of the copies of their
 // acceptances have rows.
 func (s *Store) Find(ctx context.Context, wanted []Wanted) (Stored, error) {
-	stored := Stored{Identities: make(map[Identity]bool), Events: make(map[EventKey]bool), Copies: make(map[Acceptance]Copies)}
+	stored := Stored{Identities: make(map[Identity]bool), Events: make(map[EventKey]bool), Rows: make(map[Identity]bool), Copies: make(map[Acceptance]Copies)}
 	for chunk := range slices.Chunk(wanted, lookupChunk) {
 		if err := s.findChunk(ctx, chunk, &stored); err != nil {
 			return Stored{}, err
@@ -147,6 +149,7 @@ func (s *Store) findChunk(ctx context.Context, wanted []Wanted, stored *Stored) 
 	err := s.eachRow(ctx, lookupEvents, func(found Wanted, replayed bool) {
 		stored.Identities[found.Identity] = true
 		stored.Events[found.Identity.Key] = true
+		stored.Rows[found.Identity] = true
 		stored.addCopy(Acceptance{CompanyID: found.Identity.Key.CompanyID, ID: found.Acceptance}, replayed)
 	}, with(clickhouse.Param("ids", string(c.events)), clickhouse.Param("n", len(wanted))))
 	if err != nil {

@@ -40,6 +40,8 @@ type EventRow struct {
 	Position  int64
 	Event     *metivav1.EnrichedEvent
 	ExpiresAt time.Time
+	// Replaces: the event has a row, and this one is to stand in its place.
+	Replaces bool
 }
 
 // DropRow is one row of drops.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -83,6 +84,11 @@ func newRig(cfg Config) (*rig, error) {
 	return &rig{cfg: cfg, dir: dir, admins: make(map[string]string), client: &http.Client{
 		Transport: &http.Transport{DisableCompression: true}, Timeout: readyTimeout,
 	}}, nil
+}
+
+// newEngineRig is a rig for engines alone.
+func newEngineRig(binDir, dir string, log *slog.Logger) *rig {
+	return &rig{cfg: Config{BinDir: binDir, Log: log}, dir: dir, client: &http.Client{Timeout: readyTimeout}}
 }
 
 // prepare makes the keys and the visitors' tokens.

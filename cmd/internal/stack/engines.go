@@ -93,12 +93,22 @@ func (s *Stack) startClickHouse(ctx context.Context) error {
 	}
 	address := url.URL{Scheme: "http+unix", Path: socket, RawQuery: "database=metiva"}
 	s.addr.ClickHouseURL = secret.New(address.String())
-	library := filepath.Join(s.cfg.CacheDir, "engines", "node_modules", "@chdb", "lib-linux-x64-gnu", "libchdb.so")
-	if _, err := os.Stat(library); err != nil {
-		return errors.New("the embedded ClickHouse is not installed: run make engines")
+	library, err := ClickHouseLibrary(s.cfg.CacheDir)
+	if err != nil {
+		return err
 	}
 	probe := func(ctx context.Context) error { return embeddedclickhouse.Probe(ctx, socket) }
 	return s.launchEngine(ctx, ClickHouse, probe, "--data", s.lay.path("clickhouse"), "--socket", socket, "--library", library)
+}
+
+// ClickHouseLibrary is the path of the embedded ClickHouse, which make engines installs
+// in the cache.
+func ClickHouseLibrary(cacheDir string) (string, error) {
+	library := filepath.Join(cacheDir, "engines", "node_modules", "@chdb", "lib-linux-x64-gnu", "libchdb.so")
+	if _, err := os.Stat(library); err != nil {
+		return "", errors.New("the embedded ClickHouse is not installed: run make engines")
+	}
+	return library, nil
 }
 
 // launchEngine runs `metiva embedded NAME` as a supervised child.

@@ -54,21 +54,21 @@ type VisitingCompany struct {
 	FirstSeen time.Time `json:"first_seen"`
 }
 
-func (c *VisitingCompany) fields() []any {
-	return []any{
-		&c.AccountID, &c.Name, &c.Domain, &c.Country, &c.Confidence, &c.ResolvedBy, &c.Confirmation,
-		&c.Visits, &c.PageViews, &c.EngagedMs, &c.LastSeen, &c.Score, &c.FirstSeen,
-	}
+func (c *VisitingCompany) counts() []any {
+	return []any{&c.AccountID, &c.Visits, &c.PageViews, &c.EngagedMs, &c.LastSeen, &c.Score, &c.FirstSeen}
 }
 
-// The order is a number the caller's constant selects, never text.
-const companiesSQL = `SELECT multiIf({sort:UInt8} = 1, toInt64(visits), {sort:UInt8} = 2, toInt64(score), {sort:UInt8} = 3, toInt64(pages), toUnixTimestamp64Milli(last_seen)) AS sort_value,
-	v.account_id AS sort_key, sort_key, name, domain, country_last, confidence_last, resolved_by, confirmed, visits, pages, engaged, last_seen, score, toDateTime(first_seen, 'UTC')
+// companiesSQL lists the companies of a page with what their visits come to. The order
+// is a number the caller's constant selects, never text.
+const (
+	companiesHead = `SELECT multiIf({sort:UInt8} = 1, toInt64(visits), {sort:UInt8} = 2, toInt64(score), {sort:UInt8} = 3, toInt64(pages), toUnixTimestamp64Milli(last_seen)) AS sort_value,
+	v.account_id AS sort_key, sort_key, visits, pages, engaged, last_seen, score, toDateTime(first_seen, 'UTC')
 FROM (
-	SELECT account_id, argMax(account_name, started_at) AS name, argMax(account_domain, started_at) AS domain, argMax(country, started_at) AS country_last,
-		argMax(confidence, started_at) AS confidence_last, argMax(resolution_source, started_at) AS resolved_by, argMax(confirmation, started_at) AS confirmed,
-		count() AS visits, sum(page_views) AS pages, sum(engaged_ms) AS engaged, max(ended_at) AS last_seen` + visitsWhere + `
-	AND verdict = 'company' GROUP BY account_id
+	SELECT a AS account_id, sum(n) AS visits, sum(p) AS pages, sum(e) AS engaged, max(l) AS last_seen FROM (
+	`
+	companiesOfVisits = `SELECT toString(account_id) AS a, count() AS n, sum(page_views) AS p, sum(engaged_ms) AS e, max(ended_at) AS l`
+	companiesTail     = `
+	) GROUP BY a
 ) AS v LEFT JOIN (
 	SELECT account_id, max(score) AS score, minIf(first_seen_day, first_seen_day > toDate(0)) AS first_seen` + daysWhere + `
 	GROUP BY account_id
@@ -78,18 +78,58 @@ AND ({new:UInt8} = 0 OR first_seen >= toDate({from:DateTime64(3, 'UTC')}))
 AND ({returning:UInt8} = 0 OR (first_seen > toDate(0) AND first_seen < toDate({from:DateTime64(3, 'UTC')})))
 AND` + keyset + keysetOrder
 
+	// companiesLast finds what the last visit says of the companies of a page.
+	companiesLast = `SELECT account, last.1, last.2, last.3, last.4, last.5, last.6 FROM (SELECT account, argMax(t, at) AS last FROM (
+	`
+	companiesLastOfVisits = `SELECT toString(account_id) AS account, argMax((toString(account_name), toString(account_domain), toString(country), confidence, toString(resolution_source), toString(confirmation)), started_at) AS t, max(started_at) AS at`
+)
+
 // VisitingCompanies lists the companies that visited, in the filter's order. Seen
 // anew is by days, in the sites' time zone.
 func (r *Reader) VisitingCompanies(ctx context.Context, f CompanyFilter, p Page) (List[VisitingCompany], error) {
 	if f.Sort < ByLastSeen || f.Sort > ByPageViews || f.ScoreMin < 0 || f.ScoreMin > 100 {
 		return List[VisitingCompany]{}, fmt.Errorf("%w: the order or the least score is not one", ErrFilter)
 	}
-	options, err := r.ofVisits(&f.Filter)
+	span, options, err := r.visitSpan(ctx, &f.Filter)
 	if err != nil {
 		return List[VisitingCompany]{}, err
 	}
 	options = append(options, clickhouse.Param("sort", int(f.Sort)), clickhouse.Param("score_min", f.ScoreMin),
 		clickhouse.Param("new", bit(f.New)), clickhouse.Param("returning", bit(f.Returning)))
+	sql := companiesHead + span.of(companiesOfVisits, "AND verdict = 'company' GROUP BY account_id") + companiesTail
 	// A cursor of one order is none of another.
-	return listOf(ctx, r, fmt.Sprintf("companies %d", f.Sort), companiesSQL, p, (*VisitingCompany).fields, options...)
+	list, err := listOf(ctx, r, fmt.Sprintf("companies %d", f.Sort), sql, p, (*VisitingCompany).counts, options...)
+	if err != nil || len(list.Items) == 0 {
+		return list, err
+	}
+	return list, r.describe(ctx, f.Filter, list.Items)
+}
+
+// describe fills in what the last visit of each company says of it.
+func (r *Reader) describe(ctx context.Context, f Filter, companies []VisitingCompany) error {
+	of := make(map[string]*VisitingCompany, len(companies))
+	f.Accounts = make([]string, len(companies))
+	for i := range companies {
+		of[companies[i].AccountID], f.Accounts[i] = &companies[i], companies[i].AccountID
+	}
+	span, options, err := r.visitSpan(ctx, &f)
+	if err != nil {
+		return err
+	}
+	sql := companiesLast + span.of(companiesLastOfVisits, "AND verdict = 'company' GROUP BY account_id") + "\n) GROUP BY account)"
+	err = r.each(ctx, sql, func(scan func(...any) error) error {
+		var account string
+		var c VisitingCompany
+		if err := scan(&account, &c.Name, &c.Domain, &c.Country, &c.Confidence, &c.ResolvedBy, &c.Confirmation); err != nil {
+			return err
+		}
+		if to := of[account]; to != nil {
+			to.Name, to.Domain, to.Country, to.Confidence, to.ResolvedBy, to.Confirmation = c.Name, c.Domain, c.Country, c.Confidence, c.ResolvedBy, c.Confirmation
+		}
+		return nil
+	}, options...)
+	if err != nil {
+		return fmt.Errorf("describing companies: %w", err)
+	}
+	return nil
 }

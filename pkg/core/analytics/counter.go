@@ -8,16 +8,17 @@ import (
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/schemas"
+	schema "github.com/metiva-io/metiva/schemas/clickhouse"
 )
 
-// countMargin is how long after the last write to a day a counting of it has to begin to
-// stand. It is longer than an insert or a counting may take, so that no row that was on
-// its way when a counting began is missing from one that stands.
-const countMargin = 5 * time.Minute
+// countMarginSeconds is how long after the last write to a day a counting of it has to
+// begin to stand. It is longer than an insert or a counting may take, so that no row that
+// was on its way when a counting began is missing from one that stands.
+const countMarginSeconds = 300
 
-// Counter keeps the tables that hold counts of whole days (ADR 0036). It works across
-// tenants, for jobs and operators. A question never depends on it: a day without a
-// counting that stands is read from its events.
+// Counter keeps the tables that hold whole days (schema.Counted, ADR 0036). It works
+// across tenants, for jobs and operators. A question never depends on it: a day without
+// a counting that stands is read from its rows.
 type Counter struct{ conn *clickhouse.Conn }
 
 // NewCounter makes a counter.
@@ -47,15 +48,15 @@ const ofDays = ` tenant_bucket = {bucket:UInt8} AND company_id = {company:String
 
 // Changed says that the rows of some days are others than before, without an insert
 // into their table having told it: from now on those days are read from their rows,
-// until a counting that begins countMargin later. A counting that runs meanwhile does
+// until a counting that begins five minutes later. A counting that runs meanwhile does
 // not stand either.
 func (c *Counter) Changed(ctx context.Context, d Days) error {
 	options, err := d.options()
 	if err != nil {
 		return err
 	}
-	err = c.conn.Exec(ctx, `INSERT INTO changed_days (tenant_bucket, company_id, day, changed_at)
-SELECT tenant_bucket, company_id, day, now64(3) FROM changed_days WHERE`+ofDays+` GROUP BY tenant_bucket, company_id, day`,
+	err = c.conn.Exec(ctx, `INSERT INTO changed_days (tenant_bucket, company_id, source, day, changed_at)
+SELECT tenant_bucket, company_id, source, day, now64(3) FROM changed_days WHERE`+ofDays+` GROUP BY tenant_bucket, company_id, source, day`,
 		append(options, clickhouse.Setting("max_partitions_per_insert_block", 0))...)
 	if err != nil {
 		return fmt.Errorf("marking days as changed: %w", err)
@@ -63,9 +64,9 @@ SELECT tenant_bucket, company_id, day, now64(3) FROM changed_days WHERE`+ofDays+
 	return nil
 }
 
-// Forget drops the countings of some days, rows and all. Who deletes events calls it
-// after the deletion; after writing events, in a replay too, nothing has to be called.
-// It may be repeated, and begun anew after a crash.
+// Forget drops the countings of some days, rows and all. Who deletes rows of events or
+// visits calls it after the deletion; after writing rows, in a replay too, nothing has
+// to be called. It may be repeated, and begun anew after a crash.
 func (c *Counter) Forget(ctx context.Context, d Days) error {
 	if err := c.Changed(ctx, d); err != nil {
 		return err
@@ -75,18 +76,103 @@ func (c *Counter) Forget(ctx context.Context, d Days) error {
 		return err
 	}
 	options = append(options, clickhouse.Setting("mutations_sync", 2))
-	for _, table := range []string{"counted_days", "traffic_daily"} {
-		if err := c.conn.Exec(ctx, "ALTER TABLE "+table+" DELETE WHERE"+ofDays, options...); err != nil {
-			return fmt.Errorf("dropping counts from %s: %w", table, err)
+	// counted_days is the first of both: from its end on nothing of the others is read.
+	for _, source := range []string{schema.SourceEvents, schema.SourceVisits} {
+		for _, table := range schema.CountedFrom(source) {
+			if err := c.conn.Exec(ctx, "ALTER TABLE "+table+" DELETE WHERE"+ofDays, options...); err != nil {
+				return fmt.Errorf("dropping days from %s: %w", table, err)
+			}
 		}
 	}
 	return nil
 }
 
+// countCompaniesMax bounds the tenants one statement counts a day of.
+const countCompaniesMax = 500
+
+// due are days of one source and bucket that need a counting.
+type due struct {
+	bucket    uint8
+	source    string
+	day       time.Time
+	companies []string
+}
+
+// dueSQL finds the days that are over, were last written to more than the margin ago,
+// and have no counting that began the margin after that; the newest first.
+const dueSQL = `SELECT tenant_bucket, source, toDateTime(day, 'UTC'), arraySort(groupArray({companies_max:UInt32})(company_id)) FROM (
+	SELECT tenant_bucket, toString(company_id) AS company_id, toString(source) AS source, day, max(changed_at) AS changed
+	FROM changed_days GROUP BY tenant_bucket, company_id, source, day
+) AS c LEFT JOIN (
+	SELECT tenant_bucket, toString(company_id) AS company_id, toString(source) AS source, day, max(built_at) AS built
+	FROM counted_days GROUP BY tenant_bucket, company_id, source, day
+) AS d USING (tenant_bucket, company_id, source, day)
+WHERE day < toDate(now('UTC')) AND changed < now64(3) - {margin:UInt32} AND built <= changed + {margin:UInt32}
+GROUP BY tenant_bucket, source, day ORDER BY day DESC, tenant_bucket, source LIMIT {limit:UInt32}`
+
 // Count counts the days that need it: those that are over, were written to last more
-// than countMargin ago, and have no counting since. It returns how many, at most
-// daysMax. It may be repeated, run in several processes at once, and begun anew after a
-// crash: a counting stands from its last statement on.
-func (c *Counter) Count(ctx context.Context, daysMax int) (int, error) {
-	return 0, errors.ErrUnsupported
+// than five minutes ago, and have no counting since. It returns how many statements' worth
+// it counted, at most limit: a day of one bucket and source each. It may be
+// repeated, run in several processes at once, and begun anew after a crash: a counting
+// stands from its last statement on.
+func (c *Counter) Count(ctx context.Context, limit int) (int, error) {
+	var todo []due
+	err := c.conn.Each(ctx, dueSQL, func(scan func(...any) error) error {
+		var d due
+		if err := scan(&d.bucket, &d.source, &d.day, &d.companies); err != nil {
+			return err
+		}
+		todo = append(todo, d)
+		return nil
+	}, clickhouse.Param("companies_max", countCompaniesMax), clickhouse.Param("margin", countMarginSeconds), clickhouse.Param("limit", limit))
+	if err != nil {
+		return 0, fmt.Errorf("finding days to count: %w", err)
+	}
+	for i, d := range todo {
+		if err := c.count(ctx, d); err != nil {
+			return i, fmt.Errorf("counting %s of %s: %w", d.source, d.day.Format(time.DateOnly), err)
+		}
+	}
+	return len(todo), nil
+}
+
+// count counts one day. The rows come first, then what says that they stand, then the
+// rows of earlier countings go.
+func (c *Counter) count(ctx context.Context, d due) error {
+	var built time.Time
+	if err := c.conn.QueryRow(ctx, "SELECT now64(3, 'UTC')").Scan(&built); err != nil {
+		return fmt.Errorf("asking for the time: %w", err)
+	}
+	options := []clickhouse.Option{
+		clickhouse.Param("bucket", d.bucket), clickhouse.Param("companies", d.companies), clickhouse.Param("source", d.source),
+		clickhouse.Param("day", d.day.Format(time.DateOnly)), clickhouse.Param("built", built),
+		clickhouse.Setting("do_not_merge_across_partitions_select_final", 1), clickhouse.Setting("mutations_sync", 2),
+	}
+	statements := map[string][]string{
+		schema.SourceEvents: {countTraffic, countedTraffic},
+		schema.SourceVisits: {closeVisits, countPages, countedVisits},
+	}
+	for _, sql := range statements[d.source] {
+		if err := c.conn.Exec(ctx, sql, options...); err != nil {
+			return err
+		}
+	}
+	for _, table := range schema.CountedFrom(d.source)[1:] {
+		if err := c.dropEarlier(ctx, table, options); err != nil {
+			return fmt.Errorf("dropping earlier rows of %s: %w", table, err)
+		}
+	}
+	return nil
+}
+
+const earlier = ` tenant_bucket = {bucket:UInt8} AND company_id IN {companies:Array(String)} AND day = {day:Date} AND built_at < {built:DateTime64(3, 'UTC')}`
+
+// dropEarlier deletes what an earlier counting left, if there is anything: deleting
+// looks at the whole partition.
+func (c *Counter) dropEarlier(ctx context.Context, table string, options []clickhouse.Option) error {
+	var left uint64
+	if err := c.conn.QueryRow(ctx, "SELECT count() FROM "+table+" WHERE"+earlier, options...).Scan(&left); err != nil || left == 0 {
+		return err
+	}
+	return c.conn.Exec(ctx, "ALTER TABLE "+table+" DELETE WHERE"+earlier, options...)
 }

@@ -33,9 +33,7 @@ func TestTheListOfTablesIsTheDatabase(t *testing.T) {
 	var tables, views []string
 	for _, table := range schema.Tables() {
 		tables = append(tables, table.Name)
-		if table.View != "" {
-			views = append(views, table.View)
-		}
+		views = append(views, table.Views...)
 		columns := names("SELECT name FROM system.columns WHERE database = {db:String} AND table = {t:String}", clickhouse.Param("t", table.Name))
 		for _, column := range []string{"tenant_bucket", "company_id", table.TimeColumn, table.VisitorColumn, table.VisitKeyColumn, table.AccountColumn, table.ExpiresColumn} {
 			if column != "" && !slices.Contains(columns, column) {
@@ -54,7 +52,7 @@ func TestTheListOfTablesIsTheDatabase(t *testing.T) {
 				t.Errorf("%s is partitioned by %v", table.Name, got)
 			}
 		}
-		if table.Kind != schema.Base && table.Source == "" || (table.Kind == schema.ViewTarget) != (table.View != "") {
+		if table.Kind != schema.Base && len(table.Sources) == 0 || (table.Kind == schema.ViewTarget) != (len(table.Views) > 0) {
 			t.Errorf("%s does not say what it is made from", table.Name)
 		}
 	}

@@ -115,12 +115,12 @@ func (r *Reader) ExportTables(ctx context.Context, format ExportFormat) ([]Expor
 }
 
 // NotExported names the tables with rows of tenants that an export leaves out, with
-// the table each is made from.
-func NotExported() map[string]string {
-	out := make(map[string]string)
+// the tables each is made from.
+func NotExported() map[string][]string {
+	out := make(map[string][]string)
 	for _, t := range schema.Tables() {
 		if !exported(t) {
-			out[t.Name] = t.Source
+			out[t.Name] = t.Sources
 		}
 	}
 	return out

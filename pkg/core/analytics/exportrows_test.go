@@ -262,9 +262,11 @@ func TestEveryTableIsExportedOrNamed(t *testing.T) {
 			}
 		}
 	}
-	for table, source := range NotExported() {
-		if !slices.Contains(names, source) {
-			t.Errorf("%s is left out, and %s, of which it is made, is not exported", table, source)
+	for table, sources := range NotExported() {
+		for _, source := range sources {
+			if !slices.Contains(names, source) {
+				t.Errorf("%s is left out, and %s, of which it is made, is not exported", table, source)
+			}
 		}
 		names = append(names, table)
 	}

@@ -31,15 +31,23 @@ type Filter struct {
 	PageViewsMin int
 	// Account is one visiting company.
 	Account string
+	// Accounts are some visiting companies, such as those with a tag: tags are the
+	// CRM's, so whoever asks resolves them to companies first. None means all; a tag
+	// that no company has is no question to ask.
+	Accounts []string
 	// CompaniesOnly leaves out the visits of which no company is known.
 	CompaniesOnly bool
 }
 
 const (
-	filterIDsMax       = 200
-	filterIDBytesMax   = 64 // what the sink takes
-	filterTextBytesMax = 1024
-	periodMax          = 5 * 366 * 24 * time.Hour
+	filterIDsMax = 200
+	// filterAccountsMax companies of names of usual length fit the megabyte that a
+	// statement's parameters may take; filterAccountsBytesMax holds it.
+	filterAccountsMax      = 10_000
+	filterAccountsBytesMax = 400 << 10
+	filterIDBytesMax       = 64 // what the sink takes
+	filterTextBytesMax     = 1024
+	periodMax              = 5 * 366 * 24 * time.Hour
 )
 
 // ErrFilter marks a filter that cannot be asked.
@@ -61,6 +69,9 @@ func (f *Filter) check() error {
 			return errors.Join(ErrFilter, errors.New("an id of a site or brand is longer than 64 bytes"))
 		}
 	}
+	if err := checkAccounts(f.Accounts); err != nil {
+		return err
+	}
 	for _, s := range []string{f.Country, f.Channel, f.Source, f.Campaign, f.Page, f.Account} {
 		if len(s) > filterTextBytesMax {
 			return errors.Join(ErrFilter, errors.New("a value is longer than 1,024 bytes"))
@@ -72,28 +83,40 @@ func (f *Filter) check() error {
 	return nil
 }
 
-// visitsWhere selects the visits of a filter: the tenant first, which prunes
-// partitions and is the order's beginning, then what the filter asks. FINAL leaves
-// the newest version of each visit, and none of a removed one. A row past its
-// tenant's retention is in the table until a merge takes it out, and in no answer.
-const visitsWhere = ` FROM visits FINAL
-WHERE tenant_bucket = {bucket:UInt8} AND company_id = {company:String}
-AND started_at >= {from:DateTime64(3, 'UTC')} AND started_at < {to:DateTime64(3, 'UTC')}
-AND (empty({sites:Array(String)}) OR site_id IN {sites:Array(String)})
+// checkAccounts bounds a list of companies.
+func checkAccounts(accounts []string) error {
+	bytes := 0
+	for _, account := range accounts {
+		if account == "" || len(account) > filterTextBytesMax {
+			return errors.Join(ErrFilter, errors.New("a company's id is empty or longer than 1,024 bytes"))
+		}
+		bytes += len(account)
+	}
+	if len(accounts) > filterAccountsMax || bytes > filterAccountsBytesMax {
+		return errors.Join(ErrFilter, errors.New("at most 10,000 companies, whose ids are 400 KiB together"))
+	}
+	return nil
+}
+
+// visitFilter is what a filter asks of a visit. A value that is not asked for folds to
+// nothing before anything is read.
+const visitFilter = ` AND (empty({sites:Array(String)}) OR site_id IN {sites:Array(String)})
 AND (empty({brands:Array(String)}) OR brand_id IN {brands:Array(String)})
 AND ({country:String} = '' OR country = {country:String})
 AND ({channel:String} = '' OR first_channel = {channel:String})
-AND ({source:String} = '' OR first_traffic_source = {source:String})
+AND ({source_name:String} = '' OR first_traffic_source = {source_name:String})
 AND ({campaign:String} = '' OR first_campaign_name = {campaign:String})
 AND ({page:String} = '' OR if({page_prefix:UInt8} = 1, arrayExists(p -> startsWith(p, {page:String}), page_paths), has(page_paths, {page:String})))
 AND page_views >= {page_views_min:UInt32}
 AND ({account:String} = '' OR account_id = {account:String})
-AND ({companies_only:UInt8} = 0 OR verdict = 'company') AND` + kept
+AND (empty({accounts:Array(String)}) OR account_id IN {accounts:Array(String)})
+AND ({companies_only:UInt8} = 0 OR verdict = 'company') `
 
-// kept leaves out what is past its tenant's retention.
+// kept leaves out what is past its tenant's retention: it is in the table until a merge
+// takes it out.
 const kept = ` expires_at > now() `
 
-// ofVisits are the parameters of visitsWhere.
+// ofVisits are the parameters of visitFilter and of the tenant.
 func (r *Reader) ofVisits(f *Filter) ([]clickhouse.Option, error) {
 	if err := f.check(); err != nil {
 		return nil, err
@@ -101,9 +124,10 @@ func (r *Reader) ofVisits(f *Filter) ([]clickhouse.Option, error) {
 	page, prefix := strings.CutSuffix(f.Page, "*")
 	return append(r.of(f.Period),
 		clickhouse.Param("sites", orEmpty(f.Sites)), clickhouse.Param("brands", orEmpty(f.Brands)),
-		clickhouse.Param("country", f.Country), clickhouse.Param("channel", f.Channel), clickhouse.Param("source", f.Source),
+		clickhouse.Param("country", f.Country), clickhouse.Param("channel", f.Channel), clickhouse.Param("source_name", f.Source),
 		clickhouse.Param("campaign", f.Campaign), clickhouse.Param("page", page), clickhouse.Param("page_prefix", bit(prefix)),
-		clickhouse.Param("page_views_min", f.PageViewsMin), clickhouse.Param("account", f.Account), clickhouse.Param("companies_only", bit(f.CompaniesOnly))), nil
+		clickhouse.Param("page_views_min", f.PageViewsMin), clickhouse.Param("account", f.Account),
+		clickhouse.Param("accounts", orEmpty(f.Accounts)), clickhouse.Param("companies_only", bit(f.CompaniesOnly))), nil
 }
 
 // orEmpty renders no ids as the empty array.
@@ -122,4 +146,10 @@ func (r *Reader) of(p Period) []clickhouse.Option {
 		clickhouse.Param("from", p.From),
 		clickhouse.Param("to", p.To),
 	}
+}
+
+// sitesOnly reports whether a filter asks for nothing but sites and brands.
+func (f *Filter) sitesOnly() bool {
+	return f.Country == "" && f.Channel == "" && f.Source == "" && f.Campaign == "" && f.Page == "" && f.PageViewsMin == 0 &&
+		f.Account == "" && len(f.Accounts) == 0 && !f.CompaniesOnly
 }

@@ -78,7 +78,7 @@ func (g guess) page(question string) Page {
 func (g guess) ask(ctx context.Context, r *Reader) (what string, answer any, err error) {
 	f := g.filter()
 	period := f.Period
-	switch g.rng.IntN(15) {
+	switch g.rng.IntN(17) {
 	case 0:
 		answer, err = r.LiveFeed(ctx, f, g.page("visits"))
 		return "live feed", answer, err
@@ -122,6 +122,12 @@ func (g guess) ask(ctx context.Context, r *Reader) (what string, answer any, err
 	case 13:
 		answer, err = r.Coverage(ctx, period)
 		return "coverage", answer, err
+	case 14:
+		answer, err = r.Ledger(ctx, LedgerQuestion{From: period.From, To: period.To, Company: g.text(), Step: time.Duration(g.rng.IntN(3)) * time.Hour})
+		return "ledger", answer, err
+	case 15:
+		answer, err = r.LedgerChecks(ctx, period)
+		return "ledger checks", answer, err
 	default:
 		answer, err = r.Filtered(ctx, period)
 		return "filtered", answer, err
@@ -146,6 +152,9 @@ func TestNoQuestionReachesAnotherTenant(t *testing.T) {
 	)
 	for range 9 {
 		book{t, c}.edge("cmp_b", "secret", "objected", 3, 1_000_003)
+	}
+	if err := NewOperator(c).KeepLedgerChecks(ctx, []LedgerCheck{{CompanyID: "cmp_b", Hour: from, Received: 1_000_003, CheckedAt: from}}); err != nil {
+		t.Fatal(err)
 	}
 	// What is looked for is there to be found.
 	other, err := NewReader(c, tenant("cmp_b"))
@@ -221,6 +230,8 @@ func TestTheNetIsUnderEveryTable(t *testing.T) {
 				}
 			case "traffic_daily":
 				columns, values = columns+", day, expires_at", values+", today(), now() + 86400"
+			case "ledger_checks":
+				columns, values = "company_id, hour", fmt.Sprintf("'%s', now()", company)
 			case "ledger_edge":
 				columns, values = columns+", minute", values+", now()"
 			}

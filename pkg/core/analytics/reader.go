@@ -40,11 +40,6 @@ func NewReader(conn *clickhouse.Conn, tenant VerifiedTenant) (*Reader, error) {
 // Period is a half-open range of time of receipt.
 type Period struct{ From, To time.Time }
 
-// tenantPredicate is the condition each statement states itself; bucket prunes
-// partitions, company the order.
-const tenantPredicate = ` tenant_bucket = {bucket:UInt8} AND company_id = {company:String}
-AND received_at >= {from:DateTime64(3, 'UTC')} AND received_at < {to:DateTime64(3, 'UTC')} AND` + kept
-
 // filters is the setting that puts the tenant's condition under every table.
 func (r *Reader) filters() string {
 	var filters []string
@@ -77,28 +72,65 @@ type Company struct {
 	Reason     string  `json:"reason"`
 }
 
+// eventSpan divides a period of events.
+func (r *Reader) eventSpan(ctx context.Context, p Period) (span, []clickhouse.Option, error) {
+	s, err := r.divide(ctx, schema.SourceEvents, p)
+	return s, append(r.of(p), s.options()...), err
+}
+
+// visitsOfEvents counts distinct visit keys as traffic_daily does: of a day, and once
+// for each site, verdict, class and company they come with.
+const visitsOfEvents = `uniqExactIf((toDate(received_at), visit_key, site_id, brand_id, verdict, bot, account_id), type = 'page_view')`
+
 // Companies lists the visiting companies of a period by visits, at most
 // limitMax of them.
 func (r *Reader) Companies(ctx context.Context, p Period, limitMax int) ([]Company, error) {
+	s, options, err := r.eventSpan(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	sql := `SELECT account_id, last.1, last.2, visits, pages, last_seen, last.3, last.4 FROM (
+	SELECT account_id, argMax(t, l) AS last, sum(v) AS visits, sum(n) AS pages, max(l) AS last_seen FROM (
+	` + s.union(`SELECT account_id, argMax((account_name, account_domain, confidence, toString(resolution_source)), last_at) AS t, sum(visits) AS v, sum(page_views) AS n, max(last_at) AS l
+	FROM traffic_daily WHERE`+ofStanding+` AND verdict = 'company' GROUP BY account_id`,
+		`SELECT account_id, argMax((account_name, account_domain, confidence, toString(resolution_source)), received_at) AS t, `+visitsOfEvents+` AS v, countIf(type = 'page_view') AS n, max(received_at) AS l
+	FROM events FINAL WHERE`+s.ofOpen("received_at")+`AND verdict = 'company' GROUP BY account_id`) + `
+	) GROUP BY account_id
+) WHERE visits > 0 ORDER BY visits DESC, last_seen DESC, account_id LIMIT {limit:UInt32}`
 	var out []Company
-	err := r.each(ctx, `SELECT account_id, argMax(account_name, received_at), argMax(account_domain, received_at),
-	uniqExactIf(visit_key, type = 'page_view') AS visits, countIf(type = 'page_view'), max(received_at) AS last_seen,
-	argMax(confidence, received_at), argMax(resolution_source, received_at)
-FROM events FINAL
-WHERE`+tenantPredicate+`AND verdict = 'company'
-GROUP BY account_id HAVING visits > 0 ORDER BY visits DESC, last_seen DESC, account_id LIMIT {limit:UInt32}`,
-		func(scan func(...any) error) error {
-			var c Company
-			if err := scan(&c.AccountID, &c.Name, &c.Domain, &c.Visits, &c.Pages, &c.LastSeen, &c.Confidence, &c.Reason); err != nil {
-				return err
-			}
-			out = append(out, c)
-			return nil
-		}, append(r.of(p), clickhouse.Param("limit", limitMax))...)
+	err = r.each(ctx, sql, func(scan func(...any) error) error {
+		var c Company
+		if err := scan(&c.AccountID, &c.Name, &c.Domain, &c.Visits, &c.Pages, &c.LastSeen, &c.Confidence, &c.Reason); err != nil {
+			return err
+		}
+		out = append(out, c)
+		return nil
+	}, append(options, clickhouse.Param("limit", limitMax))...)
 	if err != nil {
 		return nil, fmt.Errorf("listing companies: %w", err)
 	}
 	return out, nil
+}
+
+// classed counts the visits and events of a period by one column.
+func (r *Reader) classed(ctx context.Context, column, condition string, p Period, add func(class string, visits, events uint64)) error {
+	s, options, err := r.eventSpan(ctx, p)
+	if err != nil {
+		return err
+	}
+	sql := `SELECT class, sum(v) AS visits, sum(n) FROM (
+	` + s.union(`SELECT toString(`+column+`) AS class, sum(visits) AS v, sum(events) AS n FROM traffic_daily WHERE`+ofStanding+condition+` GROUP BY `+column,
+		`SELECT toString(`+column+`) AS class, `+visitsOfEvents+` AS v, count() AS n FROM events FINAL WHERE`+s.ofOpen("received_at")+condition+` GROUP BY `+column) + `
+) GROUP BY class ORDER BY visits DESC, class`
+	return r.each(ctx, sql, func(scan func(...any) error) error {
+		var class string
+		var visits, events uint64
+		if err := scan(&class, &visits, &events); err != nil {
+			return err
+		}
+		add(class, visits, events)
+		return nil
+	}, options...)
 }
 
 // VerdictCount says how much of a period had one verdict.
@@ -113,16 +145,7 @@ type VerdictCount struct {
 // named, and why the others were not.
 func (r *Reader) Coverage(ctx context.Context, p Period) ([]VerdictCount, error) {
 	var out []VerdictCount
-	err := r.each(ctx, `SELECT verdict, uniqExactIf(visit_key, type = 'page_view') AS visits, count() FROM events FINAL
-WHERE`+tenantPredicate+`GROUP BY verdict ORDER BY visits DESC, verdict`,
-		func(scan func(...any) error) error {
-			var v VerdictCount
-			if err := scan(&v.Verdict, &v.Visits, &v.Events); err != nil {
-				return err
-			}
-			out = append(out, v)
-			return nil
-		}, r.of(p)...)
+	err := r.classed(ctx, "verdict", "", p, func(verdict string, visits, events uint64) { out = append(out, VerdictCount{verdict, visits, events}) })
 	if err != nil {
 		return nil, fmt.Errorf("counting verdicts: %w", err)
 	}
@@ -141,16 +164,7 @@ type ClassCount struct {
 // company, whatever its network.
 func (r *Reader) Filtered(ctx context.Context, p Period) ([]ClassCount, error) {
 	var out []ClassCount
-	err := r.each(ctx, `SELECT bot, uniqExactIf(visit_key, type = 'page_view') AS visits, count() FROM events FINAL
-WHERE`+tenantPredicate+`AND bot NOT IN ('', 'none') GROUP BY bot ORDER BY visits DESC, bot`,
-		func(scan func(...any) error) error {
-			var c ClassCount
-			if err := scan(&c.Class, &c.Visits, &c.Events); err != nil {
-				return err
-			}
-			out = append(out, c)
-			return nil
-		}, r.of(p)...)
+	err := r.classed(ctx, "bot", " AND bot NOT IN ('', 'none')", p, func(class string, visits, events uint64) { out = append(out, ClassCount{class, visits, events}) })
 	if err != nil {
 		return nil, fmt.Errorf("counting filtered visits: %w", err)
 	}

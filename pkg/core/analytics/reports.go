@@ -28,22 +28,38 @@ func (c *PageCount) fields() []any {
 	return []any{&c.Host, &c.Path, &c.Views, &c.Visits, &c.Companies, &c.Entries, &c.Exits, &c.EngagedMs}
 }
 
-const pagesSQL = `SELECT toInt64(views) AS sort_value, concat(host, path) AS sort_key, host, path, views, visits, companies, entries, exits, engaged FROM (
-	SELECT page.1 AS host, page.2 AS path, sum(page.3) AS views, count() AS visits, uniqExactIf(account_id, account_id != '') AS companies,
-		countIf(entry_host = host AND entry_path = path) AS entries, countIf(exit_host = host AND exit_path = path) AS exits, sum(page.4) AS engaged
-	FROM (
-		SELECT account_id, toString(entry_host) AS entry_host, entry_path, toString(exit_host) AS exit_host, exit_path,
-			arrayJoin(arrayZip(page_hosts, page_paths, page_view_counts, page_engaged_ms)) AS page` + visitsWhere + `
-	) GROUP BY host, path
+const (
+	// pagesHead and pagesTail wrap what some pieces of a period saw of each page.
+	pagesHead = `SELECT toInt64(views) AS sort_value, concat(host, path) AS sort_key, host, path, views, visits, companies, entries, exits, engaged FROM (
+	SELECT h AS host, p AS path, sum(n) AS views, sum(v) AS visits, uniqExactMerge(c) AS companies, sum(i) AS entries, sum(o) AS exits, sum(e) AS engaged FROM (
+	`
+	pagesTail = `
+	) GROUP BY h, p
 ) WHERE` + keyset + keysetOrder
+
+	// pagesCounted takes the days that stand as they were counted, which knows sites
+	// and brands and no other filter.
+	pagesCounted = `SELECT toString(host) AS h, toString(path) AS p, sum(views) AS n, sum(visits) AS v, uniqExactMergeState(companies) AS c, sum(entries) AS i, sum(exits) AS o, sum(engaged_ms) AS e
+	FROM pages_daily WHERE` + ofStanding + `
+	AND (empty({sites:Array(String)}) OR site_id IN {sites:Array(String)})
+	AND (empty({brands:Array(String)}) OR brand_id IN {brands:Array(String)})
+	GROUP BY host, path`
+
+	pagesOfVisits = `SELECT toString(host) AS h, toString(path) AS p, sum(page_views_of) AS n, count() AS v, uniqExactStateIf(ACCOUNT, account_id != '') AS c,
+	countIf(entry_host = host AND entry_path = path) AS i, countIf(exit_host = host AND exit_path = path) AS o, sum(engaged_of) AS e`
+)
 
 // Pages lists the pages that visits saw, by their views.
 func (r *Reader) Pages(ctx context.Context, f Filter, p Page) (List[PageCount], error) {
-	options, err := r.ofVisits(&f)
+	span, options, err := r.visitSpan(ctx, &f)
 	if err != nil {
 		return List[PageCount]{}, err
 	}
-	return listOf(ctx, r, "pages", pagesSQL, p, (*PageCount).fields, options...)
+	sql := span.join(pagesOfVisits, eachPage, "GROUP BY host, path")
+	if f.sitesOnly() {
+		sql = span.union(pagesCounted, visitSpan{openOnly(span.span)}.join(pagesOfVisits, eachPage, "GROUP BY host, path"))
+	}
+	return listOf(ctx, r, "pages", pagesHead+sql+pagesTail, p, (*PageCount).fields, options...)
 }
 
 // GroupCount is the visits that have something in common. What it is stands in By,
@@ -63,42 +79,48 @@ func (c *GroupCount) fields() []any {
 }
 
 // groups counts visits by columns of our own choosing.
-func (r *Reader) groups(ctx context.Context, question, columns string, f Filter, p Page) (List[GroupCount], error) {
-	options, err := r.ofVisits(&f)
+func (r *Reader) groups(ctx context.Context, question string, columns []string, f Filter, p Page) (List[GroupCount], error) {
+	span, options, err := r.visitSpan(ctx, &f)
 	if err != nil {
 		return List[GroupCount]{}, err
 	}
+	texts := make([]string, len(columns))
+	for i, column := range columns {
+		texts[i] = "toString(" + column + ")"
+	}
 	sql := `SELECT toInt64(visits) AS sort_value, arrayStringConcat(by, '\n') AS sort_key, by, visits, companies, pages, bounces, captures, engaged FROM (
-	SELECT ` + columns + ` AS by, count() AS visits, uniqExactIf(account_id, account_id != '') AS companies, sum(page_views) AS pages,
-		countIf(bounce) AS bounces, countIf(captured) AS captures, sum(engaged_ms) AS engaged` + visitsWhere + ` GROUP BY by
+	SELECT by, sum(n) AS visits, uniqExactMerge(c) AS companies, sum(v) AS pages, sum(b) AS bounces, sum(t) AS captures, sum(e) AS engaged FROM (
+	` + span.of("SELECT ["+strings.Join(texts, ", ")+`] AS by, count() AS n, uniqExactStateIf(ACCOUNT, account_id != '') AS c, sum(page_views) AS v,
+		countIf(bounce) AS b, countIf(captured) AS t, sum(engaged_ms) AS e`, "GROUP BY "+strings.Join(columns, ", ")) + `
+	) GROUP BY by
 ) WHERE` + keyset + keysetOrder
 	return listOf(ctx, r, question, sql, p, (*GroupCount).fields, options...)
 }
 
 // Sources counts visits by channel and traffic source of what brought them first.
 func (r *Reader) Sources(ctx context.Context, f Filter, p Page) (List[GroupCount], error) {
-	return r.groups(ctx, "sources", `[toString(first_channel), toString(first_traffic_source)]`, f, p)
+	return r.groups(ctx, "sources", []string{"first_channel", "first_traffic_source"}, f, p)
 }
 
 // Campaigns counts visits by a campaign's source, medium and name.
 func (r *Reader) Campaigns(ctx context.Context, f Filter, p Page) (List[GroupCount], error) {
-	return r.groups(ctx, "campaigns", `[toString(first_campaign_source), toString(first_campaign_medium), toString(first_campaign_name)]`, f, p)
+	return r.groups(ctx, "campaigns", []string{"first_campaign_source", "first_campaign_medium", "first_campaign_name"}, f, p)
 }
 
 // Devices counts visits by class of device, family of browser and of system.
 func (r *Reader) Devices(ctx context.Context, f Filter, p Page) (List[GroupCount], error) {
-	return r.groups(ctx, "devices", `[toString(device), toString(browser_family), toString(system_family)]`, f, p)
+	return r.groups(ctx, "devices", []string{"device", "browser_family", "system_family"}, f, p)
 }
 
 // Countries counts visits by country.
 func (r *Reader) Countries(ctx context.Context, f Filter, p Page) (List[GroupCount], error) {
-	return r.groups(ctx, "countries", `[toString(country)]`, f, p)
+	return r.groups(ctx, "countries", []string{"country"}, f, p)
 }
 
 // Reasons counts visits by verdict: how many are of a company, and why the others
 // are not. Automated visitors are no visits; Coverage has them.
 func (r *Reader) Reasons(ctx context.Context, f Filter, p Page) (List[GroupCount], error) {
-	return r.groups(ctx, "reasons", `[toString(verdict)]`, f, p)
+	return r.groups(ctx, "reasons", []string{"verdict"}, f, p)
 }
 
 // ConsentDay is how visitors answered on one day (UTC).
@@ -111,7 +133,10 @@ type ConsentDay struct {
 }
 
 const (
-	consentVisitsSQL = `SELECT toDateTime(toDate(started_at), 'UTC') AS day, toString(consent) AS state, count()` + visitsWhere + ` GROUP BY day, state ORDER BY day, state`
+	consentHead = `SELECT toDateTime(at, 'UTC'), state, sum(n) FROM (
+	`
+	consentTail = `
+) GROUP BY at, state ORDER BY at, state`
 
 	// The ledger knows no brand.
 	consentObjectedSQL = `SELECT toDateTime(toDate(minute), 'UTC') AS day, 'objected', sum(count) FROM ledger_edge FINAL
@@ -127,17 +152,18 @@ func (r *Reader) ConsentRates(ctx context.Context, f Filter) ([]ConsentDay, erro
 	if len(f.Brands) > 0 && len(f.Sites) == 0 {
 		return nil, fmt.Errorf("%w: name the sites of the brands", ErrFilter)
 	}
-	options, err := r.ofVisits(&f)
+	span, options, err := r.visitSpan(ctx, &f)
 	if err != nil {
 		return nil, err
 	}
+	visits := consentHead + span.of("SELECT toDate(started_at) AS at, toString(consent) AS state, count() AS n", "GROUP BY at, consent") + consentTail
 	days := make(map[time.Time]*ConsentDay)
 	var out []*ConsentDay
 	for _, part := range []struct {
 		sql string
 		add func(*ConsentDay, string, uint64)
 	}{
-		{consentVisitsSQL, func(d *ConsentDay, state string, n uint64) { d.Visits[state] += n }},
+		{visits, func(d *ConsentDay, state string, n uint64) { d.Visits[state] += n }},
 		{consentObjectedSQL, func(d *ConsentDay, _ string, n uint64) { d.Objected += n }},
 	} {
 		err := r.each(ctx, part.sql, func(scan func(...any) error) error {
@@ -178,16 +204,18 @@ type FunnelStep struct {
 
 const funnelStepsMax = 8
 
-// funnelSQL finds for each visit how many of the steps it saw, each no earlier than
-// the one before it, by the first view of each page.
-const funnelSQL = `SELECT steps_seen, count() FROM (
-	SELECT arrayFold((seen, step) -> if(seen.1 + 1 < step.3, seen,
+// funnelHead finds for each visit how many of the steps it saw, each no earlier than the
+// one before it, by the first view of each page. funnelFirst leaves out the visits that
+// did not see the first step, which are most.
+const (
+	funnelHead = `SELECT arrayFold((seen, step) -> if(seen.1 + 1 < step.3, seen,
 			if(arrayExists((p, at) -> at >= seen.2 AND if(step.2 = 1, startsWith(p, step.1), p = step.1), page_paths, page_first_at),
 				(step.3, arrayMin(arrayFilter((at, p) -> at >= seen.2 AND if(step.2 = 1, startsWith(p, step.1), p = step.1), page_first_at, page_paths))),
 				seen)),
 		arrayZip({steps:Array(String)}, {prefixes:Array(UInt8)}, arrayMap(i -> toUInt64(i), arrayEnumerate({steps:Array(String)}))),
-		(toUInt64(0), toDateTime64(0, 3, 'UTC'))).1 AS steps_seen` + visitsWhere + `
-) GROUP BY steps_seen`
+		(toUInt64(0), toDateTime64(0, 3, 'UTC'))).1 AS steps_seen, count() AS n`
+	funnelFirst = `AND if({prefixes:Array(UInt8)}[1] = 1, arrayExists(p -> startsWith(p, {steps:Array(String)}[1]), page_paths), has(page_paths, {steps:Array(String)}[1])) GROUP BY steps_seen`
+)
 
 // Funnel counts the visits that saw the given pages one after the other: the first,
 // the first and the second, and so on. A page is a path, or with * at its end the
@@ -195,10 +223,6 @@ const funnelSQL = `SELECT steps_seen, count() FROM (
 func (r *Reader) Funnel(ctx context.Context, f Filter, pages []string) ([]FunnelStep, error) {
 	if len(pages) == 0 || len(pages) > funnelStepsMax {
 		return nil, fmt.Errorf("%w: a funnel has one to eight pages", ErrFilter)
-	}
-	options, err := r.ofVisits(&f)
-	if err != nil {
-		return nil, err
 	}
 	steps, prefixes := make([]string, len(pages)), make([]uint8, len(pages))
 	out := make([]FunnelStep, len(pages))
@@ -209,7 +233,11 @@ func (r *Reader) Funnel(ctx context.Context, f Filter, pages []string) ([]Funnel
 		step, prefix := strings.CutSuffix(page, "*")
 		steps[i], prefixes[i], out[i].Page = step, bit(prefix), page
 	}
-	err = r.each(ctx, funnelSQL, func(scan func(...any) error) error {
+	span, options, err := r.visitSpan(ctx, &f)
+	if err != nil {
+		return nil, err
+	}
+	err = r.each(ctx, "SELECT steps_seen, sum(n) FROM (\n"+span.of(funnelHead, funnelFirst)+"\n) GROUP BY steps_seen", func(scan func(...any) error) error {
 		var seen, n uint64
 		if err := scan(&seen, &n); err != nil {
 			return err

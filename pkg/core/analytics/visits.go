@@ -46,17 +46,20 @@ const visitColumns = `SELECT toUnixTimestamp64Milli(started_at) AS sort_value, l
 	first_channel, first_traffic_source, first_campaign_name, device, browser_family, system_family, country, region,
 	consent, verdict, account_id, account_name, account_domain, resolution_source, confidence, confirmation`
 
-// thePage selects the visits of one page in two steps: their keys first, by the few
+// page asks for the visits of one page in two steps: their keys first, by the few
 // columns a filter needs, and then the rows, of which the table's order finds the
 // granules. FINAL would else read every column of the whole period for one page.
-const thePage = ` FROM visits FINAL
-WHERE tenant_bucket = {bucket:UInt8} AND company_id = {company:String}
-AND started_at >= {from:DateTime64(3, 'UTC')} AND started_at < {to:DateTime64(3, 'UTC')}
+func (s visitSpan) page(columns string) string {
+	return columns + ` FROM visits FINAL
+WHERE` + ofTenant + ` AND started_at >= {from:DateTime64(3, 'UTC')} AND started_at < {to:DateTime64(3, 'UTC')}
 AND (site_id, started_at, visit_id) IN (
-	SELECT site_id, started_at, visit_id` + visitsWhere + `
+	SELECT site_id, started_at, visit_id FROM (
+	` + s.of("SELECT site_id, started_at, visit_id", `
 	AND ({after:UInt8} = 0 OR (toUnixTimestamp64Milli(started_at), lower(hex(visit_id))) < ({after_value:Int64}, {after_key:String}))
-	ORDER BY started_at DESC, visit_id DESC LIMIT {limit:UInt32}
+	ORDER BY started_at DESC, visit_id DESC LIMIT {limit:UInt32}`) + `
+	) ORDER BY started_at DESC, visit_id DESC LIMIT {limit:UInt32}
 )` + keysetOrder
+}
 
 func (v *Visit) fields() []any {
 	return []any{
@@ -79,11 +82,11 @@ func (r *Reader) LiveFeed(ctx context.Context, f Filter, p Page) (List[Visit], e
 			f.Period.To = end
 		}
 	}
-	options, err := r.ofVisits(&f)
+	span, options, err := r.visitSpan(ctx, &f)
 	if err != nil {
 		return List[Visit]{}, err
 	}
-	return listOf(ctx, r, question, visitColumns+thePage, p, (*Visit).fields, options...)
+	return listOf(ctx, r, question, span.page(visitColumns), p, (*Visit).fields, options...)
 }
 
 // TimelineVisit is a visit with the pages it saw.
@@ -127,12 +130,12 @@ func (r *Reader) Timeline(ctx context.Context, account string, f Filter, p Page)
 		return List[TimelineVisit]{}, fmt.Errorf("%w: no account", ErrFilter)
 	}
 	f.Account = account
-	options, err := r.ofVisits(&f)
+	span, options, err := r.visitSpan(ctx, &f)
 	if err != nil {
 		return List[TimelineVisit]{}, err
 	}
-	rows, err := listOf(ctx, r, "timeline", visitColumns+`, page_hosts, page_paths, page_view_counts, page_engaged_ms, page_first_at, pages_beyond,
-	submitted_form_ids, downloads`+thePage, p, (*timelineRow).fields, options...)
+	rows, err := listOf(ctx, r, "timeline", span.page(visitColumns+`, page_hosts, page_paths, page_view_counts, page_engaged_ms, page_first_at, pages_beyond,
+	submitted_form_ids, downloads`), p, (*timelineRow).fields, options...)
 	if err != nil {
 		return List[TimelineVisit]{}, err
 	}

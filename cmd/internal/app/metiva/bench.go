@@ -19,6 +19,7 @@ type benchCommand struct {
 	Companies benchCompanies `cmd:"" help:"Decide about the labelled set of addresses, and print precision, recall and coverage by reason."`
 	Enrich    benchEnrich    `cmd:"" help:"Measure the enrich worker beside a bare copy of its topic, with an embedded Kafka, and each of its steps; takes about half a minute."`
 	Outage    benchOutage    `cmd:"" help:"Drive events through two collectors while Kafka stalls and goes away and they are restarted, and compare what was answered with what is in Kafka."`
+	Reads     benchReads     `cmd:"" help:"Fill an embedded ClickHouse and measure every question a tenant may ask, as the largest tenant."`
 	Bare      benchBare      `cmd:"" hidden:"" help:"Serve the bare handler; used by bench collector."`
 }
 

@@ -31,6 +31,8 @@ type commands struct {
 	Retention retentionCommand `cmd:"" help:"How long rows are kept."`
 	Consent   consentCommand   `cmd:"" help:"The record of visitors' choices."`
 	Dead      deadCommand      `cmd:"" help:"Records a stage could not take: list, show, replay."`
+	Replay    replayCommand    `cmd:"" help:"Enrich events again that are still in Kafka."`
+	Views     viewsCommand     `cmd:"" help:"Tables that are made from others."`
 	Geo       geoCommand       `cmd:"" help:"The company database."`
 	Keys      keysCommand      `cmd:"" help:"Key files."`
 	Bench     benchCommand     `cmd:"" help:"Measure on this machine."`

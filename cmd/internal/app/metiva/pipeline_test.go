@@ -127,6 +127,7 @@ func TestPipeline(t *testing.T) {
 		t.Run("a shorter retention holds for what is there", h.testRetention)
 		t.Run("records sent again by the collector change nothing", h.testReplays)
 		t.Run("killing any process loses and doubles nothing", h.testKills)
+		t.Run("a replay enriches again and doubles nothing", h.testReenrich)
 		t.Run("no metric names a visitor", h.testMetrics)
 		t.Run("no topic and no table names a visitor", h.testContents)
 		return nil

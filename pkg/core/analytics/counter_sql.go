@@ -1,0 +1,54 @@
+package analytics
+
+// The statements of Counter. Each is of one day, one bucket and some of its tenants.
+
+const ofDay = `
+WHERE tenant_bucket = {bucket:UInt8} AND company_id IN {companies:Array(String)}`
+
+const countTraffic = `INSERT INTO traffic_daily (tenant_bucket, company_id, day, built_at, brand_id, site_id, verdict, bot, account_id,
+	account_name, account_domain, confidence, resolution_source, events, page_views, visits, last_at, expires_at)
+SELECT tenant_bucket, company_id, toDate(received_at) AS on_day, {built:DateTime64(3, 'UTC')}, brand_id, site_id, verdict, bot, account_id,
+	argMax(account_name, received_at), argMax(account_domain, received_at), argMax(confidence, received_at), argMax(resolution_source, received_at),
+	count(), countIf(type = 'page_view'), uniqExactIf(visit_key, type = 'page_view'), max(received_at), min(expires_at)
+FROM events FINAL` + ofDay + ` AND toDate(received_at) = {day:Date} AND expires_at > now()
+GROUP BY tenant_bucket, company_id, on_day, brand_id, site_id, verdict, bot, account_id`
+
+// countedOf says that a counting stands until its first row goes.
+const countedOf = `INSERT INTO counted_days (tenant_bucket, company_id, source, day, built_at, expires_at)
+SELECT tenant_bucket, company_id, {source:String}, day, built_at, min(expires_at)
+FROM `
+
+const countedEnd = ofDay + ` AND day = {day:Date} AND built_at = {built:DateTime64(3, 'UTC')}
+GROUP BY tenant_bucket, company_id, day, built_at`
+
+const (
+	countedTraffic = countedOf + `traffic_daily` + countedEnd
+	countedVisits  = countedOf + `closed_visits` + countedEnd
+)
+
+// accountHash is what companies are counted by: 0 is none. Of 64 bits, two among a
+// million companies of a tenant are the same once in 37 million tenants.
+const accountHash = `if(account_id = '', toUInt64(0), greatest(xxHash64(account_id), 1))`
+
+const closeVisits = `INSERT INTO closed_visits (tenant_bucket, company_id, day, built_at, brand_id, site_id, visit_id, started_at, ended_at, verdict, account_id, account_hash,
+	account_name, account_domain, confidence, resolution_source, confirmation, country, first_channel, first_traffic_source,
+	first_campaign_source, first_campaign_medium, first_campaign_name, device, browser_family, system_family, consent, captured, bounce, page_views, engaged_ms,
+	entry_host, entry_path, exit_host, exit_path, page_hosts, page_paths, page_view_counts, page_engaged_ms, page_first_at, expires_at)
+SELECT tenant_bucket, company_id, toDate(started_at), {built:DateTime64(3, 'UTC')}, brand_id, site_id, visit_id, started_at, ended_at, verdict, account_id, ` + accountHash + `,
+	account_name, account_domain, confidence, resolution_source, confirmation, country, first_channel, first_traffic_source,
+	first_campaign_source, first_campaign_medium, first_campaign_name, device, browser_family, system_family, consent, captured, bounce, page_views, engaged_ms,
+	entry_host, entry_path, exit_host, exit_path, page_hosts, page_paths, page_view_counts, page_engaged_ms, page_first_at, expires_at
+FROM visits FINAL` + ofDay + ` AND started_at >= toDateTime64({day:Date}, 3, 'UTC') AND started_at < toDateTime64({day:Date} + 1, 3, 'UTC') AND expires_at > now()`
+
+const countPages = `INSERT INTO pages_daily (tenant_bucket, company_id, day, built_at, brand_id, site_id, host, path, views, visits, companies, entries, exits, engaged_ms, expires_at)
+SELECT tenant_bucket, company_id, day, built_at, brand_id, site_id, host, path, ` + pageSums + `, min(expires_at)
+FROM closed_visits
+` + eachPage + ofDay + ` AND day = {day:Date} AND built_at = {built:DateTime64(3, 'UTC')}
+GROUP BY tenant_bucket, company_id, day, built_at, brand_id, site_id, host, path`
+
+// eachPage makes a row of each page of a visit, and pageSums what is summed up of them.
+const (
+	eachPage = `ARRAY JOIN page_hosts AS host, page_paths AS path, page_view_counts AS page_views_of, page_engaged_ms AS engaged_of`
+	pageSums = `sum(page_views_of), count(), uniqExactStateIf(account_hash, account_hash != 0), countIf(entry_host = host AND entry_path = path),
+	countIf(exit_host = host AND exit_path = path), sum(engaged_of)`
+)

@@ -1,0 +1,179 @@
+package analytics
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/metiva-io/metiva/pkg/clickhouse"
+	schema "github.com/metiva-io/metiva/schemas/clickhouse"
+)
+
+const (
+	day = 24 * time.Hour
+	// spanMin is the shortest period that is divided: for less, asking which days stand
+	// takes longer than reading the rows.
+	spanMin = 3 * day
+	// spanPartsMax bounds the pieces of a period that are read from rows, and with them
+	// the text of a statement.
+	spanPartsMax = 8
+)
+
+// span is a period, divided into days that stand and what is left.
+type span struct {
+	// days and built are the days that stand and their countings, of one length.
+	days, built []string
+	// open are the pieces that are read from rows, in order.
+	open []Period
+}
+
+// standingSQL finds the days of a period whose counting stands: it began the margin after
+// the last write.
+const standingSQL = `SELECT toDateTime(day, 'UTC') AS at, toString(built) FROM (
+	SELECT day, max(built_at) AS built FROM counted_days FINAL
+	WHERE tenant_bucket = {bucket:UInt8} AND company_id = {company:String} AND source = {source:String}
+	AND day >= toDate({from:DateTime64(3, 'UTC')}) AND day <= toDate({to:DateTime64(3, 'UTC')}) AND expires_at > now() GROUP BY day
+) AS d JOIN (
+	SELECT day, max(changed_at) AS changed FROM changed_days
+	WHERE tenant_bucket = {bucket:UInt8} AND company_id = {company:String} AND source = {source:String}
+	AND day >= toDate({from:DateTime64(3, 'UTC')}) AND day <= toDate({to:DateTime64(3, 'UTC')}) GROUP BY day
+) AS c ON d.day = c.day
+WHERE built > changed + {margin:UInt32}`
+
+// divide asks which days of a period stand.
+func (r *Reader) divide(ctx context.Context, source string, p Period) (span, error) {
+	whole := span{open: []Period{p}}
+	if p.To.Sub(p.From) < spanMin {
+		return whole, nil
+	}
+	standing := make(map[time.Time]string)
+	err := r.each(ctx, standingSQL, func(scan func(...any) error) error {
+		var at time.Time
+		var built string
+		if err := scan(&at, &built); err != nil {
+			return err
+		}
+		standing[at.UTC()] = built
+		return nil
+	}, append(r.of(p), clickhouse.Param("source", source), clickhouse.Param("margin", countMarginSeconds))...)
+	if err != nil {
+		return span{}, fmt.Errorf("finding the days that were counted: %w", err)
+	}
+	return divided(p, standing), nil
+}
+
+// divided takes the whole days of a period that stand, and leaves the rest in at most
+// spanPartsMax pieces: between more of them the shortest runs of days are read from
+// rows too.
+func divided(p Period, standing map[time.Time]string) span {
+	from, to := p.From.UTC(), p.To.UTC()
+	first := from.Truncate(day)
+	if first.Before(from) {
+		first = first.Add(day)
+	}
+	var runs []Period // of standing days
+	for at := first; !at.Add(day).After(to); at = at.Add(day) {
+		if standing[at] == "" {
+			continue
+		}
+		if n := len(runs); n > 0 && runs[n-1].To.Equal(at) {
+			runs[n-1].To = at.Add(day)
+		} else {
+			runs = append(runs, Period{at, at.Add(day)})
+		}
+	}
+	// The pieces beside n runs are n+1, some of them empty.
+	for len(runs) >= spanPartsMax {
+		shortest := 0
+		for i, run := range runs {
+			if run.To.Sub(run.From) < runs[shortest].To.Sub(runs[shortest].From) {
+				shortest = i
+			}
+		}
+		runs = slices.Delete(runs, shortest, shortest+1)
+	}
+	var s span
+	rest := from
+	for _, run := range runs {
+		if rest.Before(run.From) {
+			s.open = append(s.open, Period{rest, run.From})
+		}
+		for at := run.From; at.Before(run.To); at = at.Add(day) {
+			s.days, s.built = append(s.days, at.Format(time.DateOnly)), append(s.built, standing[at])
+		}
+		rest = run.To
+	}
+	if rest.Before(to) {
+		s.open = append(s.open, Period{rest, to})
+	}
+	return s
+}
+
+// ofTenant is the condition every statement states itself: bucket prunes partitions,
+// company the order.
+const ofTenant = ` tenant_bucket = {bucket:UInt8} AND company_id = {company:String}`
+
+// ofStanding selects the countings of a span's days.
+const ofStanding = ofTenant + ` AND (day, built_at) IN (SELECT arrayJoin(arrayZip({days:Array(Date)}, {built:Array(DateTime64(3, 'UTC'))})))`
+
+// ofOpen selects the rows of a span's open pieces by their time.
+func (s span) ofOpen(column string) string {
+	pieces := make([]string, len(s.open))
+	for i := range s.open {
+		n := strconv.Itoa(i)
+		pieces[i] = column + ` >= {from_` + n + `:DateTime64(3, 'UTC')} AND ` + column + ` < {to_` + n + `:DateTime64(3, 'UTC')}`
+	}
+	return ofTenant + " AND (" + strings.Join(pieces, " OR ") + ") AND" + kept
+}
+
+// options are the parameters of ofStanding and ofOpen.
+func (s span) options() []clickhouse.Option {
+	options := []clickhouse.Option{clickhouse.Param("days", orEmpty(s.days)), clickhouse.Param("built", orEmpty(s.built))}
+	for i, p := range s.open {
+		n := strconv.Itoa(i)
+		options = append(options, clickhouse.Param("from_"+n, p.From), clickhouse.Param("to_"+n, p.To))
+	}
+	return options
+}
+
+// union puts a statement about the standing days and one about the open pieces
+// together, or takes the one that is needed.
+func (s span) union(standing, open string) string {
+	switch {
+	case len(s.days) == 0:
+		return open
+	case len(s.open) == 0:
+		return standing
+	}
+	return standing + "\nUNION ALL\n" + open
+}
+
+// visitSpan is a span of visits with a filter.
+type visitSpan struct{ span }
+
+func (r *Reader) visitSpan(ctx context.Context, f *Filter) (visitSpan, []clickhouse.Option, error) {
+	options, err := r.ofVisits(f)
+	if err != nil {
+		return visitSpan{}, nil, err
+	}
+	s, err := r.divide(ctx, schema.SourceVisits, f.Period)
+	return visitSpan{s}, append(options, s.options()...), err
+}
+
+// of asks a statement of the visits of the span: head is what comes before FROM, tail
+// what comes behind the filter. In both, ACCOUNT is the hash companies are
+// counted by. FINAL leaves the newest version of each visit, and none of a removed one;
+// visits of standing days are there once.
+func (s visitSpan) of(head, tail string) string { return s.join(head, "", tail) }
+
+func (s visitSpan) join(head, arrays, tail string) string {
+	return s.union(
+		strings.ReplaceAll(head+" FROM closed_visits "+arrays+" WHERE"+ofStanding+visitFilter+tail, "ACCOUNT", "account_hash"),
+		strings.ReplaceAll(head+" FROM visits FINAL "+arrays+" WHERE"+s.ofOpen("started_at")+visitFilter+tail, "ACCOUNT", accountHash))
+}
+
+// openOnly is a span without the days that stand.
+func openOnly(s span) span { return span{open: s.open} }
