@@ -19,6 +19,7 @@ import (
 type claim interface {
 	Partition() int
 	Position() int64
+	Epoch(ctx context.Context, seen uint64) (uint64, error)
 	NextBatch(ctx context.Context, lim kafka.BatchLimit) (kafka.Batch, error)
 	Plan(ctx context.Context, b kafka.Batch) error
 	Commit(ctx context.Context, b kafka.Batch) error

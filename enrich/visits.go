@@ -2,7 +2,6 @@ package enrich
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -32,15 +31,15 @@ type visits struct {
 	looked     uint64 // revocations.changes when journals were last looked through
 	hasLooked  bool
 	checkpoint time.Time
-	written    int64 // the offset of the last checkpoint
+	written    int64 // the offset of the last checkpoint; -1 before the first of this owner
+	former     *visit.Former
 	encoded    []byte
 	acks       []*kafka.Ack
 }
 
 // beginVisits restores the visits of the partition and keeps them until end is
 // called. An owner that was fenced writes nothing more: its successor has read
-// visits.state already, and on a compacted topic an older journal written later would
-// in time be the only one.
+// visits.state already, and nobody would count it.
 func (p *partition) beginVisits(ctx context.Context, c claim) (end func(fenced bool), err error) {
 	v, err := p.restoreVisits(ctx, c)
 	if err != nil {
@@ -177,7 +176,11 @@ func (v *visits) send(ctx context.Context) error {
 	if err := v.sendVisits(ctx); err != nil {
 		return err
 	}
-	if err := v.sendTombstones(ctx, v.gone); err != nil {
+	var keys [][]byte
+	for _, id := range v.gone {
+		keys = append(append(keys, visit.JournalKey(id, v.epoch)), v.former.Of(id)...)
+	}
+	if err := v.sendTombstones(ctx, keys); err != nil {
 		return err
 	}
 	v.gone = nil
@@ -245,14 +248,10 @@ func (v *visits) sendVisits(ctx context.Context) error {
 	return nil
 }
 
-// headerEpoch is on a tombstone of visits.state: the epoch of who wrote it, 8 bytes,
-// big-endian.
-const headerEpoch = "epoch"
-
-func (v *visits) sendTombstones(ctx context.Context, keys []visit.ID) error {
-	epoch := binary.BigEndian.AppendUint64(nil, v.epoch)
-	for i := range keys {
-		if err := v.produce(ctx, schemas.TopicVisitsState, v.partition, keys[i][:], nil, kafka.Header{Key: headerEpoch, Value: epoch}); err != nil {
+// sendTombstones removes records of visits.state.
+func (v *visits) sendTombstones(ctx context.Context, keys [][]byte) error {
+	for _, key := range keys {
+		if err := v.produce(ctx, schemas.TopicVisitsState, v.partition, key, nil); err != nil {
 			return err
 		}
 	}
@@ -292,7 +291,7 @@ func (v *visits) write(ctx context.Context) error {
 		}
 	}
 	if wrote > 0 || next != v.written {
-		if err := v.produceSync(ctx, []byte(visit.CheckpointKey), c.Value); err != nil {
+		if err := v.produceSync(ctx, visit.CheckpointKey(v.epoch), c.Value); err != nil {
 			return err // the states stand; the next checkpoint covers them
 		}
 		v.w.visitMetrics.records.WithLabelValues("checkpoint").Inc()
@@ -302,7 +301,15 @@ func (v *visits) write(ctx context.Context) error {
 	v.mu.Lock()
 	gone := v.set.EndCheckpoint()
 	v.mu.Unlock()
-	return v.sendTombstones(ctx, gone)
+	keys := v.former.Keys() // this owner's state is whole; nobody goes back to another's
+	for _, id := range gone {
+		keys = append(keys, visit.JournalKey(id, v.epoch))
+	}
+	if err := v.sendTombstones(ctx, keys); err != nil {
+		return err
+	}
+	v.former = nil
+	return nil
 }
 
 // writeStates writes some of the journals, after the visits they have not sent.
@@ -315,7 +322,7 @@ func (v *visits) writeStates(ctx context.Context, c *visit.Checkpoint) (int, err
 		return 0, err
 	}
 	for i := range states {
-		err := v.produce(ctx, schemas.TopicVisitsState, v.partition, states[i].Key[:], states[i].Value)
+		err := v.produce(ctx, schemas.TopicVisitsState, v.partition, visit.JournalKey(states[i].ID, v.epoch), states[i].Value)
 		if errors.Is(err, kafka.ErrTooLarge) {
 			v.w.visitMetrics.unreadable.Inc()
 			continue

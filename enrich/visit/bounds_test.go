@@ -81,8 +81,8 @@ func TestOldJournalsLeave(t *testing.T) {
 		t.Errorf("%d journals, %+v", n, s.Counts())
 	}
 	restored := tp.read()
-	if len(restored.Keys()) != 1 {
-		t.Errorf("%d journals are left on the topic", len(restored.Keys()))
+	if restored.Len() != 1 {
+		t.Errorf("%d journals are left on the topic", restored.Len())
 	}
 	// What comes for it all the same is a visit of its own, and what was is not undone.
 	s.Apply(page(3, 0.5), 3)
@@ -180,12 +180,14 @@ func FuzzRestored(f *testing.F) {
 	var tp topic
 	checkpoint(f, s, &tp, 3, 99)
 	for i := range tp.keys {
-		f.Add(tp.keys[i], tp.values[i], uint64(1))
+		f.Add(tp.keys[i], tp.values[i])
 	}
-	f.Add(keyOf("key"), []byte(nil), uint64(9))
-	f.Fuzz(func(t *testing.T, key, value []byte, epoch uint64) {
+	f.Add(keyOf("key"), []byte(nil))
+	f.Fuzz(func(t *testing.T, key, value []byte) {
 		r := visit.NewRestored()
-		r.Read(key, value, epoch)
+		r.Read(key, value)
+		r.Former(1 << 60).Keys()
+		r.Read(visit.CheckpointKey(1), mustCheckpoint(t, 1, 0, 0))
 		s := newSet(rules(t, nil), visit.Limits{EntriesMax: 8})
 		s.Restore(r)
 		var state metivav1.VisitState

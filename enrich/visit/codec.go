@@ -34,7 +34,7 @@ func (t *textTable) number(text string) uint32 {
 }
 
 // pack writes an open journal as the value of its record.
-func (j *journal) pack(epoch uint64) ([]byte, error) {
+func (j *journal) pack() ([]byte, error) {
 	texts := textTable{numbers: make(map[string]uint32, 16)}
 	m := &metivav1.VisitJournal{
 		CompanyId: j.who.CompanyID, BrandId: j.who.BrandID, SiteId: j.who.SiteID, Key: j.who.Key[:],
@@ -64,7 +64,7 @@ func (j *journal) pack(epoch uint64) ([]byte, error) {
 		m.FoldedCampaign = &metivav1.Campaign{Source: b.tail.campaign.Source, Medium: b.tail.campaign.Medium, Name: b.tail.campaign.Name}
 	}
 	m.Texts = texts.texts
-	out, err := schemas.Encode(nil, &metivav1.VisitState{Epoch: epoch, Kind: &metivav1.VisitState_Journal{Journal: m}})
+	out, err := schemas.Encode(nil, &metivav1.VisitState{Kind: &metivav1.VisitState_Journal{Journal: m}})
 	if err != nil {
 		return nil, fmt.Errorf("encoding a journal: %w", errJournal) // a text that is not UTF-8 would be quoted
 	}

@@ -331,7 +331,7 @@ func (s *Set) evict(j *journal) {
 	delete(s.journals, j.id)
 	s.unmeasure(j)
 	if j.packed == nil {
-		packed, err := j.pack(0)
+		packed, err := j.pack()
 		if err != nil {
 			s.counts.Unreadable++
 		}
@@ -371,7 +371,7 @@ type Subject struct {
 }
 
 // DropIf takes out every journal of which revoked says so, and removes its
-// visits. TakeGone then gives their keys.
+// visits. TakeGone then gives their ids.
 func (s *Set) DropIf(revoked func(Subject) bool) {
 	for _, journals := range []map[ID]*journal{s.journals, s.leaving} {
 		for _, j := range journals {
@@ -411,7 +411,7 @@ func (s *Set) drop(j *journal) {
 	s.gone = append(s.gone, j.id)
 }
 
-// TakeGone gives the keys of the journals that were dropped since the last
+// TakeGone gives the ids of the journals that were dropped since the last
 // call: their records are to be removed. One that is there again (Renew) is written
 // in place of the former.
 func (s *Set) TakeGone() []ID {

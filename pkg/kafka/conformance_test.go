@@ -309,6 +309,21 @@ func TestConformanceStaleOwnerIsFenced(t *testing.T) {
 	if err := fresh.claim.Commit(testCtx(t), fresh.batch); err != nil {
 		t.Errorf("commit by the owner: %v", err)
 	}
+	earlier, err := old.claim.Epoch(testCtx(t), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	epoch, err := fresh.claim.Epoch(testCtx(t), earlier)
+	if err != nil || epoch <= earlier {
+		t.Errorf("the owner's epoch is %d after %d: %v", epoch, earlier, err)
+	}
+	if _, err := old.claim.Epoch(testCtx(t), epoch); !errors.Is(err, kafka.ErrFenced) {
+		t.Errorf("an epoch for the old owner: %v", err)
+	}
+	// What is there is of a group with the same name that was deleted.
+	if anew, err := fresh.claim.Epoch(testCtx(t), epoch+1<<40); err != nil || anew <= epoch+1<<40 {
+		t.Errorf("the owner's epoch is %d after %d: %v", anew, epoch+1<<40, err)
+	}
 }
 
 func TestConformanceRebalance(t *testing.T) {
