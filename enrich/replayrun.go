@@ -51,7 +51,7 @@ func (w *Worker) Replay(ctx context.Context, r Replay) (ReplayReport, error) {
 
 // isThrough refuses a range that the workers have not come through themselves.
 func (w *Worker) isThrough(ctx context.Context, run *replayRun) error {
-	committed, err := w.deps.Kafka.NotedOffsets(ctx, w.cfg.Group, schemas.TopicEventsCollected)
+	committed, err := w.deps.Kafka.CommittedOffsets(ctx, w.cfg.Group, schemas.TopicEventsCollected)
 	if err != nil {
 		return fmt.Errorf("asking how far enrich is: %w", err)
 	}

@@ -72,6 +72,9 @@ func (w *Worker) sort(items []item, stored store.Stored) rows {
 	now := w.deps.Now()
 	for i := range items {
 		it := &items[i]
+		if w.isTenantErased(it) {
+			continue
+		}
 		before := stored.Copies[it.acceptance].Or(copies[it.acceptance])
 		key := it.identity.Key
 		isKnown := stored.Events[key] || inBatch[key]
@@ -101,6 +104,12 @@ func (w *Worker) sort(items []item, stored store.Stored) rows {
 		}
 		if it.drop != nil {
 			left.drops = append(left.drops, *it.drop)
+			continue
+		}
+		if d, erased := w.erasedDrop(it); erased {
+			if !replaces { // the erasure sees to the row that is there
+				left.drops = append(left.drops, d)
+			}
 			continue
 		}
 		expires := w.expiry(it.event)

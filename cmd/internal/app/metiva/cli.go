@@ -28,6 +28,7 @@ type commands struct {
 	Companies companiesCommand `cmd:"" help:"List the companies that visited a tenant's sites."`
 	Ledger    ledgerCommand    `cmd:"" help:"Print the ledger; exits with 1 when it does not balance."`
 	Consent   consentCommand   `cmd:"" help:"The record of visitors' choices."`
+	Erase     eraseCommand     `cmd:"" help:"Erase a visitor, a contact or a tenant, and certify it."`
 	Dead      deadCommand      `cmd:"" help:"Records a stage could not take: list, show, replay."`
 	Replay    replayCommand    `cmd:"" help:"Enrich events again that are still in Kafka."`
 	Views     viewsCommand     `cmd:"" help:"Tables that are made from others."`
@@ -85,6 +86,9 @@ type terminal struct {
 	out, err io.Writer
 }
 
+// input is what a command reads; nil where there is nothing.
+type input struct{ io.Reader }
+
 func (t terminal) printf(format string, args ...any) { _, _ = fmt.Fprintf(t.out, format, args...) }
 
 // Run is the metiva command.
@@ -97,7 +101,7 @@ func Run(ctx context.Context, sys app.System) error {
 		kong.UsageOnError(),
 		kong.Exit(func(int) { exited = true }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(terminal{sys.Stdout, sys.Stderr}))
+		kong.Bind(terminal{sys.Stdout, sys.Stderr}, input{sys.Stdin}))
 	if err != nil {
 		return fmt.Errorf("building the command line: %w", err)
 	}

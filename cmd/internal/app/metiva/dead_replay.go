@@ -12,6 +12,7 @@ import (
 
 	"github.com/metiva-io/metiva/cmd/internal/app"
 	"github.com/metiva-io/metiva/pkg/kafka"
+	"github.com/metiva-io/metiva/pkg/tombstone"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
@@ -33,6 +34,8 @@ type replayReport struct {
 	// Repeated are letters of a record that another letter of this run is of, too: it
 	// was replayed before and died again.
 	Repeated int `json:"repeated"`
+	// Erased are letters of visitors and tenants who were erased since: they stay.
+	Erased int `json:"erased"`
 	// Of letters that cannot be replayed: too large to have been kept, without a
 	// source, or of a partition the source topic does not have any more.
 	WithoutValue     int `json:"without_value"`
@@ -54,6 +57,10 @@ func (c *deadReplay) Run(ctx context.Context, t terminal) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
+	erased, err := readErasures(ctx, client)
+	if err != nil {
+		return err
+	}
 	producer, err := client.NewProducer(kafka.ProducerConfig{Compression: "snappy"})
 	if err != nil {
 		return err
@@ -63,7 +70,7 @@ func (c *deadReplay) Run(ctx context.Context, t terminal) (err error) {
 	go func() { ended <- producer.Run(running) }()
 	defer func() { stop(); err = errors.Join(err, <-ended) }()
 
-	run := replayRun{cmd: c, client: client, producer: producer, out: json.NewEncoder(t.out), done: make(map[[sha256.Size]byte]bool), partitions: make(map[string]int)}
+	run := replayRun{cmd: c, client: client, producer: producer, erased: erased, out: json.NewEncoder(t.out), done: make(map[[sha256.Size]byte]bool), partitions: make(map[string]int)}
 	run.report.DryRun = c.DryRun
 	failed := c.letters(ctx, client, &run)
 	if err := run.out.Encode(run.report); err != nil {
@@ -121,6 +128,7 @@ type replayRun struct {
 	out        *json.Encoder
 	done       map[[sha256.Size]byte]bool
 	partitions map[string]int
+	erased     *tombstone.Set
 	report     replayReport
 }
 
@@ -171,6 +179,10 @@ func (r *replayRun) take(ctx context.Context, l *letter, rec *kafka.Record) erro
 	case replayNoSource:
 		r.report.WithoutSource++
 		return r.out.Encode(l)
+	}
+	if isErasedRecord(r.erased, l.SourceTopic, rec.Value) {
+		r.report.Erased++
+		return nil
 	}
 	n, asked := r.partitions[l.SourceTopic]
 	if !asked {

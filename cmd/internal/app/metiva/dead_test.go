@@ -37,7 +37,9 @@ func newGraveyard(t *testing.T) *graveyard {
 	t.Helper()
 	broker := kafkatest.Start(t)
 	for _, topic := range schemas.Topics() {
-		if !topic.Compacted() {
+		if topic.Compacted() {
+			broker.CreateCompacted(topic.Name, topic.Partitions)
+		} else {
 			broker.CreateTopic(topic.Name, topic.Partitions)
 		}
 	}
