@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/metiva-io/metiva/enrich/geo"
 	"github.com/metiva-io/metiva/enrich/visit"
@@ -143,7 +144,14 @@ func (p *replayer) work(ctx context.Context) error {
 	if p.set == nil {
 		return nil
 	}
-	return p.sendVisits(ctx, p.set.TakeVisits())
+	var visits []*metivav1.Visit
+	for more := true; more; visits = visits[:0] {
+		more = p.set.TakeVisits(replayStandingChunk, func(v *metivav1.Visit) { visits = append(visits, proto.CloneOf(v)) })
+		if err := p.sendVisits(ctx, visits); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // one takes one record: an event of the range is produced again, one beside it is

@@ -30,7 +30,7 @@ func (p *partition) restoreVisits(ctx context.Context, c claim) (*visits, error)
 		return nil, fmt.Errorf("taking the visits of a partition: %w", err)
 	}
 	v := &visits{
-		w: w, partition: p.number, epoch: epoch, set: visit.NewSet(w.cfg.Visits.Limits, w.visitRules.of), checkpoint: w.deps.Now(),
+		w: w, partition: p.number, epoch: epoch, set: visit.NewSet(w.cfg.Visits.Limits, newSiteCache(&w.visitRules.changes, w.visitRules.of).of), checkpoint: w.deps.Now(),
 		former: restored.Former(epoch), written: -1,
 	}
 	at := c.Position()

@@ -172,9 +172,7 @@ func inOneGo(t *testing.T, events []*metivav1.EnrichedEvent) map[string]*metivav
 	}
 	out := make(map[string]*metivav1.Visit)
 	for _, s := range sets {
-		for _, v := range s.TakeVisits() {
-			out[string(v.GetVisitId())] = v
-		}
+		s.TakeVisits(1<<30, func(v *metivav1.Visit) { out[string(v.GetVisitId())] = proto.CloneOf(v) })
 	}
 	for id, v := range out {
 		if v.GetRemoved() {

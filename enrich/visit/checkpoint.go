@@ -2,7 +2,6 @@ package visit
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/metiva-io/metiva/schemas"
@@ -19,8 +18,8 @@ type State struct {
 type Checkpoint struct {
 	// Value is the checkpoint's record, to be written after all states.
 	Value []byte
-	left  []ID
-	done  []ID
+	left  []*journal
+	done  []*journal
 }
 
 // BeginCheckpoint evicts what is too old to change and notes what has to be
@@ -32,11 +31,8 @@ func (s *Set) BeginCheckpoint(epoch uint64, now time.Time) (*Checkpoint, error) 
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkpoint{Value: value, left: make([]ID, 0, len(s.unwritten))}
-	for id := range s.unwritten {
-		c.left = append(c.left, id)
-	}
-	slices.SortFunc(c.left, func(a, b ID) int { return slices.Compare(a[:], b[:]) })
+	c := &Checkpoint{Value: value, left: s.unwritten}
+	s.unwritten = nil
 	return c, nil
 }
 
@@ -62,30 +58,32 @@ func (s *Set) evictOld() {
 	}
 }
 
-// NextStates gives up to max records, and the visits that must be acknowledged
-// before them: a journal on visits.state has nothing left to send. None: that was
-// all.
-func (s *Set) NextStates(c *Checkpoint, max int) ([]*metivav1.Visit, []State) {
+// NextStates gives up to max records, and before them the visits that must be
+// acknowledged first: a journal on visits.state has nothing left to send. A visit is
+// valid until emit returns. No records: that was all.
+func (s *Set) NextStates(c *Checkpoint, max int, emit func(*metivav1.Visit)) []State {
+	for _, v := range s.out {
+		emit(v)
+	}
+	s.out = nil
 	var states []State
 	for len(c.left) > 0 && len(states) < max {
-		j := s.unwritten[c.left[0]]
-		if j == nil { // dropped since
-			c.left = c.left[1:]
+		j := c.left[0]
+		c.left = c.left[1:]
+		if !j.queued { // dropped since
 			continue
 		}
-		s.settle(j)
+		if j.dirty {
+			j.emit(&s.scratch, emit)
+		}
 		value := s.packed(j)
-		c.done = append(c.done, c.left[0])
-		c.left = c.left[1:]
-		delete(s.unwritten, j.id)
-		j.written = true
+		c.done = append(c.done, j)
+		j.queued, j.written = false, true
 		if value != nil {
 			states = append(states, State{ID: j.id, Value: value})
 		}
 	}
-	visits := s.out
-	s.out = nil
-	return visits, states
+	return states
 }
 
 // packed closes a journal and gives its record.
@@ -93,9 +91,8 @@ func (s *Set) packed(j *journal) []byte {
 	if j.packed != nil { // evicted, of a former owner, or written in vain before
 		return j.packed
 	}
-	value, err := j.pack()
-	if err != nil {
-		s.counts.Unreadable++
+	value := s.pack(j)
+	if value == nil {
 		return nil
 	}
 	j.close(value)
@@ -105,14 +102,11 @@ func (s *Set) packed(j *journal) []byte {
 
 // FailCheckpoint notes that what the checkpoint has given may not be written.
 func (s *Set) FailCheckpoint(c *Checkpoint) {
-	for _, id := range c.done {
-		j := s.journals[id]
-		if j == nil {
-			j = s.leaving[id]
-		}
-		if j != nil {
-			j.written = false
-			s.unwritten[id] = j
+	s.unwritten = append(c.left, s.unwritten...) // queued still
+	c.left = nil
+	for _, j := range c.done {
+		if s.journals[j.who.identity()] == j || s.leaving[j.id] == j {
+			s.enqueue(j)
 		}
 	}
 }

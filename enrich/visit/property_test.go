@@ -55,10 +55,10 @@ func TestAnyOrderGivesTheSameVisits(t *testing.T) {
 					for offset, e := range append(slices.Clone(log), log[:rnd.IntN(len(log))]...) {
 						s.Apply(e, int64(offset))
 						if rnd.IntN(3) == 0 {
-							tb.take(t, s.TakeVisits())
+							tb.take(t, s.All())
 						}
 					}
-					tb.take(t, s.TakeVisits())
+					tb.take(t, s.All())
 					sameVisits(t, "event by event", tb.live(false), want)
 				}
 			}
@@ -132,7 +132,7 @@ func reader(t *testing.T, rnd *rand.Rand, r *visit.Rules, l visit.Limits, log []
 				committed = o.at
 			}
 			if rnd.IntN(4) == 0 {
-				sent = append(sent, o.s.TakeVisits()...)
+				sent = append(sent, o.s.All()...)
 			}
 			if rnd.IntN(9) == 0 {
 				sent = append(sent, o.write(t, &tp, 999)...)
@@ -151,7 +151,7 @@ func reader(t *testing.T, rnd *rand.Rand, r *visit.Rules, l visit.Limits, log []
 			}
 		}
 		if done = o.at == int64(len(log)); done {
-			sent = append(sent, o.s.TakeVisits()...)
+			sent = append(sent, o.s.All()...)
 		}
 		if late && rnd.IntN(3) > 0 {
 			former = append(former, o)
@@ -176,7 +176,7 @@ func awaken(t *testing.T, rnd *rand.Rand, o *owner, tp *topic, log []*metivav1.E
 	}
 	var sent []*metivav1.Visit
 	if rnd.IntN(2) == 0 {
-		sent = o.s.TakeVisits()
+		sent = o.s.All()
 	}
 	return append(sent, o.write(t, tp, []int{rnd.IntN(6), 999}[rnd.IntN(2)])...)
 }
@@ -222,7 +222,7 @@ func withInterruptions(t *testing.T, stream uint64, late bool) {
 						one.Advance(int64(offset), e.GetReceivedAtMs())
 						one.Apply(e, int64(offset))
 					}
-					whole.take(t, one.TakeVisits())
+					whole.take(t, one.All())
 					got := reader(t, rnd, r, l, log, late)
 					sameVisits(t, "with crashes", got.live(true), whole.live(true))
 					if size == "wide" {

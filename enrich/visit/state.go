@@ -106,23 +106,24 @@ func (r *Restored) read(key, value []byte) error {
 		}
 		return nil
 	}
-	var state metivav1.VisitState
-	if proto.Unmarshal(value, &state) != nil {
+	state, err := readState(value)
+	if err != nil {
 		return errNoState
 	}
-	r.Highest = max(r.Highest, state.GetEpoch()) // of keys without one
-	if c := state.GetCheckpoint(); c != nil {
-		if !isCheckpoint || c.GetNextOffset() < 0 {
+	r.Highest = max(r.Highest, state.epoch) // of keys without one
+	if (state.checkpoint != nil) != isCheckpoint {
+		return errNoState
+	}
+	if isCheckpoint {
+		var c metivav1.VisitCheckpoint
+		if proto.Unmarshal(state.checkpoint, &c) != nil || c.GetNextOffset() < 0 {
 			return errNoState
 		}
 		w.next, w.streamMs = c.GetNextOffset(), c.GetStreamAtMs()
 		r.release(epoch)
 		return nil
 	}
-	if state.GetJournal() == nil || isCheckpoint {
-		return errNoState
-	}
-	j, err := journalOf(state.GetJournal())
+	j, err := journalOf(state.journal)
 	if err != nil || j.id != id {
 		return errNoState
 	}
@@ -262,8 +263,9 @@ func (s *Set) Restore(r *Restored) {
 		return slices.Compare(a.id[:], b.id[:])
 	})
 	for _, j := range ordered {
-		s.journals[j.id] = j
-		s.unwritten[j.id] = j
+		j.who.CompanyID, j.who.BrandID, j.who.SiteID = s.shared(j.who.CompanyID), s.shared(j.who.BrandID), s.shared(j.who.SiteID)
+		s.journals[j.who.identity()] = j
+		s.enqueue(j)
 		s.touch(j)
 		s.measure(j)
 		s.streamMs = max(s.streamMs, j.lastReceivedMs)

@@ -187,7 +187,8 @@ func checkpointOver(t testing.TB, s *visit.Set, tp *topic, epoch uint64, former 
 			s.FailCheckpoint(c)
 			return sent, false
 		}
-		visits, states := s.NextStates(c, 2)
+		var visits []*metivav1.Visit
+		states := s.NextStates(c, 2, func(v *metivav1.Visit) { visits = append(visits, proto.CloneOf(v)) })
 		sent = append(sent, visits...)
 		if len(states) == 0 {
 			break

@@ -176,6 +176,14 @@ func TestConformanceEnsureTopics(t *testing.T) {
 	if _, err := c.Partitions(ctx, topic+".missing"); err == nil {
 		t.Error("a missing topic has partitions")
 	}
+	for range 2 { // the second time there is none
+		if err := c.DeleteTopic(ctx, topic); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.EnsureTopics(ctx, specs); err != nil { // anew, with as many partitions as it did not have
+		t.Fatal(err)
+	}
 }
 
 func TestConformancePlanSurvivesOwner(t *testing.T) {
