@@ -31,7 +31,7 @@ func chain(tb testing.TB, w *world, e *metivav1.CollectedEvent) func() {
 		if _, err = p.encode(out, source); err != nil {
 			tb.Fatal(err)
 		}
-		p.count(out)
+		p.count(&out)
 	}
 }
 

@@ -20,8 +20,8 @@ import (
 
 // opener opens sealed values (pkg/seal.Opener).
 type opener interface {
-	OpenAddress(b seal.Binding, blob []byte) (seal.Truncated, error)
-	OpenBytes(dst []byte, b seal.Binding, blob []byte) ([]byte, error)
+	OpenAddressIn(in *seal.Opening, b seal.Binding, blob []byte) (seal.Truncated, error)
+	OpenBytesIn(in *seal.Opening, dst []byte, b seal.Binding, blob []byte) ([]byte, error)
 	person.Vault
 }
 
@@ -81,7 +81,7 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.Sou
 	watch.lap(stepOpen)
 	out := sc.leaving.take(e, from)
 	unlinked := s.applyWithdrawal(out)
-	spam := s.origin(out)
+	spam := s.origin(sc, out)
 	watch.lap(stepSource)
 	said := sc.agents.of(sc.agent)
 	if !said.known {
@@ -90,7 +90,7 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.Sou
 	s.judgeSender(out, said.bot, bot.Signs{Automated: e.GetAutomated(), ReferrerSpam: spam})
 	watch.lap(stepBot)
 	if out.GetBot() == metivav1.BotClass_BOT_CLASS_NONE {
-		reason, err := s.resolve(out, v, binding)
+		reason, err := s.resolve(sc, out, v, binding)
 		if err != nil {
 			return outcome{}, err
 		}
@@ -125,15 +125,15 @@ func (s *steps) openAgent(sc *scratch, b seal.Binding) metivav1.Reason {
 		return 0
 	}
 	b.Field = seal.FieldUserAgent
-	opened, err := s.opener.OpenBytes(sc.agent[:0], b, sealed)
+	opened, err := s.opener.OpenBytesIn(sc.opening, sc.agent[:0], b, sealed)
 	sc.agent = opened
 	return reasonOf(err)
 }
 
 // resolve opens the address and decides on the company and the country.
-func (s *steps) resolve(out *metivav1.EnrichedEvent, v geo.View, b seal.Binding) (metivav1.Reason, error) {
+func (s *steps) resolve(sc *scratch, out *metivav1.EnrichedEvent, v geo.View, b seal.Binding) (metivav1.Reason, error) {
 	b.Field = seal.FieldAddress
-	truncated, err := s.opener.OpenAddress(b, out.GetSealedAddress())
+	truncated, err := s.opener.OpenAddressIn(sc.opening, b, out.GetSealedAddress())
 	if err != nil {
 		return reasonOf(err), nil
 	}

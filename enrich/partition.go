@@ -19,6 +19,7 @@ import (
 type claim interface {
 	Partition() int
 	Position() int64
+	Epoch(ctx context.Context, seen uint64) (uint64, error)
 	NextBatch(ctx context.Context, lim kafka.BatchLimit) (kafka.Batch, error)
 	Plan(ctx context.Context, b kafka.Batch) error
 	Commit(ctx context.Context, b kafka.Batch) error
@@ -49,7 +50,12 @@ type counts struct {
 	events, drops, dead, captures int
 	// age is that of the last event.
 	age time.Duration
+	// By the number of the value, as in metrics.
+	reasons, verdicts, bots, channels [valuesMax]int
 }
+
+// valuesMax is above every number of a reason, a verdict, a bot class and a channel.
+const valuesMax = 64
 
 // serve works on a partition until ctx ends or something fails; the batch at
 // work is finished first, within the drain timeout. An error starts the
@@ -129,6 +135,10 @@ func (p *partition) process(ctx context.Context, batch kafka.Batch) error {
 		m.setLag(p.number, p.counts.age)
 	}
 	m.in.Add(float64(len(batch.Records)))
+	addAll(m.drops, &p.counts.reasons)
+	addAll(m.verdicts, &p.counts.verdicts)
+	addAll(m.bots, &p.counts.bots)
+	addAll(m.channels, &p.counts.channels)
 	m.out.WithLabelValues("event").Add(float64(p.counts.events))
 	m.out.WithLabelValues("drop").Add(float64(p.counts.drops))
 	m.out.WithLabelValues("dead").Add(float64(p.counts.dead))
@@ -148,7 +158,7 @@ func (p *partition) record(ctx context.Context, view geo.View, r *kafka.Record) 
 	if err := p.produce(ctx, r, out); err != nil {
 		return err
 	}
-	p.count(out)
+	p.count(&out)
 	p.visits.apply(&out, r.Offset)
 	return nil
 }
@@ -311,27 +321,26 @@ func (p *partition) await(ctx context.Context) error {
 	return nil
 }
 
-func (p *partition) count(out outcome) {
-	m := p.w.metrics
-	p.counted.add(&out)
+func (p *partition) count(out *outcome) {
+	p.counted.add(out)
 	if out.dead {
 		p.counts.dead++
 	}
 	e := out.record.GetEvent()
 	if e == nil {
 		p.counts.drops++
-		m.drops[out.reason].Inc()
+		p.counts.reasons[out.reason]++
 		return
 	}
 	if out.capture != nil {
 		p.counts.captures++
-		m.captures[out.capture.GetMailDomain()].Inc()
+		p.w.metrics.captures[out.capture.GetMailDomain()].Inc()
 	}
 	p.counts.events++
-	m.bots[e.GetBot()].Inc()
+	p.counts.bots[e.GetBot()]++
 	if e.GetBot() == metivav1.BotClass_BOT_CLASS_NONE && e.GetChannel() != metivav1.Channel_CHANNEL_UNSPECIFIED {
-		m.channels[e.GetChannel()].Inc()
+		p.counts.channels[e.GetChannel()]++
 	}
-	m.verdicts[e.GetResolution().GetVerdict()].Inc()
+	p.counts.verdicts[e.GetResolution().GetVerdict()]++
 	p.counts.age = time.Duration(e.GetEnrichedAtMs()-e.GetReceivedAtMs()) * time.Millisecond
 }

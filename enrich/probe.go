@@ -50,7 +50,7 @@ func (p *Probe) Enrich(r *kafka.Record) ([]byte, error) {
 	if out.record.GetEvent() == nil {
 		return nil, errDropped
 	}
-	p.p.count(out)
+	p.p.count(&out)
 	return p.p.encoded, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/metiva-io/metiva/enrich/geo"
 	"github.com/metiva-io/metiva/enrich/visit"
@@ -51,7 +52,7 @@ func (w *Worker) Replay(ctx context.Context, r Replay) (ReplayReport, error) {
 
 // isThrough refuses a range that the workers have not come through themselves.
 func (w *Worker) isThrough(ctx context.Context, run *replayRun) error {
-	committed, err := w.deps.Kafka.NotedOffsets(ctx, w.cfg.Group, schemas.TopicEventsCollected)
+	committed, err := w.deps.Kafka.CommittedOffsets(ctx, w.cfg.Group, schemas.TopicEventsCollected)
 	if err != nil {
 		return fmt.Errorf("asking how far enrich is: %w", err)
 	}
@@ -143,7 +144,14 @@ func (p *replayer) work(ctx context.Context) error {
 	if p.set == nil {
 		return nil
 	}
-	return p.sendVisits(ctx, p.set.TakeVisits())
+	var visits []*metivav1.Visit
+	for more := true; more; visits = visits[:0] {
+		more = p.set.TakeVisits(replayStandingChunk, func(v *metivav1.Visit) { visits = append(visits, proto.CloneOf(v)) })
+		if err := p.sendVisits(ctx, visits); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // one takes one record: an event of the range is produced again, one beside it is

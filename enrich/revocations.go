@@ -17,6 +17,9 @@ import (
 type revocations struct {
 	// changes counts the records applied, for those who look again at what they hold.
 	changes atomic.Uint64
+	// named are the subjects and tenants that were ever revoked, and by chance a few
+	// others: for all but those nobody waits for a lock.
+	named filter
 
 	mu            sync.RWMutex
 	withdrawn     map[subject]uint64 // highest sequence that no longer counts
@@ -34,6 +37,7 @@ type subject struct {
 
 func newRevocations() *revocations {
 	return &revocations{
+		named:          newFilter(),
 		withdrawn:      make(map[subject]uint64),
 		erased:         make(map[subject]struct{}),
 		erasedTenants:  make(map[string]struct{}),
@@ -47,8 +51,8 @@ func newRevocations() *revocations {
 func (r *revocations) ApplyWithdrawal(key, value []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.changes.Add(1)
 	if len(value) == 0 {
+		r.changes.Add(1)
 		if s, ok := r.withdrawalKeys[string(key)]; ok {
 			delete(r.withdrawn, s)
 			delete(r.withdrawalKeys, string(key))
@@ -63,6 +67,9 @@ func (r *revocations) ApplyWithdrawal(key, value []byte) error {
 		return fmt.Errorf("decoding a withdrawal: %w", errUndecodable)
 	}
 	s := subject{companyID: w.GetCompanyId(), id: [schemas.IDBytes]byte(w.GetSubjectId())}
+	// Whoever sees the change must find the name: the names come first.
+	r.named.addSubject(s.id[:])
+	r.changes.Add(1)
 	if known, ok := r.withdrawn[s]; !ok || w.GetSequence() > known {
 		r.withdrawn[s] = w.GetSequence()
 	}
@@ -75,8 +82,8 @@ func (r *revocations) ApplyWithdrawal(key, value []byte) error {
 func (r *revocations) ApplyErasure(key, value []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.changes.Add(1)
 	if len(value) == 0 {
+		r.changes.Add(1)
 		if s, ok := r.erasureKeys[string(key)]; ok {
 			delete(r.erased, s)
 			delete(r.erasureKeys, string(key))
@@ -92,9 +99,13 @@ func (r *revocations) ApplyErasure(key, value []byte) error {
 	case e.GetCompanyId() == "":
 		return fmt.Errorf("decoding an erasure: %w", errUndecodable)
 	case len(e.GetSubjectId()) == 0:
+		r.named.addTenant(e.GetCompanyId())
+		r.changes.Add(1)
 		r.erasedTenants[e.GetCompanyId()] = struct{}{}
 	case len(e.GetSubjectId()) == schemas.IDBytes:
 		s := subject{companyID: e.GetCompanyId(), id: [schemas.IDBytes]byte(e.GetSubjectId())}
+		r.named.addSubject(s.id[:])
+		r.changes.Add(1)
 		r.erased[s] = struct{}{}
 		r.erasureKeys[string(key)] = s
 	default:
@@ -106,6 +117,9 @@ func (r *revocations) ApplyErasure(key, value []byte) error {
 // isErased reports whether the tenant, or the visitor if there is one, was
 // erased.
 func (r *revocations) isErased(companyID string, visitorID []byte) bool {
+	if !r.named.hasTenant(companyID) && !r.named.hasSubject(visitorID) {
+		return false
+	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if _, gone := r.erasedTenants[companyID]; gone {
@@ -121,7 +135,7 @@ func (r *revocations) isErased(companyID string, visitorID []byte) bool {
 // isWithdrawn reports whether the visitor has withdrawn the consent with this
 // sequence number. The later sequence wins, ties deny.
 func (r *revocations) isWithdrawn(companyID string, visitorID []byte, sequence uint64) bool {
-	if len(visitorID) != schemas.IDBytes {
+	if len(visitorID) != schemas.IDBytes || !r.named.hasSubject(visitorID) {
 		return false
 	}
 	r.mu.RLock()

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 
 	"github.com/metiva-io/metiva/enrich/person"
+	"github.com/metiva-io/metiva/pkg/seal"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/eventwire"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -20,12 +21,14 @@ type scratch struct {
 	agent     []byte
 	person    *person.Scratch // nil until the first capture
 	agents    *agents
+	opening   *seal.Opening
+	hosts     *siteCache[[]string] // nil until the first page view
 	seen      uint
 	timed     bool // every event, not one in stepSampleEvery
 }
 
 func newScratch() *scratch {
-	return &scratch{agent: make([]byte, 0, schemas.SealedUserAgentBytesMax), agents: newAgents()}
+	return &scratch{agent: make([]byte, 0, schemas.SealedUserAgentBytesMax), agents: newAgents(), opening: seal.NewOpening()}
 }
 
 // forget clears what was opened.

@@ -20,12 +20,15 @@ const confidenceScanner = 0.9
 
 // origin decides where a page view came from, and reports whether its referrer is
 // spam. Other types belong to a page view that has said it.
-func (s *steps) origin(out *metivav1.EnrichedEvent) (spam bool) {
+func (s *steps) origin(sc *scratch, out *metivav1.EnrichedEvent) (spam bool) {
 	if out.GetType() != metivav1.EventType_EVENT_TYPE_PAGE_VIEW {
 		return false
 	}
+	if sc.hosts == nil {
+		sc.hosts = newSiteCache(&s.siteHosts.changes, s.siteHosts.of)
+	}
 	answer := s.sources.Load().Resolve(source.Query{
-		Host: out.GetHost(), Own: s.siteHosts.of(out.GetCompanyId(), out.GetSiteId()), Referrer: out.GetReferrerHost(),
+		Host: out.GetHost(), Own: sc.hosts.of(out.GetCompanyId(), out.GetSiteId()), Referrer: out.GetReferrerHost(),
 		CampaignSource: out.GetCampaign().GetSource(), CampaignMedium: out.GetCampaign().GetMedium(), CampaignName: out.GetCampaign().GetName(),
 	})
 	out.Channel, out.TrafficSource = answer.Channel, answer.Source

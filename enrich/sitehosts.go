@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 
@@ -15,8 +16,9 @@ import (
 // the table control.sites in memory. A referrer among them is internal. It is safe
 // for concurrent use.
 type siteHosts struct {
-	mu    sync.RWMutex
-	sites map[string]ownHosts // by site id
+	changes atomic.Uint64
+	mu      sync.RWMutex
+	sites   map[string]ownHosts // by site id
 }
 
 type ownHosts struct {
@@ -35,6 +37,7 @@ func (s *siteHosts) Apply(key, value []byte) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.sites, id)
+		s.changes.Add(1)
 		return nil
 	}
 	var record metivav1.SiteRecord
@@ -51,6 +54,7 @@ func (s *siteHosts) Apply(key, value []byte) error {
 	defer s.mu.Unlock()
 	if known, ok := s.sites[id]; !ok || known.version <= next.version {
 		s.sites[id] = next
+		s.changes.Add(1)
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package enrich
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -26,33 +25,34 @@ func (p *partition) restoreVisits(ctx context.Context, c claim) (*visits, error)
 	if err != nil {
 		return nil, fmt.Errorf("reading the end of %s: %w", schemas.TopicEventsCollected, err)
 	}
+	epoch, err := c.Epoch(ctx, restored.Highest)
+	if err != nil {
+		return nil, fmt.Errorf("taking the visits of a partition: %w", err)
+	}
 	v := &visits{
-		w: w, partition: p.number, epoch: restored.Epoch + 1, set: visit.NewSet(w.cfg.Visits.Limits, w.visitRules.of), checkpoint: w.deps.Now(),
+		w: w, partition: p.number, epoch: epoch, set: visit.NewSet(w.cfg.Visits.Limits, newSiteCache(&w.visitRules.changes, w.visitRules.of).of), checkpoint: w.deps.Now(),
+		former: restored.Former(epoch), written: -1,
 	}
 	at := c.Position()
-	if restored.Next > ends[p.number] {
+	unreadable := restored.Unreadable
+	if next, _ := restored.Next(); next > ends[p.number] {
 		// The log begins anew: offsets of the former one say nothing.
-		w.deps.Log.Error("visits.state is of another log; its journals are left out", "partition", p.number, "checkpoint", restored.Next, "end", ends[p.number])
-		v.gone = restored.Keys()
+		w.deps.Log.Error("visits.state is of another log; its journals are left out", "partition", p.number, "checkpoint", next, "end", ends[p.number])
 		restored = visit.NewRestored()
 	}
-	from := at
-	if restored.Next >= 0 {
-		from = restored.Next
-	} else {
-		restored.Next = at
+	from, streamMs := restored.Next()
+	if from < 0 {
+		from = at
 	}
 	v.set.Restore(restored)
-	w.visitMetrics.unreadable.Add(float64(restored.Unreadable))
-	// Whatever a former owner still writes is known by its lower epoch from here on.
-	value, err := visit.CheckpointValue(v.epoch, from, restored.StreamMs, w.deps.Now())
-	if err != nil {
-		return nil, err
+	w.visitMetrics.unreadable.Add(float64(unreadable))
+	if restored.Len() == 0 {
+		// Nothing is what this owner's records hold up to here. With journals to write
+		// first, the former owner's state counts until they are.
+		if err := v.begin(ctx, from, streamMs); err != nil {
+			return nil, err
+		}
 	}
-	if err := v.produceSync(ctx, []byte(visit.CheckpointKey), value); err != nil {
-		return nil, err
-	}
-	v.written = from
 	again, err := p.replay(ctx, v, from, at)
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func (p *partition) restoreVisits(ctx context.Context, c claim) (*visits, error)
 	w.visitMetrics.restore.Observe(took.Seconds())
 	journals, bytes := v.set.Size()
 	w.deps.Log.Info("visits are restored", "partition", p.number, "journals", journals, "bytes", bytes,
-		"replayed", again, "unreadable", restored.Unreadable, "stale", restored.Ignored, "took_ms", took.Milliseconds())
+		"replayed", again, "unreadable", unreadable, "took_ms", took.Milliseconds())
 	return v, nil
 }
 
@@ -74,7 +74,7 @@ func (p *partition) readState(ctx context.Context) (*visit.Restored, error) {
 	restored := visit.NewRestored()
 	whole := kafka.Range{Topic: schemas.TopicVisitsState, Partition: p.number, From: -1, To: ends[p.number], Compacted: true}
 	_, err = p.w.deps.Kafka.ReadRange(ctx, whole, func(r *kafka.Record) error {
-		restored.Read(r.Key, r.Value, epochOf(r.Headers))
+		restored.Read(r.Key, r.Value)
 		return nil
 	})
 	if err != nil {
@@ -83,13 +83,17 @@ func (p *partition) readState(ctx context.Context) (*visit.Restored, error) {
 	return restored, nil
 }
 
-func epochOf(headers []kafka.Header) uint64 {
-	for _, h := range headers {
-		if h.Key == headerEpoch && len(h.Value) == 8 {
-			return binary.BigEndian.Uint64(h.Value)
-		}
+// begin writes the checkpoint of an owner that has no journals.
+func (v *visits) begin(ctx context.Context, from, streamMs int64) error {
+	value, err := visit.CheckpointValue(v.epoch, from, streamMs, v.w.deps.Now())
+	if err != nil {
+		return err //nolint:wrapcheck // says what it was
 	}
-	return 0
+	if err := v.produceSync(ctx, visit.CheckpointKey(v.epoch), value); err != nil {
+		return err
+	}
+	v.written = from
+	return nil
 }
 
 // replay works on records again that were committed since the checkpoint.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 
@@ -15,6 +16,7 @@ import (
 // memory. It is safe for concurrent use.
 type siteRules struct {
 	standard *visit.Rules
+	changes  atomic.Uint64
 	mu       sync.RWMutex
 	sites    map[string]siteRule // by site id
 }
@@ -44,6 +46,7 @@ func (s *siteRules) Apply(key, value []byte) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.sites, id)
+		s.changes.Add(1)
 		return nil
 	}
 	var record metivav1.SiteRecord
@@ -58,6 +61,7 @@ func (s *siteRules) Apply(key, value []byte) error {
 	defer s.mu.Unlock()
 	if known, ok := s.sites[id]; !ok || known.version <= record.GetVersion() {
 		s.sites[id] = siteRule{companyID: record.GetCompanyId(), version: record.GetVersion(), rules: rules}
+		s.changes.Add(1)
 	}
 	if fault != nil {
 		return errVisitRules

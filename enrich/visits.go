@@ -2,7 +2,6 @@ package enrich
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 	"github.com/metiva-io/metiva/enrich/visit"
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/eventwire"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
@@ -27,20 +27,27 @@ type visits struct {
 	exported visit.Counts
 
 	// Of the goroutine that sends.
-	unsent     []*metivav1.Visit
+	unsent     []visitRecord
+	values     []byte // of what is unsent, in the memory of the last time
 	gone       []visit.ID
 	looked     uint64 // revocations.changes when journals were last looked through
 	hasLooked  bool
 	checkpoint time.Time
-	written    int64 // the offset of the last checkpoint
-	encoded    []byte
+	written    int64 // the offset of the last checkpoint; -1 before the first of this owner
+	former     *visit.Former
 	acks       []*kafka.Ack
+}
+
+// visitRecord is one for visits.enriched.
+type visitRecord struct {
+	target     int
+	key, value []byte
+	removed    bool
 }
 
 // beginVisits restores the visits of the partition and keeps them until end is
 // called. An owner that was fenced writes nothing more: its successor has read
-// visits.state already, and on a compacted topic an older journal written later would
-// in time be the only one.
+// visits.state already, and nobody would count it.
 func (p *partition) beginVisits(ctx context.Context, c claim) (end func(fenced bool), err error) {
 	v, err := p.restoreVisits(ctx, c)
 	if err != nil {
@@ -170,14 +177,22 @@ func (v *visits) send(ctx context.Context) error {
 	}
 	v.mu.Lock()
 	v.revoke()
-	v.unsent = v.set.TakeVisits()
 	v.gone = append(v.gone, v.set.TakeGone()...)
 	v.exported = v.w.visitMetrics.note(v.partition, v.set, v.exported)
 	v.mu.Unlock()
-	if err := v.sendVisits(ctx); err != nil {
-		return err
+	for more := true; more; {
+		v.mu.Lock()
+		more = v.set.TakeVisits(journalsMax, v.collect)
+		v.mu.Unlock()
+		if err := v.sendVisits(ctx); err != nil {
+			return err
+		}
 	}
-	if err := v.sendTombstones(ctx, v.gone); err != nil {
+	var keys [][]byte
+	for _, id := range v.gone {
+		keys = append(append(keys, visit.JournalKey(id, v.epoch)), v.former.Of(id)...)
+	}
+	if err := v.sendTombstones(ctx, keys); err != nil {
 		return err
 	}
 	v.gone = nil
@@ -201,28 +216,38 @@ func (v *visits) isRevoked(s visit.Subject) bool {
 	return r.isErased(s.CompanyID, s.VisitorID) || r.isWithdrawn(s.CompanyID, s.VisitorID, s.ConsentSeq)
 }
 
+// collect puts the record of a visit into unsent.
+func (v *visits) collect(m *metivav1.Visit) {
+	from := len(v.values)
+	values, err := eventwire.AppendVisit(v.values, m)
+	if err != nil { // a text of a database that is not UTF-8
+		v.w.visitMetrics.unreadable.Inc()
+		return
+	}
+	behind := len(values)
+	values = append(values, schemas.TenantBucket(m.GetCompanyId()))
+	account := ""
+	if m.GetResolution().GetVerdict() == metivav1.Verdict_VERDICT_COMPANY {
+		account = m.GetResolution().GetAccountId()
+	}
+	if account != "" {
+		values = append(values, account...)
+	} else {
+		values = append(values, m.GetVisitKey()...)
+	}
+	v.values = values
+	v.unsent = append(v.unsent, visitRecord{
+		target: schemas.VisitPartition(m.GetCompanyId(), account, m.GetVisitKey(), v.w.visitPartitions),
+		key:    values[behind:len(values):len(values)], value: values[from:behind:behind], removed: m.GetRemoved(),
+	})
+}
+
 // sendVisits produces what is in unsent; it stays there until all is acknowledged.
 func (v *visits) sendVisits(ctx context.Context) error {
 	visitCount, removals := 0, 0
-	for _, m := range v.unsent {
-		value, err := schemas.Encode(v.encoded[:0], m)
-		if err != nil { // a text of a database that is not UTF-8
-			v.w.visitMetrics.unreadable.Inc()
-			continue
-		}
-		v.encoded = value
-		account := ""
-		if m.GetResolution().GetVerdict() == metivav1.Verdict_VERDICT_COMPANY {
-			account = m.GetResolution().GetAccountId()
-		}
-		key := []byte{schemas.TenantBucket(m.GetCompanyId())}
-		if account != "" {
-			key = append(key, account...)
-		} else {
-			key = append(key, m.GetVisitKey()...)
-		}
-		target := schemas.VisitPartition(m.GetCompanyId(), account, m.GetVisitKey(), v.w.visitPartitions)
-		err = v.produce(ctx, schemas.TopicVisitsEnriched, target, key, value)
+	for i := range v.unsent {
+		r := &v.unsent[i]
+		err := v.produce(ctx, schemas.TopicVisitsEnriched, r.target, r.key, r.value)
 		if errors.Is(err, kafka.ErrTooLarge) { // none is, by its limits; it must not hold the others
 			v.w.visitMetrics.unreadable.Inc()
 			continue
@@ -230,7 +255,7 @@ func (v *visits) sendVisits(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if m.GetRemoved() {
+		if r.removed {
 			removals++
 		} else {
 			visitCount++
@@ -239,20 +264,20 @@ func (v *visits) sendVisits(ctx context.Context) error {
 	if err := v.await(ctx); err != nil {
 		return err
 	}
-	v.unsent = nil
+	clear(v.unsent)
+	v.unsent, v.values = v.unsent[:0], v.values[:0]
+	if cap(v.values) > valuesKeptMax {
+		v.unsent, v.values = nil, nil
+	}
 	v.w.visitMetrics.records.WithLabelValues("visit").Add(float64(visitCount))
 	v.w.visitMetrics.records.WithLabelValues("removal").Add(float64(removals))
 	return nil
 }
 
-// headerEpoch is on a tombstone of visits.state: the epoch of who wrote it, 8 bytes,
-// big-endian.
-const headerEpoch = "epoch"
-
-func (v *visits) sendTombstones(ctx context.Context, keys []visit.ID) error {
-	epoch := binary.BigEndian.AppendUint64(nil, v.epoch)
-	for i := range keys {
-		if err := v.produce(ctx, schemas.TopicVisitsState, v.partition, keys[i][:], nil, kafka.Header{Key: headerEpoch, Value: epoch}); err != nil {
+// sendTombstones removes records of visits.state.
+func (v *visits) sendTombstones(ctx context.Context, keys [][]byte) error {
+	for _, key := range keys {
+		if err := v.produce(ctx, schemas.TopicVisitsState, v.partition, key, nil); err != nil {
 			return err
 		}
 	}
@@ -263,8 +288,11 @@ func (v *visits) sendTombstones(ctx context.Context, keys []visit.ID) error {
 	return nil
 }
 
-// statesMax is how many journals are encoded at a time.
-const statesMax = 256
+// journalsMax is of how many journals the visits or the states are encoded at a time.
+const journalsMax = 1024
+
+// valuesKeptMax is how much memory of encoded visits is kept for the next time.
+const valuesKeptMax = 1 << 20
 
 // write makes a checkpoint: the journals that have changed, then the offset up to
 // which they hold all there is. Everything sent before must be acknowledged.
@@ -292,7 +320,7 @@ func (v *visits) write(ctx context.Context) error {
 		}
 	}
 	if wrote > 0 || next != v.written {
-		if err := v.produceSync(ctx, []byte(visit.CheckpointKey), c.Value); err != nil {
+		if err := v.produceSync(ctx, visit.CheckpointKey(v.epoch), c.Value); err != nil {
 			return err // the states stand; the next checkpoint covers them
 		}
 		v.w.visitMetrics.records.WithLabelValues("checkpoint").Inc()
@@ -302,20 +330,27 @@ func (v *visits) write(ctx context.Context) error {
 	v.mu.Lock()
 	gone := v.set.EndCheckpoint()
 	v.mu.Unlock()
-	return v.sendTombstones(ctx, gone)
+	keys := v.former.Keys() // this owner's state is whole; nobody goes back to another's
+	for _, id := range gone {
+		keys = append(keys, visit.JournalKey(id, v.epoch))
+	}
+	if err := v.sendTombstones(ctx, keys); err != nil {
+		return err
+	}
+	v.former = nil
+	return nil
 }
 
 // writeStates writes some of the journals, after the visits they have not sent.
 func (v *visits) writeStates(ctx context.Context, c *visit.Checkpoint) (int, error) {
 	v.mu.Lock()
-	changed, states := v.set.NextStates(c, statesMax)
+	states := v.set.NextStates(c, journalsMax, v.collect)
 	v.mu.Unlock()
-	v.unsent = append(v.unsent, changed...)
 	if err := v.sendVisits(ctx); err != nil {
 		return 0, err
 	}
 	for i := range states {
-		err := v.produce(ctx, schemas.TopicVisitsState, v.partition, states[i].Key[:], states[i].Value)
+		err := v.produce(ctx, schemas.TopicVisitsState, v.partition, visit.JournalKey(states[i].ID, v.epoch), states[i].Value)
 		if errors.Is(err, kafka.ErrTooLarge) {
 			v.w.visitMetrics.unreadable.Inc()
 			continue

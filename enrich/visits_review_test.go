@@ -141,9 +141,10 @@ func (l *lost) Position() int64                                                 
 func (l *lost) NextBatch(context.Context, kafka.BatchLimit) (kafka.Batch, error) { return l.batch, nil }
 func (l *lost) Plan(context.Context, kafka.Batch) error                          { return nil }
 func (l *lost) Commit(context.Context, kafka.Batch) error                        { return l.err }
+func (l *lost) Epoch(context.Context, uint64) (uint64, error)                    { return 1, nil }
 
-// TestAFencedOwnerWritesNoState: its successor has read visits.state; journals that come
-// after would, once the topic is compacted, stand in place of the successor's.
+// TestAFencedOwnerWritesNoState: its successor has read visits.state, and nobody would
+// count what comes after.
 func TestAFencedOwnerWritesNoState(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

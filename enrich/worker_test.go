@@ -384,8 +384,8 @@ func TestKeysTableStalls(t *testing.T) {
 // panickyOpener panics with the address on one tenant.
 type panickyOpener struct{ *seal.Opener }
 
-func (o panickyOpener) OpenAddress(b seal.Binding, blob []byte) (seal.Truncated, error) {
-	opened, err := o.Opener.OpenAddress(b, blob)
+func (o panickyOpener) OpenAddressIn(in *seal.Opening, b seal.Binding, blob []byte) (seal.Truncated, error) {
+	opened, err := o.Opener.OpenAddressIn(in, b, blob)
 	if b.SiteID == "sit_panic" {
 		panic(opened.Prefix().String())
 	}

@@ -51,10 +51,10 @@ func Topics() []Topic {
 		{TopicEventsCollected, eventPartitions, 7 * day, "tenant bucket and visit key"},
 		{TopicEventsEnriched, eventPartitions, 7 * day, "tenant bucket and visit key"},
 		{TopicCapturesEnriched, 4, 7 * day, "tenant and subject"},
-		{TopicVisitsState, eventPartitions, 0, "journal, from tenant, site and visitor or visit key"},
+		{TopicVisitsState, eventPartitions, 0, "journal, from tenant, site and visitor or visit key, and the owner's epoch"},
 		{TopicVisitsEnriched, eventPartitions, 7 * day, "tenant bucket and account, or else visit key"},
 		{TopicAccountsEnriched, eventPartitions, 7 * day, "tenant bucket, site and account"},
-		{TopicAccountsState, eventPartitions, 0, "tenant, site and account"},
+		{TopicAccountsState, eventPartitions, 0, "tenant, site and account, and the owner's epoch"},
 		{TopicAccountSignals, 4, 30 * day, "tenant, site and account"},
 		{TopicConsentRecords, 4, 30 * day, "tenant and subject"},
 		{TopicLedgerEdge, 1, 7 * day, "writer, tenant, site, minute and reason"},
@@ -75,4 +75,7 @@ const (
 	HeaderDeadPartition = "source_partition"
 	HeaderDeadOffset    = "source_offset"
 	HeaderDeadTimeMs    = "time_ms"
+	// HeaderDeadLetter is on a record that was put back on its topic from a dead letter:
+	// the letter's partition and offset on events.dead.
+	HeaderDeadLetter = "dead_letter"
 )

@@ -23,7 +23,7 @@ func (w *Worker) accountDays() latest[accountDayKey, *metivav1.AccountDay] {
 		read: func(value []byte) (*metivav1.AccountDay, error) {
 			a := new(metivav1.AccountDay)
 			if err := proto.Unmarshal(value, a); err != nil {
-				return nil, fmt.Errorf("reading the day of an account: %w", err)
+				return a, fmt.Errorf("reading the day of an account: %w", err)
 			}
 			return a, checkAccountDay(a)
 		},
@@ -34,6 +34,7 @@ func (w *Worker) accountDays() latest[accountDayKey, *metivav1.AccountDay] {
 		expires: func(a *metivav1.AccountDay) time.Time {
 			return w.expiryOf(store.DayStart(a.GetDay()+1).UnixMilli(), a.GetRetentionDays())
 		},
+		owner:  func(a *metivav1.AccountDay) (string, []byte) { return a.GetCompanyId(), nil },
 		insert: w.deps.Store.InsertAccountDays,
 	}
 }

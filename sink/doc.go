@@ -13,18 +13,24 @@
 //     the batch, under another source: the client sent the event again.
 //   - replayed: a copy of an acceptance that has its row: the collector sent the
 //     record again. Of the copies the first to arrive counts, whatever becomes of
-//     it; the others are replays, whatever would become of them (ADR 0018).
+//     it; the others are replays, whatever would become of them (ADR 0018). But an
+//     event stands before dead letters: one that comes after nothing else is written.
 //   - invalid_record: the record cannot be decoded or breaks the envelope's
 //     rules, among them: a visitor id only with consent, a company's name only
 //     with a verdict that allows it, of what an event says only what belongs to its
 //     type and consent. Also a dead letter.
 //   - rejected_row: ClickHouse refuses this row alone. Also a dead letter.
 //   - expired: the event is older than its tenant keeps data.
+//   - erased: the event's visitor was erased (control.erasures).
 //
 // Each is a row in drops under stage "sink". A record seen again under its own
-// source (enrich or this sink was killed and repeated it) changes nothing. An event with
-// the header replay was enriched again: it replaces the row its source has in events,
-// and adds one only where there is none.
+// source (enrich or this sink was killed and repeated it) changes nothing, unless an
+// operator has put it back from its dead letter (schemas.HeaderDeadLetter). An event
+// with the header replay was enriched again: it replaces the row its source has in
+// events, and adds one only where there is none or a dead letter.
+//
+// Of an erased tenant nothing is written, and no dead letter; a visit of an erased
+// visitor is left out. Both are counted only.
 //
 // Visits, accounts' days and ledger entries have no row in drops, which accounts for
 // events: what breaks their rules or is refused is a dead letter only, and what is

@@ -23,7 +23,9 @@ type latest[K comparable, M any] struct {
 	// common unless the tenant's retention changed between them; nil where the table
 	// itself knows.
 	expires func(M) time.Time
-	insert  func(ctx context.Context, token string, rows []store.Row[M]) error
+	// owner is whose the row is: the tenant, and the visitor where there is one.
+	owner  func(M) (companyID string, subjectID []byte)
+	insert func(ctx context.Context, token string, rows []store.Row[M]) error
 }
 
 // latestWriter writes a batch of such a topic.
@@ -33,6 +35,7 @@ type latestWriter[K comparable, M any] struct {
 	decoded bool
 	rows    []store.Row[M]
 	bad     []*kafka.Record
+	badRead []M // of each of bad, as far as it could be read
 }
 
 func newLatest[K comparable, M any](base batchWriter, of latest[K, M]) *latestWriter[K, M] {
@@ -42,7 +45,8 @@ func newLatest[K comparable, M any](base batchWriter, of latest[K, M]) *latestWr
 // write sends what cannot be read to events.dead and inserts the rest.
 func (w *latestWriter[K, M]) write(ctx context.Context) error {
 	w.decode()
-	for _, r := range w.bad {
+	rows, bad := w.unerased()
+	for _, r := range bad {
 		if err := w.dead(ctx, r, metivav1.Reason_REASON_INVALID_RECORD); err != nil {
 			return err
 		}
@@ -60,13 +64,14 @@ func (w *latestWriter[K, M]) write(ctx context.Context) error {
 		}
 		return nil
 	}
-	return bisect(w.rows, func(r *store.Row[M]) int64 { return r.Position }, w.batch.First, w.batch.Last, insert, reject)
+	return bisect(rows, func(r *store.Row[M]) int64 { return r.Position }, w.batch.First, w.batch.Last, insert, reject)
 }
 
 // decode keeps the greatest version of each key of the batch, of equal ones the
 // last, in the order of their offsets. A row that is no longer kept is left out, and
 // with it the older versions, which a longer retention may still have kept.
-// It runs once a batch, so that every attempt writes the same rows.
+// It runs once a batch, so that every attempt writes the same rows, but for those of
+// whoever was erased meanwhile.
 func (w *latestWriter[K, M]) decode() {
 	if w.decoded {
 		return
@@ -79,7 +84,7 @@ func (w *latestWriter[K, M]) decode() {
 		r := &w.batch.Records[i]
 		m, err := w.of.read(r.Value)
 		if err != nil {
-			w.bad = append(w.bad, r)
+			w.bad, w.badRead = append(w.bad, r), append(w.badRead, m)
 			continue
 		}
 		row := store.Row[M]{Position: r.Offset, Message: m}

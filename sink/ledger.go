@@ -25,7 +25,7 @@ func (w *Worker) ledgerEntries() latest[ledgerKey, *metivav1.LedgerEntry] {
 		read: func(value []byte) (*metivav1.LedgerEntry, error) {
 			l := new(metivav1.LedgerEntry)
 			if err := proto.Unmarshal(value, l); err != nil {
-				return nil, fmt.Errorf("reading a ledger entry: %w", err)
+				return l, fmt.Errorf("reading a ledger entry: %w", err)
 			}
 			return l, checkLedgerEntry(l)
 		},
@@ -33,6 +33,7 @@ func (w *Worker) ledgerEntries() latest[ledgerKey, *metivav1.LedgerEntry] {
 			return ledgerKey{l.GetWriterId(), l.GetCompanyId(), l.GetSiteId(), l.GetMinuteMs(), l.GetStage(), l.GetReason()}
 		},
 		version: (*metivav1.LedgerEntry).GetCount,
+		owner:   func(l *metivav1.LedgerEntry) (string, []byte) { return l.GetCompanyId(), nil },
 		insert:  w.deps.Store.InsertLedger,
 	}
 }

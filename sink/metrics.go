@@ -6,6 +6,7 @@ type metrics struct {
 	rows      *prometheus.CounterVec
 	drops     *prometheus.CounterVec
 	expired   *prometheus.CounterVec
+	erased    prometheus.Counter
 	repeated  prometheus.Counter
 	replaced  prometheus.Counter
 	dead      *prometheus.CounterVec
@@ -26,6 +27,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		expired: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "metiva_sink_expired_total", Help: "Versions of visits and of accounts' days that are older than their tenant keeps them, by table.",
 		}, []string{"table"}),
+		erased: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "metiva_sink_erased_total", Help: "Records of visitors and tenants who were erased, which became a drop or nothing.",
+		}),
 		repeated: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "metiva_sink_repeated_total", Help: "Records that had their row already and were passed over.",
 		}),
@@ -48,7 +52,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "metiva_sink_freshness_seconds", Help: "From receipt at the collector to the row in ClickHouse, of each event.", Buckets: prometheus.ExponentialBuckets(0.25, 2, 16),
 		}),
 	}
-	for _, c := range []prometheus.Collector{m.rows, m.drops, m.expired, m.repeated, m.replaced, m.dead, m.batches, m.retries, m.inserts, m.freshness} {
+	for _, c := range []prometheus.Collector{m.rows, m.drops, m.expired, m.erased, m.repeated, m.replaced, m.dead, m.batches, m.retries, m.inserts, m.freshness} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

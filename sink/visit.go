@@ -25,7 +25,7 @@ func (w *Worker) visits() latest[visitKey, *metivav1.Visit] {
 		read: func(value []byte) (*metivav1.Visit, error) {
 			v := new(metivav1.Visit)
 			if err := proto.Unmarshal(value, v); err != nil {
-				return nil, fmt.Errorf("reading a visit: %w", err)
+				return v, fmt.Errorf("reading a visit: %w", err)
 			}
 			return v, checkVisit(v)
 		},
@@ -34,6 +34,7 @@ func (w *Worker) visits() latest[visitKey, *metivav1.Visit] {
 		},
 		version: (*metivav1.Visit).GetVersion,
 		expires: func(v *metivav1.Visit) time.Time { return w.expiryOf(v.GetStartedAtMs(), v.GetRetentionDays()) },
+		owner:   func(v *metivav1.Visit) (string, []byte) { return v.GetCompanyId(), v.GetVisitorId() },
 		insert:  w.deps.Store.InsertVisits,
 	}
 }

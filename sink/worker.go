@@ -45,7 +45,7 @@ type Store interface {
 	InsertAccountDays(ctx context.Context, token string, rows []store.AccountDayRow) error
 }
 
-// Deps are what a worker works with. All are needed.
+// Deps are what a worker works with. All but Erased are needed.
 type Deps struct {
 	Consumer Consumer
 	Dead     DeadLetters
@@ -53,6 +53,8 @@ type Deps struct {
 	Log      *slog.Logger
 	Metrics  prometheus.Registerer
 	Now      func() time.Time
+	// Erased is who was erased; nil is nobody, for tests and measurements.
+	Erased Erasures
 }
 
 // Worker is one sink process's share of the group.
@@ -69,6 +71,9 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	}
 	if deps.Consumer == nil || deps.Dead == nil || deps.Store == nil || deps.Log == nil || deps.Metrics == nil || deps.Now == nil {
 		return nil, errors.New("the sink lacks a dependency")
+	}
+	if deps.Erased == nil {
+		deps.Erased = nobody{}
 	}
 	m, err := newMetrics(deps.Metrics)
 	if err != nil {

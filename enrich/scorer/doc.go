@@ -15,9 +15,12 @@
 // the same id, and nothing is lost.
 //
 // The next owner of a partition reads its part of accounts.state to the end before
-// the first batch. Of two records of one account the higher version counts, so that a
-// former owner that was thought dead and woke up overwrites nothing newer that is
-// still in the log.
+// the first batch. Keys have the epoch of their owner behind the account, so that a
+// former owner that was thought dead and woke up overwrites nothing; of several owners'
+// records of one account the highest version counts (ADR 0040).
+//
+// A visit that makes the score panic is a dead letter; its account is made again from
+// its state and the visits that the batch had brought before.
 //
 // What is dropped, and why: visits without a shown account (confidence below 0.6),
 // and those of erased tenants; what cannot be read goes to events.dead. A state is

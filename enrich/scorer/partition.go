@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/metiva-io/metiva/enrich/score"
@@ -15,6 +17,7 @@ import (
 // claim is the ownership of one partition (kafka.Claim).
 type claim interface {
 	Partition() int
+	Epoch(ctx context.Context, seen uint64) (uint64, error)
 	NextBatch(ctx context.Context, lim kafka.BatchLimit) (kafka.Batch, error)
 	Plan(ctx context.Context, b kafka.Batch) error
 	Commit(ctx context.Context, b kafka.Batch) error
@@ -24,6 +27,7 @@ type claim interface {
 type partition struct {
 	w      *Worker
 	number int
+	epoch  uint64
 	store  *store
 	sender sender
 	// open is the accounts of the batch at work, opened in the order of their first
@@ -39,22 +43,33 @@ type partition struct {
 	// sweptDay and sweptErasures are what the states were last searched for.
 	sweptDay      int32
 	sweptErasures uint64
+
+	// applyTo is Account.Apply; a test makes it panic.
+	applyTo func(a *score.Account, dst []*metivav1.Signal, v *score.Visit, rules *score.Rules, at uint64) ([]*metivav1.Signal, score.Outcome)
+}
+
+func (w *Worker) newPartition(number int) *partition {
+	return &partition{
+		w: w, number: number, store: newStore(), sender: sender{producer: w.producer}, open: make(map[string]*opened), sweptDay: -1 << 31,
+		applyTo: (*score.Account).Apply,
+	}
 }
 
 // opened is an account that a batch has visits of.
 type opened struct {
 	key     string
 	account *score.Account
+	// applied is the batch's records that the account has taken in.
+	applied []*kafka.Record
 }
 
 // serve works on a partition until ctx ends or something fails; the batch at work is
 // finished first, within the drain timeout. An error starts the partition again from
 // its last commit, with the states that were written.
 func (w *Worker) serve(ctx context.Context, c claim) error {
-	p := &partition{w: w, number: c.Partition(), store: newStore(), open: make(map[string]*opened), sweptDay: -1 << 31}
-	p.sender.producer = w.producer
+	p := w.newPartition(c.Partition())
 	defer w.metrics.forget(p.number)
-	if err := p.restore(ctx); err != nil {
+	if err := p.restore(ctx, c); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -84,8 +99,9 @@ func (w *Worker) serve(ctx context.Context, c claim) error {
 	}
 }
 
-// restore reads what the partition's former owner left.
-func (p *partition) restore(ctx context.Context) error {
+// restore reads what the partition's former owners left, and removes what does not
+// count of it.
+func (p *partition) restore(ctx context.Context, c claim) error {
 	started := p.w.deps.Now()
 	ends, err := p.w.deps.Kafka.EndOffsets(ctx, schemas.TopicAccountsState)
 	if err != nil {
@@ -104,6 +120,13 @@ func (p *partition) restore(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the states of accounts: %w", err)
 	}
+	if p.epoch, err = c.Epoch(ctx, p.store.highest); err != nil {
+		return fmt.Errorf("taking the accounts of a partition: %w", err)
+	}
+	if err := p.finish(ctx, func(ctx context.Context) error { return p.removeRecords(ctx, slices.Collect(maps.Keys(p.store.outdone))) }); err != nil {
+		return err
+	}
+	clear(p.store.outdone)
 	p.w.metrics.restore.Observe(p.w.deps.Now().Sub(started).Seconds())
 	p.w.metrics.setState(p.number, p.store)
 	return nil
@@ -154,20 +177,27 @@ func (p *partition) process(ctx context.Context, records []kafka.Record) error {
 	if err := p.sender.await(ctx); err != nil {
 		return err
 	}
+	var former []string // records that are written again under this owner's keys
 	for _, o := range p.opened {
 		if !o.account.Changed() {
 			continue
+		}
+		if e := p.store.find(o.key); e != nil && e.epoch != p.epoch {
+			former = append(former, stateKey(o.key, e.epoch))
 		}
 		var err error
 		if p.encoded, err = o.account.Encode(p.encoded[:0]); err != nil {
 			return err //nolint:wrapcheck // says what it was
 		}
-		if err := p.sender.send(ctx, schemas.TopicAccountsState, p.number, []byte(o.key), p.encoded); err != nil {
+		if err := p.sender.send(ctx, schemas.TopicAccountsState, p.number, []byte(stateKey(o.key, p.epoch)), p.encoded); err != nil {
 			return err
 		}
-		p.store.put(o.key, p.encoded, o.account)
+		p.store.put(o.key, p.epoch, p.encoded, o.account)
 	}
 	if err := p.sender.await(ctx); err != nil {
+		return err
+	}
+	if err := p.removeRecords(ctx, former); err != nil {
 		return err
 	}
 	if err := p.forget(ctx, forgottenMemory, p.store.beyond(p.w.cfg.StateBytesMax)); err != nil {
@@ -199,18 +229,29 @@ func (p *partition) forget(ctx context.Context, reason string, keys []string) er
 	if len(keys) == 0 {
 		return nil
 	}
+	records := make([]string, 0, len(keys))
 	for _, key := range keys {
-		if err := p.sender.send(ctx, schemas.TopicAccountsState, p.number, []byte(key), nil); err != nil {
-			return err
+		if e := p.store.find(key); e != nil {
+			records = append(records, stateKey(key, e.epoch))
 		}
 		p.store.remove(key)
 	}
-	if err := p.sender.await(ctx); err != nil {
+	if err := p.removeRecords(ctx, records); err != nil {
 		return err
 	}
 	p.w.metrics.forgotten.WithLabelValues(reason).Add(float64(len(keys)))
 	p.w.metrics.setState(p.number, p.store)
 	return nil
+}
+
+// removeRecords removes records of accounts.state.
+func (p *partition) removeRecords(ctx context.Context, keys []string) error {
+	for _, key := range keys {
+		if err := p.sender.send(ctx, schemas.TopicAccountsState, p.number, []byte(key), nil); err != nil {
+			return err
+		}
+	}
+	return p.sender.await(ctx)
 }
 
 // sweep forgets the accounts of erased tenants and, once a day, those whose tenants

@@ -59,18 +59,26 @@ func (d *dying) Produce(topic string, partition int, key, value []byte, headers 
 
 // log gives a partition's records in batches, as a claim does.
 type log struct {
+	claim
 	records   []kafka.Record
 	batch     int
 	committed int
+	epoch     uint64
+}
+
+// Epoch is that of the next owner.
+func (l *log) Epoch(_ context.Context, seen uint64) (uint64, error) {
+	l.epoch = max(l.epoch, seen) + 1
+	return l.epoch, nil
 }
 
 // run processes batches from the last commit on, on states read from Kafka, until
 // all is committed or the producer ends.
 func (l *log) run(ctx context.Context, w *Worker, number, left int) (produced int, err error) {
 	d := &dying{producer: w.sender, left: left}
-	p := &partition{w: w, number: number, store: newStore(), open: map[string]*opened{}, sender: sender{producer: d}}
 	w.producer = d
-	if err := p.restore(ctx); err != nil {
+	p := w.newPartition(number)
+	if err := p.restore(ctx, l); err != nil {
 		return 0, err
 	}
 	for l.committed < len(l.records) {
@@ -243,15 +251,16 @@ func (w *world) states() map[string]*metivav1.AccountState {
 	w.t.Helper()
 	out := make(map[string]*metivav1.AccountState)
 	for _, r := range w.all(schemas.TopicAccountsState) {
+		key, _ := parseStateKey(string(r.Key))
 		if len(r.Value) == 0 {
-			delete(out, string(r.Key))
+			delete(out, key)
 			continue
 		}
 		s := new(metivav1.AccountState)
 		if err := proto.Unmarshal(r.Value, s); err != nil {
 			w.t.Fatal(err)
 		}
-		out[string(r.Key)] = s
+		out[key] = s
 	}
 	return out
 }
@@ -273,9 +282,9 @@ func TestStatesEnd(t *testing.T) {
 	w.pass(5 * 24 * time.Hour)
 	w.until("both have", func() bool { return len(w.states()) == 0 })
 
-	s := newStore()
 	const accounts = 100
-	p := &partition{w: worker, number: 3, store: s, open: map[string]*opened{}, sender: sender{producer: worker.sender}}
+	p := worker.newPartition(3)
+	s := p.store
 	var records []kafka.Record
 	for i := range accounts {
 		records = append(records, kafka.Record{Offset: int64(i), Value: encoded(t, visitOf("cmp_b", fmt.Sprintf("a%03d.nl", i), 0, 1, "/", "/a"))})

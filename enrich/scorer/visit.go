@@ -62,9 +62,8 @@ func valid(v *metivav1.Visit) bool {
 
 func plain(id string) bool { return id != "" && !strings.Contains(id, "/") }
 
-// guarded applies the visit; a panic is the end of that visit alone. What the batch
-// had changed of its account before is taken back with it, and comes again with the
-// next versions of those visits.
+// guarded applies the visit; a panic is the end of that visit alone. The account is then
+// made again, from its state and the visits that the batch had brought before.
 func (p *partition) guarded(v *metivav1.Visit, r *kafka.Record) (outcome score.Outcome, err error) {
 	key := keyOf(v.GetCompanyId(), v.GetSiteId(), v.GetResolution().GetAccountId())
 	defer func() {
@@ -76,7 +75,7 @@ func (p *partition) guarded(v *metivav1.Visit, r *kafka.Record) (outcome score.O
 		p.w.deps.Log.Error("scoring panicked; the visit is a dead letter",
 			"partition", r.Partition, "offset", r.Offset, "type", fmt.Sprintf("%T", value), "at", panicSite())
 		if o := p.open[key]; o != nil {
-			o.account = p.stored(v, key)
+			p.remake(o, v)
 		}
 		err = errPanic
 	}()
@@ -85,11 +84,37 @@ func (p *partition) guarded(v *metivav1.Visit, r *kafka.Record) (outcome score.O
 		o = &opened{key: key, account: p.stored(v, key)}
 		p.open[key], p.opened = o, append(p.opened, o)
 	}
+	p.signals, outcome = p.apply(p.signals[:0], o.account, v, r)
+	o.applied = append(o.applied, r)
+	return outcome, nil
+}
+
+// apply takes a visit into an account.
+func (p *partition) apply(dst []*metivav1.Signal, a *score.Account, v *metivav1.Visit, r *kafka.Record) ([]*metivav1.Signal, score.Outcome) {
 	s := p.w.sites.of(v.GetCompanyId(), v.GetSiteId())
 	score.Read(&p.visit, v, s.rules, s.zone)
 	// Offsets only rise, and are the same whenever the partition is read.
-	p.signals, outcome = o.account.Apply(p.signals[:0], &p.visit, s.rules, uint64(r.Offset)+1)
-	return outcome, nil
+	return p.applyTo(a, dst, &p.visit, s.rules, uint64(r.Offset)+1)
+}
+
+// remake makes an account again that a panic may have left half changed. The signals of
+// its visits are on their way already. A panic here leaves it as it was last written:
+// what this batch changed of it comes with the next versions of those visits.
+func (p *partition) remake(o *opened, v *metivav1.Visit) {
+	o.account = p.stored(v, o.key)
+	defer func() {
+		if value := recover(); value != nil {
+			p.w.deps.Log.Error("an account could not be made again; this batch's visits of it are left out", "partition", p.number, "type", fmt.Sprintf("%T", value))
+			o.account, o.applied = p.stored(v, o.key), nil
+		}
+	}()
+	again := new(metivav1.Visit)
+	for _, r := range o.applied {
+		proto.Reset(again)
+		if proto.Unmarshal(r.Value, again) == nil {
+			p.apply(nil, o.account, again, r)
+		}
+	}
 }
 
 // stored is the account as it was last written, or a new one.

@@ -28,33 +28,14 @@ func Assemble(who Identity, r *Rules, entries []Entry) []*metivav1.Visit {
 	spans, _ := spansOf(nil, r, nil, ordered)
 	visits := make([]*metivav1.Visit, 0, len(spans))
 	for _, sp := range spans {
-		v := visitOf(&who, nil, ordered[:sp.n], 0)
+		s := begin(&who, &ordered[0], nil)
+		for i := range ordered[:sp.n] {
+			s.add(&ordered[i])
+		}
+		v := s.finish(&who, 0)
 		v.Version = 0
 		visits = append(visits, v)
 		ordered = ordered[sp.n:]
 	}
 	return visits
-}
-
-// visitOf makes the message of one visit.
-func visitOf(who *Identity, from *base, entries []Entry, offset int64) *metivav1.Visit {
-	s := sumOf(who, from, entries)
-	if from != nil {
-		s.v.Folded = true
-	}
-	return s.finish(who, offset)
-}
-
-// sumOf adds up the events of one visit.
-func sumOf(who *Identity, from *base, entries []Entry) sum {
-	var s sum
-	if from != nil {
-		s = from.sum.clone()
-	} else {
-		s = begin(who, &entries[0])
-	}
-	for i := range entries {
-		s.add(&entries[i])
-	}
-	return s
 }

@@ -24,7 +24,7 @@ func TestAFullJournalIsFolded(t *testing.T) {
 	for i := range n { // the first twenty are visits of their own
 		s.Apply(page(i, float64(min(i, 20))*40+float64(max(i-20, 0))), int64(i))
 	}
-	tb.take(t, s.TakeVisits())
+	tb.take(t, s.All())
 	live := tb.live(true)
 	last := live[len(live)-1]
 	if len(live) != 21 || last.GetEvents() != n-20 || last.GetPageViews() != n-20 || !last.GetFolded() || last.GetEndedAtMs() != noon+(20*40+79)*minute {
@@ -34,7 +34,7 @@ func TestAFullJournalIsFolded(t *testing.T) {
 	s.Apply(page(50, 20*40+30), n+1)     // folded away, and sent again
 	s.Apply(page(1001, 20*40+78.5), n+2) // late, and in time
 	s.Apply(page(99, 20*40+79), n+3)     // sent again
-	tb.take(t, s.TakeVisits())
+	tb.take(t, s.All())
 	live = tb.live(true)
 	c := s.Counts()
 	if len(live) != 21 || live[20].GetEvents() != n-20+1 || c.Lost != 2 || c.Late != 1 || c.Repeated != 1 || c.Added != n+1 || c.Folded < n-20 {
@@ -81,12 +81,12 @@ func TestOldJournalsLeave(t *testing.T) {
 		t.Errorf("%d journals, %+v", n, s.Counts())
 	}
 	restored := tp.read()
-	if len(restored.Keys()) != 1 {
-		t.Errorf("%d journals are left on the topic", len(restored.Keys()))
+	if restored.Len() != 1 {
+		t.Errorf("%d journals are left on the topic", restored.Len())
 	}
 	// What comes for it all the same is a visit of its own, and what was is not undone.
 	s.Apply(page(3, 0.5), 3)
-	for _, v := range s.TakeVisits() {
+	for _, v := range s.All() {
 		if v.GetRemoved() {
 			t.Errorf("removed: %v", v)
 		}
@@ -114,12 +114,12 @@ func TestMemoryIsBounded(t *testing.T) {
 			t.Fatalf("%d bytes after %d journals", bytes, i)
 		}
 	}
-	tb.take(t, s.TakeVisits())
+	tb.take(t, s.All())
 	if c := s.Counts(); c.EvictedBySize == 0 || len(tb.live(true)) != n {
 		t.Errorf("%d visits, %+v", len(tb.live(true)), c)
 	}
 	s.Apply(page(n, n/100, key(n-1)), n)
-	tb.take(t, s.TakeVisits())
+	tb.take(t, s.All())
 	if live := tb.live(true); len(live) != n || live[n-1].GetEvents() != 2 {
 		t.Errorf("%d visits", len(live))
 	}
@@ -144,7 +144,7 @@ func TestDropped(t *testing.T) {
 		}
 		return subject.VisitorID != nil
 	})
-	tb.take(t, s.TakeVisits())
+	tb.take(t, s.All())
 	live := tb.live(true)
 	if n, bytes := s.Size(); len(live) != 1 || len(live[0].GetVisitorId()) != 0 || n != 1 || bytes <= 0 || len(s.TakeGone()) != 2 || s.Counts().Dropped != 2 {
 		t.Errorf("%d journals of %d bytes, %v", n, bytes, live)
@@ -180,12 +180,14 @@ func FuzzRestored(f *testing.F) {
 	var tp topic
 	checkpoint(f, s, &tp, 3, 99)
 	for i := range tp.keys {
-		f.Add(tp.keys[i], tp.values[i], uint64(1))
+		f.Add(tp.keys[i], tp.values[i])
 	}
-	f.Add(keyOf("key"), []byte(nil), uint64(9))
-	f.Fuzz(func(t *testing.T, key, value []byte, epoch uint64) {
+	f.Add(keyOf("key"), []byte(nil))
+	f.Fuzz(func(t *testing.T, key, value []byte) {
 		r := visit.NewRestored()
-		r.Read(key, value, epoch)
+		r.Read(key, value)
+		r.Former(1 << 60).Keys()
+		r.Read(visit.CheckpointKey(1), mustCheckpoint(t, 1, 0, 0))
 		s := newSet(rules(t, nil), visit.Limits{EntriesMax: 8})
 		s.Restore(r)
 		var state metivav1.VisitState
@@ -200,7 +202,7 @@ func FuzzRestored(f *testing.F) {
 		s.Apply(page(2, -1, func(late *metivav1.EnrichedEvent) {
 			late.CompanyId, late.SiteId, late.VisitKey, late.VisitorId = e.GetCompanyId(), e.GetSiteId(), e.GetVisitKey(), e.GetVisitorId()
 		}), 1<<40+1)
-		s.TakeVisits()
+		s.All()
 		s.DropIf(func(visit.Subject) bool { return true })
 	})
 }
@@ -221,7 +223,7 @@ func BenchmarkApply(b *testing.B) {
 				binary.BigEndian.PutUint64(e.GetEventId()[8:], uint64(i))
 				s.Apply(e, int64(i))
 				if i%5000 == 0 {
-					s.TakeVisits()
+					s.All()
 				}
 			}
 		})
@@ -255,7 +257,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 			b.Fatal(err)
 		}
 		for states := 1; states > 0; {
-			_, written := s.NextStates(c, 256)
+			written := s.NextStates(c, 256, func(*metivav1.Visit) {})
 			states = len(written)
 		}
 	}

@@ -1,34 +1,25 @@
 package visit
 
 import (
-	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
-// State is one record for visits.state. A nil value removes the key.
+// State is one journal for visits.state.
 type State struct {
-	Key   ID
+	ID    ID
 	Value []byte
 }
-
-// CheckpointKey is the key of the checkpoint's record on each partition.
-const CheckpointKey = "checkpoint"
 
 // Checkpoint is one pass over what visits.state does not have yet.
 type Checkpoint struct {
 	// Value is the checkpoint's record, to be written after all states.
 	Value []byte
-	left  []ID
-	done  []ID
-	epoch uint64
+	left  []*journal
+	done  []*journal
 }
 
 // BeginCheckpoint evicts what is too old to change and notes what has to be
@@ -40,11 +31,8 @@ func (s *Set) BeginCheckpoint(epoch uint64, now time.Time) (*Checkpoint, error) 
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkpoint{Value: value, epoch: epoch, left: make([]ID, 0, len(s.unwritten))}
-	for id := range s.unwritten {
-		c.left = append(c.left, id)
-	}
-	slices.SortFunc(c.left, func(a, b ID) int { return slices.Compare(a[:], b[:]) })
+	c := &Checkpoint{Value: value, left: s.unwritten}
+	s.unwritten = nil
 	return c, nil
 }
 
@@ -70,40 +58,41 @@ func (s *Set) evictOld() {
 	}
 }
 
-// NextStates gives up to max records, and the visits that must be acknowledged
-// before them: a journal on visits.state has nothing left to send. None: that was
-// all.
-func (s *Set) NextStates(c *Checkpoint, max int) ([]*metivav1.Visit, []State) {
+// NextStates gives up to max records, and before them the visits that must be
+// acknowledged first: a journal on visits.state has nothing left to send. A visit is
+// valid until emit returns. No records: that was all.
+func (s *Set) NextStates(c *Checkpoint, max int, emit func(*metivav1.Visit)) []State {
+	for _, v := range s.out {
+		emit(v)
+	}
+	s.out = nil
 	var states []State
 	for len(c.left) > 0 && len(states) < max {
-		j := s.unwritten[c.left[0]]
-		if j == nil { // dropped since
-			c.left = c.left[1:]
+		j := c.left[0]
+		c.left = c.left[1:]
+		if !j.queued { // dropped since
 			continue
 		}
-		s.settle(j)
-		value := s.packed(j, c.epoch)
-		c.done = append(c.done, c.left[0])
-		c.left = c.left[1:]
-		delete(s.unwritten, j.id)
-		j.written = true
+		if j.dirty {
+			j.emit(&s.scratch, emit)
+		}
+		value := s.packed(j)
+		c.done = append(c.done, j)
+		j.queued, j.written = false, true
 		if value != nil {
-			states = append(states, State{Key: j.id, Value: value})
+			states = append(states, State{ID: j.id, Value: value})
 		}
 	}
-	visits := s.out
-	s.out = nil
-	return visits, states
+	return states
 }
 
 // packed closes a journal and gives its record.
-func (s *Set) packed(j *journal, epoch uint64) []byte {
-	if j.packed != nil { // evicted, or written in vain before
-		return withEpoch(j.packed, epoch)
+func (s *Set) packed(j *journal) []byte {
+	if j.packed != nil { // evicted, of a former owner, or written in vain before
+		return j.packed
 	}
-	value, err := j.pack(epoch)
-	if err != nil {
-		s.counts.Unreadable++
+	value := s.pack(j)
+	if value == nil {
 		return nil
 	}
 	j.close(value)
@@ -111,31 +100,18 @@ func (s *Set) packed(j *journal, epoch uint64) []byte {
 	return value
 }
 
-// withEpoch writes another epoch behind a record, where the last one counts.
-func withEpoch(value []byte, epoch uint64) []byte {
-	tail, err := proto.Marshal(&metivav1.VisitState{Epoch: epoch})
-	if err != nil {
-		return value
-	}
-	return append(slices.Clip(value), tail...)
-}
-
 // FailCheckpoint notes that what the checkpoint has given may not be written.
 func (s *Set) FailCheckpoint(c *Checkpoint) {
-	for _, id := range c.done {
-		j := s.journals[id]
-		if j == nil {
-			j = s.leaving[id]
-		}
-		if j != nil {
-			j.written = false
-			s.unwritten[id] = j
+	s.unwritten = append(c.left, s.unwritten...) // queued still
+	c.left = nil
+	for _, j := range c.done {
+		if s.journals[j.who.identity()] == j || s.leaving[j.id] == j {
+			s.enqueue(j)
 		}
 	}
 }
 
-// EndCheckpoint gives the keys of the journals that have left and are not
-// needed any more.
+// EndCheckpoint gives the journals that have left and are not needed any more.
 func (s *Set) EndCheckpoint() []ID {
 	var keys []ID
 	for id, j := range s.leaving {
@@ -162,101 +138,4 @@ const outMax = 1 << 16
 // than the set may hold: no event should be taken in before it has gone.
 func (s *Set) IsFull() bool {
 	return s.leavingBytes > int64(s.limits.BytesMax) || len(s.out) > outMax
-}
-
-// Restored is what visits.state says of a partition, as it is read.
-type Restored struct {
-	// Epoch is the highest seen.
-	Epoch uint64
-	// Next is the offset to go on from, StreamMs the stream's time there; -1 without a
-	// checkpoint.
-	Next, StreamMs int64
-	// Ignored is records of a former owner, Unreadable those that are not valid.
-	Ignored, Unreadable int
-	journals            map[ID]*journal
-}
-
-// NewRestored has seen no record.
-func NewRestored() *Restored { return &Restored{Next: -1, journals: make(map[ID]*journal)} }
-
-// Read takes one record; epoch is that of a removal, which has it in a header.
-func (r *Restored) Read(key, value []byte, epoch uint64) {
-	if err := r.read(key, value, epoch); err != nil {
-		r.Unreadable++
-	}
-}
-
-// Keys are those of the journals.
-func (r *Restored) Keys() []ID { return slices.Collect(maps.Keys(r.journals)) }
-
-var errNoState = errors.New("visit: not a record of a state")
-
-func (r *Restored) read(key, value []byte, epoch uint64) error {
-	if len(value) == 0 {
-		if len(key) != schemas.IDBytes {
-			return errNoState
-		}
-		if !r.isStale(epoch) {
-			delete(r.journals, ID(key))
-		}
-		return nil
-	}
-	var state metivav1.VisitState
-	if proto.Unmarshal(value, &state) != nil {
-		return errNoState
-	}
-	if r.isStale(state.GetEpoch()) {
-		return nil
-	}
-	if c := state.GetCheckpoint(); c != nil {
-		if c.GetNextOffset() < 0 {
-			return errNoState
-		}
-		r.Next, r.StreamMs = c.GetNextOffset(), c.GetStreamAtMs()
-		return nil
-	}
-	if state.GetJournal() == nil || len(key) != schemas.IDBytes {
-		return errNoState
-	}
-	j, err := journalOf(state.GetJournal())
-	if err != nil || j.id != ID(key) {
-		return errNoState
-	}
-	j.written = true
-	j.close(slices.Clone(value))
-	r.journals[j.id] = j
-	return nil
-}
-
-// isStale reports whether a record is a former owner's that came after its
-// successor's.
-func (r *Restored) isStale(epoch uint64) bool {
-	if epoch < r.Epoch {
-		r.Ignored++
-		return true
-	}
-	r.Epoch = epoch
-	return false
-}
-
-// Restore fills an empty set with what was read.
-func (s *Set) Restore(r *Restored) {
-	ordered := make([]*journal, 0, len(r.journals))
-	for _, j := range r.journals {
-		ordered = append(ordered, j)
-	}
-	slices.SortFunc(ordered, func(a, b *journal) int {
-		if a.applied != b.applied {
-			return int(min(max(a.applied-b.applied, -1), 1))
-		}
-		return slices.Compare(a.id[:], b.id[:])
-	})
-	for _, j := range ordered {
-		s.journals[j.id] = j
-		s.touch(j)
-		s.measure(j)
-		s.streamMs = max(s.streamMs, j.lastReceivedMs)
-	}
-	s.streamMs = max(s.streamMs, r.StreamMs)
-	s.next = max(s.next, r.Next)
 }

@@ -24,6 +24,10 @@
 // Dropped: a bot's events (they are no visit), repetitions, and late events from
 // before the part of a journal that was folded away; all are counted.
 //
+// What is written of a set has its owner's epoch in the key (JournalKey, CheckpointKey).
+// Restored finds the state that counts: that of the owner with the highest epoch who
+// came to write a checkpoint (ADR 0040).
+//
 // Limits: a journal holds 2,000 events; beyond, its oldest visits leave it as they
 // stand, and then the oldest events of the last visit are folded into sums. A
 // journal leaves the set when nothing that a collector still accepts can join its

@@ -2,6 +2,7 @@ package visit
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -14,6 +15,11 @@ type ID = [schemas.IDBytes]byte
 type Campaign struct{ Source, Medium, Name string }
 
 func (c Campaign) isZero() bool { return c == Campaign{} }
+
+// clone has memory of its own.
+func (c Campaign) clone() Campaign {
+	return Campaign{strings.Clone(c.Source), strings.Clone(c.Medium), strings.Clone(c.Name)}
+}
 
 // Entry is what a visit needs of one event.
 type Entry struct {
@@ -48,27 +54,32 @@ type Entry struct {
 // EntryOf takes from an enriched event what visits need. The event's texts and its
 // resolution are shared, not copied. The event's ids must be of their length.
 func EntryOf(e *metivav1.EnrichedEvent, offset int64) Entry {
-	c := e.GetCampaign()
-	out := Entry{
-		ID: ID(e.GetEventId()), VisitKey: ID(e.GetVisitKey()),
-		AtMs: e.GetOccurredAtMs(), ReceivedMs: e.GetReceivedAtMs(), Offset: offset,
-		Type: e.GetType(), Consent: e.GetConsent(),
-		Host: e.GetHost(), Path: e.GetPath(), Referrer: e.GetReferrerHost(), Channel: e.GetChannel(), Source: e.GetTrafficSource(),
-		Campaign: Campaign{c.GetSource(), c.GetMedium(), c.GetName()},
-		Device:   e.GetDevice(), Browser: e.GetBrowserFamily(), System: e.GetSystemFamily(), Country: e.GetCountry(), Region: e.GetRegion(),
-		Resolution: e.GetResolution(), RetentionDays: e.GetRetentionDays(),
-	}
-	switch d := e.GetDetail().(type) {
-	case *metivav1.EnrichedEvent_Engagement:
-		out.VisibleMs, out.ScrollPercent = d.Engagement.GetVisibleMs(), d.Engagement.GetScrollPercent()
-	case *metivav1.EnrichedEvent_Click:
-		out.Click = d.Click.GetKind()
-	case *metivav1.EnrichedEvent_FormAction:
-		out.Form, out.Name = d.FormAction.GetKind(), d.FormAction.GetFormId()
-	case *metivav1.EnrichedEvent_Custom:
-		out.Name = d.Custom.GetName()
-	}
+	var out Entry
+	out.set(e, offset)
 	return out
+}
+
+func (e *Entry) set(from *metivav1.EnrichedEvent, offset int64) {
+	c := from.GetCampaign()
+	*e = Entry{
+		ID: ID(from.GetEventId()), VisitKey: ID(from.GetVisitKey()),
+		AtMs: from.GetOccurredAtMs(), ReceivedMs: from.GetReceivedAtMs(), Offset: offset,
+		Type: from.GetType(), Consent: from.GetConsent(),
+		Host: from.GetHost(), Path: from.GetPath(), Referrer: from.GetReferrerHost(), Channel: from.GetChannel(), Source: from.GetTrafficSource(),
+		Campaign: Campaign{c.GetSource(), c.GetMedium(), c.GetName()},
+		Device:   from.GetDevice(), Browser: from.GetBrowserFamily(), System: from.GetSystemFamily(), Country: from.GetCountry(), Region: from.GetRegion(),
+		Resolution: from.GetResolution(), RetentionDays: from.GetRetentionDays(),
+	}
+	switch d := from.GetDetail().(type) {
+	case *metivav1.EnrichedEvent_Engagement:
+		e.VisibleMs, e.ScrollPercent = d.Engagement.GetVisibleMs(), d.Engagement.GetScrollPercent()
+	case *metivav1.EnrichedEvent_Click:
+		e.Click = d.Click.GetKind()
+	case *metivav1.EnrichedEvent_FormAction:
+		e.Form, e.Name = d.FormAction.GetKind(), d.FormAction.GetFormId()
+	case *metivav1.EnrichedEvent_Custom:
+		e.Name = d.Custom.GetName()
+	}
 }
 
 func (e *Entry) isPageView() bool { return e.Type == metivav1.EventType_EVENT_TYPE_PAGE_VIEW }
@@ -106,32 +117,11 @@ func (e *Entry) texts() [12]*string {
 // resolutionBytes is about what a resolution takes in a record.
 const resolutionBytes = 128
 
-// textBytes is about what the entry's texts and its resolution take, beside those of
-// the one before it.
-func (e *Entry) textBytes(previous *Entry) int {
-	size := len(e.Path) + len(e.Referrer) + len(e.Source) + len(e.Campaign.Source) + len(e.Campaign.Medium) + len(e.Campaign.Name) + len(e.Name)
-	if previous == nil || previous.Host != e.Host {
-		size += len(e.Host)
+// replaces reports whether an event of these times counts rather than one with the
+// same id.
+func replaces(atMs, receivedMs int64, known *row) bool {
+	if atMs != known.atMs {
+		return atMs < known.atMs
 	}
-	if previous == nil || previous.Resolution != e.Resolution {
-		size += resolutionBytes
-	}
-	return size
-}
-
-// replaces reports whether e counts rather than an entry with the same id.
-func (e *Entry) replaces(known *Entry) bool {
-	if e.AtMs != known.AtMs {
-		return e.AtMs < known.AtMs
-	}
-	return e.ReceivedMs < known.ReceivedMs
-}
-
-// tag is a part of an id that tells nearly all apart: the random half of a UUIDv7.
-func tag(id *ID) uint64 {
-	var t uint64
-	for _, b := range id[8:] {
-		t = t<<8 | uint64(b)
-	}
-	return t
+	return receivedMs < known.receivedMs
 }

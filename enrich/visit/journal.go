@@ -18,19 +18,19 @@ type journal struct {
 
 	packed []byte // nil while open
 
-	entries []Entry
-	tags    []uint64 // of the entries' ids, to look one up
-	spans   []span
-	tail    tail // of the last span
-	// textBytes is about what the entries' texts take in a record.
-	textBytes int
-	rules     uint64
-	folded    *base // what the first span goes on from
-	foldedTo  *position
+	rows
+	spans    []span
+	only     [1]span // the memory of spans for most journals
+	tail     tail    // of the last span
+	rules    uint64
+	folded   *base // what the first span goes on from
+	foldedTo *position
 
 	// dirty: a visit or a removal has not been sent. written: the journal stands on
 	// visits.state as it is.
 	dirty, written bool
+	// queued: it is among the set's unwritten.
+	queued         bool
 	removals       []*metivav1.Visit
 	size, openSize int64 // as counted by the set
 
@@ -53,51 +53,45 @@ const (
 	lost // before what is folded away
 )
 
-// add takes one event in. It needs an open journal.
-func (j *journal) add(r *Rules, e *Entry) result {
-	known := j.find(&e.ID)
-	if known >= 0 && !e.replaces(&j.entries[known]) {
+// take takes one event in. It needs an open journal.
+func (j *journal) take(r *Rules, e *Entry) result {
+	known, n := -1, len(j.entries)
+	at := position{atMs: e.AtMs, id: e.ID}
+	if n > 0 {
+		known = j.find(&e.ID)
+	}
+	if known >= 0 && !replaces(e.AtMs, e.ReceivedMs, &j.entries[known]) {
 		return repeated
 	}
-	if p := j.foldedTo; p != nil && !comesBefore(p.atMs, &p.id, e.AtMs, &e.ID) {
+	if p := j.foldedTo; p != nil && !p.before(at) {
 		return lost
 	}
-	n := len(j.entries)
-	if known < 0 && (len(j.spans) == 0 || j.rules == r.hash) && (n == 0 || j.entries[n-1].before(e)) {
+	if known < 0 && (len(j.spans) == 0 || j.rules == r.hash) && (n == 0 || j.entries[n-1].position().before(at)) {
 		j.append(r, e)
 		return added
 	}
 	before := j.heads()
 	if known >= 0 {
-		j.entries, j.tags = slices.Delete(j.entries, known, known+1), slices.Delete(j.tags, known, known+1)
+		j.remove(known, known+1)
 	}
-	at := len(j.entries)
-	for at > 0 && e.before(&j.entries[at-1]) {
-		at--
+	place := len(j.entries)
+	for place > 0 && at.before(j.entries[place-1].position()) {
+		place--
 	}
-	j.entries, j.tags = slices.Insert(j.entries, at, *e), slices.Insert(j.tags, at, tag(&e.ID))
-	j.weigh()
-	j.respan(r, before, at, e.Offset)
-	if n == 0 || at == n {
+	j.insert(place, e)
+	j.respan(r, before, place, e.Offset)
+	if n == 0 || place == n {
 		return added
 	}
 	return addedOut
 }
 
-// find is the place of the entry with an id, or -1.
-func (j *journal) find(id *ID) int {
-	t := tag(id)
-	for i := len(j.tags) - 1; i >= 0; i-- {
-		if j.tags[i] == t && j.entries[i].ID == *id {
-			return i
-		}
-	}
-	return -1
-}
-
 // append adds an event after all others.
 func (j *journal) append(r *Rules, e *Entry) {
 	j.rules = r.hash
+	if j.spans == nil {
+		j.spans = j.only[:0]
+	}
 	if len(j.spans) == 0 || j.tail.begins(r, e) {
 		j.spans = append(j.spans, span{})
 		j.tail.first(r, e)
@@ -107,26 +101,7 @@ func (j *journal) append(r *Rules, e *Entry) {
 	last := &j.spans[len(j.spans)-1]
 	last.n++
 	last.offset, last.dirty = e.Offset, true
-	j.textBytes += e.textBytes(j.last())
-	j.entries, j.tags = append(j.entries, *e), append(j.tags, tag(&e.ID))
-}
-
-// last is the last entry, or nil.
-func (j *journal) last() *Entry {
-	if len(j.entries) == 0 {
-		return nil
-	}
-	return &j.entries[len(j.entries)-1]
-}
-
-// weigh computes textBytes anew.
-func (j *journal) weigh() {
-	j.textBytes = 0
-	var previous *Entry
-	for i := range j.entries {
-		j.textBytes += j.entries[i].textBytes(previous)
-		previous = &j.entries[i]
-	}
+	j.add(e)
 }
 
 // head is what a visit is known by, and what its removal has to say.
@@ -142,7 +117,7 @@ type head struct {
 // heads are those of the present spans.
 func (j *journal) heads() []head {
 	out := make([]head, 0, len(j.spans))
-	rest := j.entries
+	rest := j.all()
 	for i, sp := range j.spans {
 		h := head{span: sp}
 		entries := rest[:sp.n]
@@ -171,7 +146,8 @@ func (j *journal) heads() []head {
 // which are consecutive and begin with the one it is named after: with the same first
 // and as many, and without the new one, they are the same.
 func (j *journal) respan(r *Rules, before []head, at int, offset int64) {
-	j.spans, j.tail = spansOf(j.spans, r, j.folded, j.entries)
+	j.spans, j.tail = spansOf(j.spans, r, j.folded, j.all())
+	j.tail.campaign = j.tail.campaign.clone()
 	j.rules = r.hash
 	after := j.heads()
 	start := 0
@@ -188,13 +164,13 @@ func (j *journal) respan(r *Rules, before []head, at int, offset int64) {
 		}
 		if was != nil {
 			if account := accountOf(was.resolution); account != "" && account != accountOf(now.resolution) {
-				j.remove(was)
+				j.end(was)
 			}
 		}
 	}
 	for i := range before {
 		if headOf(after, &before[i].id) == nil {
-			j.remove(&before[i])
+			j.end(&before[i])
 		}
 	}
 }
@@ -208,29 +184,67 @@ func headOf(heads []head, id *ID) *head {
 	return nil
 }
 
-// remove says that a visit, as it was last known, is no more.
-func (j *journal) remove(h *head) {
+// end says that a visit, as it was last known, is no more.
+func (j *journal) end(h *head) {
 	j.removals = append(j.removals, &metivav1.Visit{
 		VisitId: bytesOf(&h.id), CompanyId: j.who.CompanyID, BrandId: j.who.BrandID, SiteId: j.who.SiteID, VisitKey: bytesOf(&h.visitKey),
 		StartedAtMs: h.startedMs, RetentionDays: h.retentionDays, Resolution: h.resolution, Removed: true, Version: versionOf(h.offset) + 1,
 	})
 }
 
-// take moves what has not been sent to dst.
-func (j *journal) take(dst []*metivav1.Visit) []*metivav1.Visit {
-	dst = append(dst, j.removals...)
+// emit gives what has not been sent: the removals, then the visits, each valid until
+// emit returns.
+func (j *journal) emit(in *scratch, emit func(*metivav1.Visit)) {
+	for _, v := range j.removals {
+		emit(v)
+	}
 	j.removals = nil
-	rest := j.entries
-	for i := range j.spans {
+	j.emitSpans(in, len(j.spans), emit)
+	j.dirty = false
+}
+
+// emitSpans gives those of the first spans that have not been sent.
+func (j *journal) emitSpans(in *scratch, count int, emit func(*metivav1.Visit)) {
+	rest, read, isRead := j.entries, reading{}, false
+	for i := range j.spans[:count] {
 		sp := &j.spans[i]
 		if sp.dirty {
-			dst = append(dst, visitOf(&j.who, j.baseOf(i), rest[:sp.n], sp.offset))
+			if !isRead {
+				read, isRead = j.read(), true
+			}
+			emit(j.visitOf(in, &read, i, rest[:sp.n]))
 			sp.dirty = false
 		}
 		rest = rest[sp.n:]
 	}
-	j.dirty = false
-	return dst
+}
+
+// visitOf makes the message of one span: in the scratch, or without one in memory of
+// its own.
+func (j *journal) visitOf(in *scratch, read *reading, at int, rows []row) *metivav1.Visit {
+	from := j.baseOf(at)
+	s := j.sumOf(in, read, from, rows)
+	if from != nil {
+		s.v.Folded = true
+	}
+	return s.finish(&j.who, j.spans[at].offset)
+}
+
+// sumOf adds up the events of one visit.
+func (j *journal) sumOf(in *scratch, read *reading, from *base, rows []row) sum {
+	var s sum
+	var e Entry
+	if from != nil {
+		s = from.sum.clone()
+	}
+	for i := range rows {
+		read.entry(&e, &rows[i])
+		if s.v == nil {
+			s = begin(&j.who, &e, in)
+		}
+		s.add(&e)
+	}
+	return s
 }
 
 func (j *journal) baseOf(span int) *base {
@@ -245,51 +259,48 @@ func (j *journal) baseOf(span int) *base {
 const textBytesMax = 192 << 10
 
 // fold makes room when there are more entries than entriesMax, or more text than
-// textBytesMax: the oldest visits leave, then the oldest events of the last one become sums. What has not been sent is
-// moved to dst first. It reports how many entries went.
+// textBytesMax: the oldest visits leave, then the oldest events of the last one become
+// sums. What has not been sent is moved to dst first. It reports how many entries went.
 func (j *journal) fold(r *Rules, entriesMax int, dst []*metivav1.Visit) ([]*metivav1.Visit, int) {
 	had := len(j.entries)
-	if had <= entriesMax && j.textBytes <= textBytesMax {
+	if had <= entriesMax && j.textBytes() <= textBytesMax {
 		return dst, 0
 	}
 	entriesMax = min(entriesMax, had)
 	keep := entriesMax - entriesMax/4
 	dst = append(dst, j.removals...)
 	j.removals = nil
-	for len(j.spans) > 1 && len(j.entries) > keep {
-		first := j.spans[0]
-		if first.dirty {
-			dst = append(dst, visitOf(&j.who, j.folded, j.entries[:first.n], first.offset))
-		}
-		j.drop(first.n)
-		j.spans = slices.Delete(j.spans, 0, 1)
+	leaving, gone := 0, 0 // spans and entries
+	for leaving < len(j.spans)-1 && had-gone > keep {
+		gone += j.spans[leaving].n
+		leaving++
+	}
+	if leaving > 0 {
+		j.emitSpans(nil, leaving, func(v *metivav1.Visit) { dst = append(dst, v) })
+		j.spans = slices.Delete(j.spans, 0, leaving)
 		j.folded = nil
 	}
-	if n := len(j.entries) - keep; n > 0 {
-		s := sumOf(&j.who, j.folded, j.entries[:n])
-		_, t := spansOf(nil, r, j.folded, j.entries[:n])
-		j.folded = &base{tail: t, sum: s}
-		j.drop(n)
+	if n := had - gone - keep; n > 0 {
+		read := j.read()
+		s := j.sumOf(nil, &read, j.folded, j.entries[gone:gone+n])
+		_, t := spansOf(nil, r, j.folded, j.all()[gone:gone+n])
+		t.campaign = t.campaign.clone()
+		j.folded = &base{tail: t, sum: s.detached()}
+		gone += n
 		j.spans[0].n -= n
 		j.spans[0].offset, j.spans[0].dirty = j.applied, true // it says so (Visit.folded)
 	}
-	j.weigh()
-	return dst, had - len(j.entries)
-}
-
-// drop takes the first entries away.
-func (j *journal) drop(n int) {
-	if n == 0 {
-		return
+	if gone > 0 {
+		to := j.entries[gone-1].position()
+		j.foldedTo = &to
+		j.remove(0, gone)
 	}
-	last := &j.entries[n-1]
-	j.foldedTo = &position{atMs: last.AtMs, id: last.ID}
-	j.entries, j.tags = slices.Delete(j.entries, 0, n), slices.Delete(j.tags, 0, n)
+	return dst, gone
 }
 
 // removeAll says that every visit of the journal is no more.
 func (j *journal) removeAll() {
 	for _, h := range j.heads() {
-		j.remove(&h)
+		j.end(&h)
 	}
 }

@@ -55,7 +55,7 @@ func TestALaterConsentHidesNoWithdrawal(t *testing.T) {
 	again := page(2, 1, visitor("v"), func(e *metivav1.EnrichedEvent) { e.ConsentSeq = 9 })
 	s.Renew(again, withdrawn)
 	s.Apply(again, 1)
-	tb.take(t, s.TakeVisits())
+	tb.take(t, s.All())
 	live := tb.live(true)
 	if len(live) != 1 || live[0].GetEvents() != 1 || live[0].GetStartedAtMs() != again.GetOccurredAtMs() {
 		t.Fatalf("%v", live)
@@ -67,7 +67,7 @@ func TestALaterConsentHidesNoWithdrawal(t *testing.T) {
 	restored := newSet(rules(t, nil), visit.Limits{})
 	restored.Restore(tp.read())
 	restored.Apply(page(3, 2, visitor("v")), 2)
-	if v := restored.TakeVisits(); len(v) != 1 || v[0].GetEvents() != 2 {
+	if v := restored.All(); len(v) != 1 || v[0].GetEvents() != 2 {
 		t.Errorf("restored: %v", v)
 	}
 }
@@ -145,7 +145,7 @@ func TestAFormAtCompanyLevelTellsOfItselfAlone(t *testing.T) {
 	s.Apply(page(1, 0), 0)
 	s.Apply(page(2, 1, fine(metivav1.ConsentState_CONSENT_STATE_IDENTIFIED)), 1)
 	s.Apply(page(3, 0, visitor("v"), fine(metivav1.ConsentState_CONSENT_STATE_ANALYTICS)), 2)
-	for _, v := range s.TakeVisits() {
+	for _, v := range s.All() {
 		isVisitor := len(v.GetVisitorId()) > 0
 		if says := v.GetRegion()+v.GetBrowserFamily()+v.GetSystemFamily() != ""; says != isVisitor {
 			t.Errorf("%v", v)

@@ -3,12 +3,8 @@ package visit
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 	"unsafe"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -77,80 +73,55 @@ type Set struct {
 	limits   Limits
 	rulesOf  func(companyID, siteID string) *Rules
 	counts   Counts
-	journals map[ID]*journal
+	journals map[identity]*journal
 	// leaving have been evicted and are on visits.state as they were, or will be, until
 	// a checkpoint after that.
 	leaving map[ID]*journal
-	// unwritten is what visits.state does not have as it is.
-	unwritten map[ID]*journal
-	dirty     []*journal
-	out       []*metivav1.Visit
-	gone      []ID // dropped: to be removed from visits.state at once
+	// unwritten is what visits.state does not have as it is, and what was queued and
+	// dropped since.
+	unwritten []*journal
+	// recent is the journal that was looked up last, if it is still there.
+	recent *journal
+	// dirty have something to send; those before sent have been given.
+	dirty []*journal
+	sent  int
+	// out is what left with something to send, in memory of its own.
+	out  []*metivav1.Visit
+	gone []*journal // dropped: to be removed from visits.state at once
 
 	oldest, newest *journal
 	// bytes is what the journals take, about, openBytes those of them that are open,
 	// leavingBytes those that are leaving.
 	bytes, openBytes, leavingBytes int64
-	// texts are shared by the entries; the map is begun anew when it is full.
-	texts    map[string]string
-	next     int64
-	streamMs int64
+	// texts and resolutions are shared by the journals; the maps are begun anew when
+	// they are full.
+	texts       map[string]string
+	resolutions map[resolutionKey]*metivav1.Resolution
+	next        int64
+	streamMs    int64
+	scratch     scratch
+	entry       Entry  // of the event under way
+	buffer      []byte // of what is packed
+}
+
+// identity is whose journal it is, as the set looks it up.
+type identity struct {
+	companyID, siteID string
+	key               ID
+	isVisitor         bool
+}
+
+func (i *Identity) identity() identity {
+	return identity{companyID: i.CompanyID, siteID: i.SiteID, key: i.Key, isVisitor: i.IsVisitor}
 }
 
 // NewSet makes an empty set. rulesOf gives a site's rules, never nil.
 func NewSet(limits Limits, rulesOf func(companyID, siteID string) *Rules) *Set {
 	return &Set{
 		limits: limits.withDefaults(), rulesOf: rulesOf,
-		journals: make(map[ID]*journal), leaving: make(map[ID]*journal), unwritten: make(map[ID]*journal),
-		texts: make(map[string]string),
+		journals: make(map[identity]*journal), leaving: make(map[ID]*journal),
+		texts: make(map[string]string), resolutions: make(map[resolutionKey]*metivav1.Resolution),
 	}
-}
-
-// textsMax is how many texts are shared at a time.
-const textsMax = 4096
-
-// textSharedBytesMax bounds each of them: they are not counted in the set's bytes.
-const textSharedBytesMax = 256
-
-// entryOf makes an entry that keeps nothing of the event's memory. previous is the
-// journal's last one: most of its texts are the same.
-func (s *Set) entryOf(e *metivav1.EnrichedEvent, offset int64, previous *Entry) Entry {
-	entry := EntryOf(e, offset)
-	var none Entry
-	if previous == nil {
-		previous = &none
-	}
-	known := previous.texts()
-	for i, text := range entry.texts() {
-		if *text == *known[i] {
-			*text = *known[i] // the same memory
-		} else if *text != "" {
-			*text = s.shared(*text)
-		}
-	}
-	switch {
-	case entry.Resolution == nil:
-	case previous.Resolution != nil && sameResolution(previous.Resolution, entry.Resolution):
-		entry.Resolution = previous.Resolution
-	default:
-		entry.Resolution = proto.CloneOf(entry.Resolution)
-	}
-	return entry
-}
-
-func (s *Set) shared(text string) string {
-	if len(text) > textSharedBytesMax {
-		return strings.Clone(text)
-	}
-	known, ok := s.texts[text]
-	if !ok {
-		if len(s.texts) >= textsMax {
-			clear(s.texts)
-		}
-		known = strings.Clone(text)
-		s.texts[known] = known
-	}
-	return known
 }
 
 // Advance says that a record has been dealt with, whether or not it was an
@@ -179,15 +150,15 @@ func (s *Set) Apply(e *metivav1.EnrichedEvent, offset int64) {
 	if offset <= j.applied {
 		return
 	}
-	if err := j.open(rules); err != nil {
+	if err := s.open(j, rules); err != nil {
 		s.counts.Unreadable++
 		j.packed = nil
 	}
 	j.applied = offset
 	j.lastReceivedMs = max(j.lastReceivedMs, receivedMs(e))
 	j.consentSeq = max(j.consentSeq, e.GetConsentSeq())
-	entry := s.entryOf(e, offset, j.last())
-	switch j.add(rules, &entry) {
+	s.entryOf(&s.entry, e, offset, j)
+	switch j.take(rules, &s.entry) {
 	case repeated:
 		s.counts.Repeated++
 	case lost:
@@ -205,14 +176,66 @@ func (s *Set) Apply(e *metivav1.EnrichedEvent, offset int64) {
 			s.dirty = append(s.dirty, j)
 		}
 	}
-	j.written = false
-	s.unwritten[j.id] = j
+	s.enqueue(j)
 	s.touch(j)
 	s.measure(j)
 	for s.bytes > int64(s.limits.BytesMax) && s.oldest != j {
 		s.counts.EvictedBySize++
 		s.evict(s.oldest)
 	}
+}
+
+// open makes the entries of a packed journal usable.
+func (s *Set) open(j *journal, r *Rules) error {
+	if j.packed == nil {
+		return nil
+	}
+	if err := j.open(r); err != nil {
+		return err
+	}
+	for i, own := range j.resolutions {
+		j.resolutions[i] = s.sharedResolution(own)
+	}
+	return nil
+}
+
+// enqueue says that visits.state does not have the journal as it is.
+func (s *Set) enqueue(j *journal) {
+	j.written = false
+	if !j.queued {
+		j.queued = true
+		s.unwritten = append(s.unwritten, j)
+	}
+}
+
+// find is the journal of an identity, if the set has it.
+func (s *Set) find(who *Identity) *journal {
+	if j := s.held(who); j != nil || len(s.leaving) == 0 {
+		return j
+	}
+	return s.leaving[who.journalID()]
+}
+
+// held is the journal of an identity that has not been evicted, or nil.
+func (s *Set) held(who *Identity) *journal {
+	if j := s.recent; j != nil && j.who.identity() == who.identity() {
+		return j
+	}
+	j := s.journals[who.identity()]
+	if j != nil {
+		s.recent = j
+	}
+	return j
+}
+
+// release takes a journal out of the set's journals.
+func (s *Set) release(j *journal) {
+	if s.recent == j {
+		s.recent = nil
+	}
+	s.unlink(j)
+	delete(s.journals, j.who.identity())
+	s.unmeasure(j)
 }
 
 // Renew is to be called before Apply. An event with a later consent than its journal
@@ -223,11 +246,7 @@ func (s *Set) Renew(e *metivav1.EnrichedEvent, revoked func(Subject) bool) {
 		return
 	}
 	who := Identity{CompanyID: e.GetCompanyId(), SiteID: e.GetSiteId(), Key: ID(e.GetVisitorId()), IsVisitor: true}
-	id := who.journalID()
-	j := s.journals[id]
-	if j == nil {
-		j = s.leaving[id]
-	}
+	j := s.find(&who)
 	if j != nil && j.consentSeq < e.GetConsentSeq() && revoked(j.subject()) {
 		s.drop(j)
 	}
@@ -245,10 +264,10 @@ func receivedMs(e *metivav1.EnrichedEvent) int64 {
 
 // journal finds or makes the journal of an identity.
 func (s *Set) journal(who *Identity) *journal {
-	id := who.journalID()
-	if j, ok := s.journals[id]; ok {
+	if j := s.held(who); j != nil {
 		return j
 	}
+	id := who.journalID()
 	j, ok := s.leaving[id]
 	if ok {
 		delete(s.leaving, id)
@@ -258,23 +277,17 @@ func (s *Set) journal(who *Identity) *journal {
 		j = &journal{id: id, who: *who, applied: -1}
 		j.who.CompanyID, j.who.BrandID, j.who.SiteID = s.shared(who.CompanyID), s.shared(who.BrandID), s.shared(who.SiteID)
 	}
-	s.journals[id] = j
+	s.journals[j.who.identity()] = j
 	s.touch(j)
 	s.measure(j)
 	return j
 }
 
-// What a journal takes besides its packed form, an entry without its texts, and
-// those of one at the least.
-const (
-	journalBytes    = int64(unsafe.Sizeof(journal{})) + 96
-	entryBytes      = int64(unsafe.Sizeof(Entry{}))
-	entryTextsBytes = 96
-)
+// journalBytes is what a journal takes besides its packed form or its rows.
+const journalBytes = int64(unsafe.Sizeof(journal{})) + 96
 
 func (s *Set) measure(j *journal) {
-	n := int64(len(j.entries))
-	size := journalBytes + int64(len(j.packed)) + n*entryBytes + max(n*entryTextsBytes, int64(j.textBytes))
+	size := journalBytes + int64(len(j.packed)) + j.rows.bytes()
 	s.bytes += size - j.size
 	j.size = size
 	open := int64(0)
@@ -327,39 +340,51 @@ func (s *Set) unlink(j *journal) {
 // evict takes a journal out of the set; it is held until a checkpoint.
 func (s *Set) evict(j *journal) {
 	s.settle(j)
-	s.unlink(j)
-	delete(s.journals, j.id)
-	s.unmeasure(j)
+	s.release(j)
 	if j.packed == nil {
-		packed, err := j.pack(0)
-		if err != nil {
-			s.counts.Unreadable++
-		}
-		j.close(packed)
+		j.close(s.pack(j))
 	}
 	j.size = journalBytes + int64(len(j.packed))
 	s.leavingBytes += j.size
 	s.leaving[j.id] = j
 }
 
+// pack is the journal's record; nil when it cannot be written, which is counted.
+func (s *Set) pack(j *journal) []byte {
+	var value []byte
+	var err error
+	if value, s.buffer, err = j.pack(s.buffer); err != nil {
+		s.counts.Unreadable++
+	}
+	return value
+}
+
 // settle moves what the journal has not sent to what is to be sent.
 func (s *Set) settle(j *journal) {
 	if j.dirty {
-		s.out = j.take(s.out)
+		j.emit(nil, func(v *metivav1.Visit) { s.out = append(s.out, v) })
 	}
 }
 
-// TakeVisits gives every visit that has changed since the last call, and the
-// removals.
-func (s *Set) TakeVisits() []*metivav1.Visit {
-	for _, j := range s.dirty {
-		s.settle(j)
+// TakeVisits gives every visit that has changed since it was last given, and the
+// removals, of up to max journals. A message is valid until emit returns. It reports
+// whether there are more.
+func (s *Set) TakeVisits(max int, emit func(*metivav1.Visit)) (more bool) {
+	for _, v := range s.out {
+		emit(v)
 	}
-	clear(s.dirty)
-	s.dirty = s.dirty[:0]
-	out := s.out
 	s.out = nil
-	return out
+	for to := min(s.sent+max, len(s.dirty)); s.sent < to; s.sent++ {
+		if j := s.dirty[s.sent]; j.dirty {
+			j.emit(&s.scratch, emit)
+		}
+		s.dirty[s.sent] = nil
+	}
+	if s.sent < len(s.dirty) {
+		return true
+	}
+	s.dirty, s.sent = s.dirty[:0], 0
+	return false
 }
 
 // Subject is whose journal it is, as far as revocations ask.
@@ -371,13 +396,16 @@ type Subject struct {
 }
 
 // DropIf takes out every journal of which revoked says so, and removes its
-// visits. TakeGone then gives their keys.
+// visits. TakeGone then gives their ids.
 func (s *Set) DropIf(revoked func(Subject) bool) {
-	for _, journals := range []map[ID]*journal{s.journals, s.leaving} {
-		for _, j := range journals {
-			if revoked(j.subject()) {
-				s.drop(j)
-			}
+	for _, j := range s.journals {
+		if revoked(j.subject()) {
+			s.drop(j)
+		}
+	}
+	for _, j := range s.leaving {
+		if revoked(j.subject()) {
+			s.drop(j)
 		}
 	}
 }
@@ -392,7 +420,7 @@ func (j *journal) subject() Subject {
 
 func (s *Set) drop(j *journal) {
 	s.counts.Dropped++
-	if err := j.open(s.rulesOf(j.who.CompanyID, j.who.SiteID)); err != nil {
+	if err := s.open(j, s.rulesOf(j.who.CompanyID, j.who.SiteID)); err != nil {
 		s.counts.Unreadable++
 	} else {
 		j.removeAll()
@@ -403,19 +431,22 @@ func (s *Set) drop(j *journal) {
 		delete(s.leaving, j.id)
 		s.leavingBytes -= j.size
 	} else {
-		s.unlink(j)
-		delete(s.journals, j.id)
-		s.unmeasure(j)
+		s.release(j)
 	}
-	delete(s.unwritten, j.id)
-	s.gone = append(s.gone, j.id)
+	j.queued = false
+	s.gone = append(s.gone, j)
 }
 
-// TakeGone gives the keys of the journals that were dropped since the last
+// TakeGone gives the ids of the journals that were dropped since the last
 // call: their records are to be removed. One that is there again (Renew) is written
 // in place of the former.
 func (s *Set) TakeGone() []ID {
-	gone := slices.DeleteFunc(s.gone, func(id ID) bool { return s.journals[id] != nil || s.leaving[id] != nil })
+	var gone []ID
+	for _, j := range s.gone {
+		if s.journals[j.who.identity()] == nil && s.leaving[j.id] == nil {
+			gone = append(gone, j.id)
+		}
+	}
 	s.gone = nil
 	return gone
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -67,20 +68,55 @@ func (i *Identity) visitID(first *ID) ID { return i.hash(markVisit, first) }
 type sum struct {
 	v       *metivav1.Visit
 	touches source.Touches
+	in      *scratch // nil: each part has memory of its own
 }
 
 func (s *sum) startedMs() int64 { return s.v.GetStartedAtMs() }
 
 func (s *sum) clone() sum { return sum{v: proto.CloneOf(s.v), touches: s.touches} }
 
+// detached shares no text with the journal that it was made from, and is to be kept.
+func (s *sum) detached() sum {
+	out := sum{v: &metivav1.Visit{}, touches: s.touches}
+	if b, err := proto.Marshal(s.v); err != nil || proto.Unmarshal(b, out.v) != nil {
+		out.v = proto.CloneOf(s.v) // with a text that is not UTF-8, which is found when it is sent
+	}
+	for _, t := range []*source.Touch{&out.touches.First, &out.touches.Last} {
+		for _, text := range []*string{&t.Source, &t.CampaignSource, &t.Medium, &t.Name, &t.Referrer} {
+			*text = strings.Clone(*text)
+		}
+	}
+	return out
+}
+
+// scratch is the memory of one visit, which is made, sent and forgotten.
+type scratch struct {
+	visit                 metivav1.Visit
+	id, key, visitor      ID
+	pages                 [pagesMax]metivav1.VisitPage
+	listed                [pagesMax]*metivav1.VisitPage
+	first, last           metivav1.VisitTouch
+	firstNamed, lastNamed metivav1.Campaign
+}
+
 // begin starts a visit with its first event, which is then added like the others.
-func begin(who *Identity, first *Entry) sum {
-	id := who.visitID(&first.ID)
-	return sum{v: &metivav1.Visit{
-		VisitId: id[:], CompanyId: who.CompanyID, BrandId: who.BrandID, SiteId: who.SiteID, VisitKey: bytesOf(&first.VisitKey),
-		StartedAtMs: first.AtMs, EndedAtMs: first.AtMs, EntryHost: first.Host, EntryPath: first.Path, ExitHost: first.Host, ExitPath: first.Path,
-		Consent: first.Consent, Resolution: first.Resolution, Bounce: true,
-	}}
+func begin(who *Identity, first *Entry, in *scratch) sum {
+	s := sum{in: in}
+	id, key := who.visitID(&first.ID), first.VisitKey
+	if in == nil {
+		s.v = &metivav1.Visit{VisitId: id[:], VisitKey: key[:]}
+	} else {
+		in.visit.Reset()
+		in.id, in.key = id, key
+		s.v = &in.visit
+		s.v.VisitId, s.v.VisitKey, s.v.Pages = in.id[:], in.key[:], in.listed[:0]
+	}
+	v := s.v
+	v.CompanyId, v.BrandId, v.SiteId = who.CompanyID, who.BrandID, who.SiteID
+	v.StartedAtMs, v.EndedAtMs = first.AtMs, first.AtMs
+	v.EntryHost, v.EntryPath, v.ExitHost, v.ExitPath = first.Host, first.Path, first.Host, first.Path
+	v.Consent, v.Resolution, v.Bounce = first.Consent, first.Resolution, true
+	return s
 }
 
 func bytesOf(id *ID) []byte { return slices.Clone(id[:]) }
@@ -174,8 +210,18 @@ func (s *sum) page(e *Entry) *metivav1.VisitPage {
 	if len(s.v.GetPages()) == pagesMax {
 		return nil
 	}
-	p := &metivav1.VisitPage{Host: e.Host, Path: e.Path, FirstAtMs: e.AtMs}
+	p := s.blankPage()
+	p.Host, p.Path, p.FirstAtMs = e.Host, e.Path, e.AtMs
 	s.v.Pages = append(s.v.Pages, p)
+	return p
+}
+
+func (s *sum) blankPage() *metivav1.VisitPage {
+	if s.in == nil {
+		return &metivav1.VisitPage{}
+	}
+	p := &s.in.pages[len(s.v.GetPages())]
+	p.Views, p.EngagedMs, p.ScrollPercentMax = 0, 0, 0
 	return p
 }
 
@@ -217,12 +263,19 @@ func (s *sum) finish(who *Identity, offset int64) *metivav1.Visit {
 	v := s.v
 	v.DurationMs = uint64(v.GetEndedAtMs() - v.GetStartedAtMs())
 	v.Bounce = v.GetBounce() && v.GetPageViews() <= 1 && v.GetEngagedMs() < bounceEngagedMs
-	v.FirstTouch, v.LastTouch = touchMessage(s.touches.First), touchMessage(s.touches.Last)
+	if in := s.in; in == nil {
+		v.FirstTouch, v.LastTouch = touchMessage(&s.touches.First), touchMessage(&s.touches.Last)
+	} else {
+		v.FirstTouch, v.LastTouch = setTouch(&in.first, &in.firstNamed, &s.touches.First), setTouch(&in.last, &in.lastNamed, &s.touches.Last)
+	}
 	switch {
 	case !isConsented(v.GetConsent()):
 		// A form may have been sent from a visit at company level: what its event may say
 		// of the browser and the region is not for the rest of the visit.
 		v.BrowserFamily, v.SystemFamily, v.Region = "", "", ""
+	case who.IsVisitor && s.in != nil:
+		s.in.visitor = who.Key
+		v.VisitorId = s.in.visitor[:]
 	case who.IsVisitor:
 		v.VisitorId = bytesOf(&who.Key)
 	}
@@ -238,13 +291,19 @@ func isConsented(state metivav1.ConsentState) bool {
 // one more.
 func versionOf(offset int64) uint64 { return 2 * (uint64(offset) + 1) }
 
-func touchMessage(t source.Touch) *metivav1.VisitTouch {
+func touchMessage(t *source.Touch) *metivav1.VisitTouch {
+	return setTouch(&metivav1.VisitTouch{}, &metivav1.Campaign{}, t)
+}
+
+// setTouch writes a touch into a message; there is none of no touch.
+func setTouch(m *metivav1.VisitTouch, c *metivav1.Campaign, t *source.Touch) *metivav1.VisitTouch {
 	if t.Channel == metivav1.Channel_CHANNEL_UNSPECIFIED {
 		return nil
 	}
-	m := &metivav1.VisitTouch{Channel: t.Channel, TrafficSource: t.Source, ReferrerHost: t.Referrer, AtMs: t.AtMs}
+	m.Channel, m.TrafficSource, m.ReferrerHost, m.AtMs, m.Campaign = t.Channel, t.Source, t.Referrer, t.AtMs, nil
 	if t.CampaignSource != "" || t.Medium != "" || t.Name != "" {
-		m.Campaign = &metivav1.Campaign{Source: t.CampaignSource, Medium: t.Medium, Name: t.Name}
+		c.Source, c.Medium, c.Name = t.CampaignSource, t.Medium, t.Name
+		m.Campaign = c
 	}
 	return m
 }

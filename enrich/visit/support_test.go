@@ -135,54 +135,82 @@ func sameVisits(t testing.TB, what string, got, want []*metivav1.Visit) {
 	}
 }
 
-// topic is a partition of visits.state.
-type topic struct {
-	keys, values [][]byte
-	epochs       []uint64
-}
+// topic is a partition of visits.state. A removed record leaves a gap, as in a
+// compacted log.
+type topic struct{ keys, values [][]byte }
 
-func (tp *topic) put(key, value []byte, epoch uint64) {
-	tp.keys, tp.values, tp.epochs = append(tp.keys, key), append(tp.values, value), append(tp.epochs, epoch)
+func (tp *topic) put(key, value []byte) {
+	tp.keys, tp.values = append(tp.keys, key), append(tp.values, value)
 }
 
 func (tp *topic) read() *visit.Restored {
 	r := visit.NewRestored()
 	for i := range tp.keys {
-		r.Read(tp.keys[i], tp.values[i], tp.epochs[i])
+		r.Read(tp.keys[i], tp.values[i])
 	}
 	return r
+}
+
+// compact leaves of the first n records the last of each key, tombstones too if so asked.
+func (tp *topic) compact(n int, tombstones bool) {
+	last := make(map[string]int)
+	for i := range n {
+		last[string(tp.keys[i])] = i
+	}
+	var kept topic
+	for i := range tp.keys {
+		if i >= n || last[string(tp.keys[i])] == i && (tombstones || tp.values[i] != nil) {
+			kept.put(tp.keys[i], tp.values[i])
+		}
+	}
+	*tp = kept
 }
 
 // checkpoint writes one to the topic, as far as steps allow, and gives the visits
 // that were sent before.
 func checkpoint(t testing.TB, s *visit.Set, tp *topic, epoch uint64, steps int) []*metivav1.Visit {
 	t.Helper()
-	var sent []*metivav1.Visit
+	sent, _ := checkpointOver(t, s, tp, epoch, nil, steps)
+	return sent
+}
+
+// checkpointOver removes the keys of former owners behind it; whole is whether it came
+// to its end.
+func checkpointOver(t testing.TB, s *visit.Set, tp *topic, epoch uint64, former *visit.Former, steps int) (sent []*metivav1.Visit, whole bool) {
+	t.Helper()
 	c, err := s.BeginCheckpoint(epoch, time.UnixMilli(noon))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for {
-		visits, states := s.NextStates(c, 2)
 		if steps--; steps < 0 {
-			return sent
+			s.FailCheckpoint(c)
+			return sent, false
 		}
+		var visits []*metivav1.Visit
+		states := s.NextStates(c, 2, func(v *metivav1.Visit) { visits = append(visits, proto.CloneOf(v)) })
 		sent = append(sent, visits...)
 		if len(states) == 0 {
 			break
 		}
 		for _, state := range states {
-			tp.put(state.Key[:], state.Value, 0)
+			tp.put(visit.JournalKey(state.ID, epoch), state.Value)
 		}
 	}
 	if steps--; steps < 0 {
-		return sent
+		return sent, false
 	}
-	tp.put([]byte(visit.CheckpointKey), c.Value, 0)
-	for _, key := range s.EndCheckpoint() {
-		tp.put(key[:], nil, epoch)
+	tp.put(visit.CheckpointKey(epoch), c.Value)
+	for _, key := range former.Keys() {
+		if steps--; steps < 0 {
+			return sent, false
+		}
+		tp.put(key, nil)
 	}
-	return sent
+	for _, id := range s.EndCheckpoint() {
+		tp.put(visit.JournalKey(id, epoch), nil)
+	}
+	return sent, true
 }
 
 // random is a log: events of some keys and visitors over some days, with repetitions.

@@ -18,7 +18,7 @@ func applied(t *testing.T, s *visit.Set, events ...*metivav1.EnrichedEvent) tabl
 	tb := table{}
 	for offset, e := range events {
 		s.Apply(e, int64(offset))
-		tb.take(t, s.TakeVisits())
+		tb.take(t, s.All())
 	}
 	return tb
 }
@@ -174,10 +174,10 @@ func TestAnotherAccount(t *testing.T) {
 	t.Parallel()
 	s := newSet(rules(t, nil), visit.Limits{})
 	s.Apply(page(1, 5, account("beta")), 0)
-	first := s.TakeVisits()
+	first := s.All()
 	s.Apply(page(2, 0, account("alpha")), 1) // a new first event: another id
 	s.Apply(page(3, 3, account("gamma")), 2) // no change of account
-	second := s.TakeVisits()
+	second := s.All()
 	if len(first) != 1 || len(second) != 2 || !second[0].GetRemoved() || second[0].GetResolution().GetAccountId() != "beta" ||
 		second[0].GetVersion() != first[0].GetVersion()+1 || second[1].GetResolution().GetAccountId() != "alpha" {
 		t.Fatalf("%v\n%v", first, second)
@@ -185,9 +185,9 @@ func TestAnotherAccount(t *testing.T) {
 	s = newSet(rules(t, nil), visit.Limits{})
 	s.Apply(page(1, 0), 0)
 	s.Apply(page(2, 5, account("beta")), 1)
-	first = s.TakeVisits()
+	first = s.All()
 	s.Apply(page(3, 3, account("alpha")), 2)
-	second = s.TakeVisits()
+	second = s.All()
 	if len(second) != 2 || !second[0].GetRemoved() || second[0].GetResolution().GetAccountId() != "beta" || second[0].GetVersion() <= first[0].GetVersion() ||
 		second[0].GetVersion() >= second[1].GetVersion() || second[1].GetResolution().GetAccountId() != "alpha" || string(second[0].GetVisitId()) != string(second[1].GetVisitId()) {
 		t.Fatalf("%v\n%v", first, second)
@@ -213,7 +213,7 @@ func TestRulesThatAreNotValid(t *testing.T) {
 	now = changed
 	s.Apply(page(3, 12), 2) // from the next event on
 	tb := table{}
-	tb.take(t, s.TakeVisits())
+	tb.take(t, s.All())
 	if live := tb.live(true); len(live) != 2 || live[1].GetEvents() != 2 {
 		t.Errorf("%v", live)
 	}

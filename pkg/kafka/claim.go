@@ -32,6 +32,7 @@ type Batch struct {
 // belongs to the goroutine of its handler.
 type Claim struct {
 	gen       *generation
+	attempt   uint32 // counts the claims of this member
 	topic     string
 	partition int
 	fetcher   *fetcher
@@ -39,6 +40,9 @@ type Claim struct {
 	planned   *span // to be given again, as a whole
 	open      []span
 	progress  bool // something was committed
+	// committed and metadata are what stands at the broker, or would.
+	committed int64
+	metadata  string
 }
 
 // span is a range of offsets, both included.
@@ -62,7 +66,7 @@ func parsePlan(metadata string, first int64) (last int64, ok bool) {
 // claim reads where the group stands on the partition.
 func (g *generation) claim(ctx context.Context, topic string, partition int) (*Claim, error) {
 	c := g.consumer
-	cl := &Claim{gen: g, topic: topic, partition: partition}
+	cl := &Claim{gen: g, attempt: c.claims.Add(1), topic: topic, partition: partition}
 	var committed kafkago.OffsetFetchPartition
 	err := cl.persist(ctx, func(ctx context.Context) error {
 		res, err := c.client.api.OffsetFetch(ctx, &kafkago.OffsetFetchRequest{GroupID: c.cfg.Group, Topics: map[string][]int{topic: {partition}}})
@@ -93,6 +97,7 @@ func (g *generation) claim(ctx context.Context, topic string, partition int) (*C
 	} else if last, ok := parsePlan(committed.Metadata, cl.pos); ok {
 		cl.planned = &span{cl.pos, last}
 	}
+	cl.committed, cl.metadata = cl.pos, committed.Metadata
 	cl.fetcher = newFetcher(c.client, topic, partition, c.cfg.FetchBytesMax, cl.pos)
 	return cl, nil
 }
@@ -287,12 +292,9 @@ func (c *Claim) commit(ctx context.Context, offset int64, metadata string) error
 		}
 		return res.Topics[c.topic][0].Error
 	})
-	switch {
-	case err == nil:
+	if err = fenced(err); err == nil {
+		c.committed, c.metadata = offset, metadata
 		return nil
-	case errors.Is(err, kafkago.IllegalGeneration), errors.Is(err, kafkago.UnknownMemberId),
-		errors.Is(err, kafkago.RebalanceInProgress), errors.Is(err, kafkago.FencedInstanceID):
-		err = fmt.Errorf("%w: %w", ErrFenced, err)
 	}
 	return fmt.Errorf("committing offset %d of %s/%d: %w", offset, c.topic, c.partition, err)
 }

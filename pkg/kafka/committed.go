@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -22,10 +23,16 @@ func (c *Client) CommittedOffsets(ctx context.Context, group, topic string) (map
 	if err == nil {
 		err = res.Error
 	}
+	out := make(map[int]int64, n)
+	if errors.Is(err, kafkago.GroupIdNotFound) {
+		for i := range n {
+			out[i] = -1
+		}
+		return out, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading what group %s has committed of %s: %w", group, topic, err)
 	}
-	out := make(map[int]int64, n)
 	for _, p := range res.Topics[topic] {
 		if p.Error != nil {
 			return nil, fmt.Errorf("reading what group %s has committed of %s/%d: %w", group, topic, p.Partition, p.Error)

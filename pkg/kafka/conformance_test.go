@@ -176,6 +176,14 @@ func TestConformanceEnsureTopics(t *testing.T) {
 	if _, err := c.Partitions(ctx, topic+".missing"); err == nil {
 		t.Error("a missing topic has partitions")
 	}
+	for range 2 { // the second time there is none
+		if err := c.DeleteTopic(ctx, topic); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.EnsureTopics(ctx, specs); err != nil { // anew, with as many partitions as it did not have
+		t.Fatal(err)
+	}
 }
 
 func TestConformancePlanSurvivesOwner(t *testing.T) {
@@ -308,6 +316,21 @@ func TestConformanceStaleOwnerIsFenced(t *testing.T) {
 	}
 	if err := fresh.claim.Commit(testCtx(t), fresh.batch); err != nil {
 		t.Errorf("commit by the owner: %v", err)
+	}
+	earlier, err := old.claim.Epoch(testCtx(t), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	epoch, err := fresh.claim.Epoch(testCtx(t), earlier)
+	if err != nil || epoch <= earlier {
+		t.Errorf("the owner's epoch is %d after %d: %v", epoch, earlier, err)
+	}
+	if _, err := old.claim.Epoch(testCtx(t), epoch); !errors.Is(err, kafka.ErrFenced) {
+		t.Errorf("an epoch for the old owner: %v", err)
+	}
+	// What is there is of a group with the same name that was deleted.
+	if anew, err := fresh.claim.Epoch(testCtx(t), epoch+1<<40); err != nil || anew <= epoch+1<<40 {
+		t.Errorf("the owner's epoch is %d after %d: %v", anew, epoch+1<<40, err)
 	}
 }
 

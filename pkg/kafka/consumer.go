@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -72,6 +73,7 @@ func (c ConsumerConfig) Validate() error {
 type Consumer struct {
 	client *Client
 	cfg    ConsumerConfig
+	claims atomic.Uint32
 }
 
 // NewConsumer makes a member; it joins while Run runs.

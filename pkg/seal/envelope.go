@@ -43,8 +43,9 @@ func (m KeyMaterial) IsSecret() bool { return isSecret(m.Purpose) }
 // id names a key without telling anything of it: the id of a pair is that of its
 // public key, as records carry it.
 func (m KeyMaterial) id() ([8]byte, error) {
-	if m.Purpose == PurposeConsentToken {
-		sum := sha256.Sum256(append([]byte("metiva consent token key id\x00"), m.bytes()...))
+	if isSeed(m.Purpose) {
+		label := map[string]string{PurposeConsentToken: "consent token", PurposeErasure: "erasure"}[m.Purpose]
+		sum := sha256.Sum256(append([]byte("metiva "+label+" key id\x00"), m.bytes()...))
 		return [8]byte(sum[:8]), nil
 	}
 	pub, err := m.PublicKey()

@@ -15,18 +15,19 @@ import (
 // Purposes of a key file. The resolver pair wraps data keys (private key: enrich
 // and core; public key: collectors), the edge pair wraps visit salts (private
 // key: collectors; public key: core), the consent token key signs consent
-// tokens (collectors).
+// tokens (collectors), the erasure key signs certificates of erasure (operators).
 const (
 	PurposeResolverPrivate = "resolver-private"
 	PurposeResolverPublic  = "resolver-public"
 	PurposeEdgePrivate     = "edge-private"
 	PurposeEdgePublic      = "edge-public"
 	PurposeConsentToken    = "consent-token"
+	PurposeErasure         = "erasure"
 )
 
 // Purposes lists every purpose.
 func Purposes() []string {
-	return []string{PurposeResolverPrivate, PurposeResolverPublic, PurposeEdgePrivate, PurposeEdgePublic, PurposeConsentToken}
+	return []string{PurposeResolverPrivate, PurposeResolverPublic, PurposeEdgePrivate, PurposeEdgePublic, PurposeConsentToken, PurposeErasure}
 }
 
 const (
@@ -103,10 +104,13 @@ func (m KeyMaterial) PrivateKey() (PrivateKey, error) {
 	return parsePrivateKey(m.bytes())
 }
 
-// Secret is the symmetric key of PurposeConsentToken, 32 bytes; nil otherwise, and
-// while it is in its envelope.
+// isSeed reports whether the key of a purpose is 32 random bytes.
+func isSeed(purpose string) bool { return purpose == PurposeConsentToken || purpose == PurposeErasure }
+
+// Secret is the symmetric key of PurposeConsentToken, or the Ed25519 seed of
+// PurposeErasure, 32 bytes; nil otherwise, and while it is in its envelope.
 func (m KeyMaterial) Secret() []byte {
-	if m.Purpose != PurposeConsentToken || m.Enveloped() {
+	if !isSeed(m.Purpose) || m.Enveloped() {
 		return nil
 	}
 	return bytes.Clone(m.bytes())
@@ -121,7 +125,7 @@ func (m KeyMaterial) check() error {
 	case PurposeResolverPublic, PurposeEdgePublic:
 		_, err := m.PublicKey()
 		return err
-	case PurposeConsentToken:
+	case PurposeConsentToken, PurposeErasure:
 		if len(m.bytes()) != keyBytes {
 			return fmt.Errorf("it holds %d bytes instead of %d", len(m.bytes()), keyBytes)
 		}

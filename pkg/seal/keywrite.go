@@ -48,12 +48,16 @@ func (k keyMaker) all(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := k.ensure(ctx, PurposeConsentToken, func() (KeyMaterial, error) {
-		raw := make([]byte, keyBytes)
-		_, _ = rand.Read(raw) // crypto/rand never returns an error
-		return KeyMaterial{Purpose: PurposeConsentToken, Development: k.development, raw: veilOf(raw)}, nil
-	})
-	return err
+	for _, purpose := range []string{PurposeConsentToken, PurposeErasure} {
+		if _, err := k.ensure(ctx, purpose, func() (KeyMaterial, error) {
+			raw := make([]byte, keyBytes)
+			_, _ = rand.Read(raw) // crypto/rand never returns an error
+			return KeyMaterial{Purpose: purpose, Development: k.development, raw: veilOf(raw)}, nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // pair makes the public file from the private one that won, so that two starters

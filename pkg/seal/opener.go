@@ -175,30 +175,46 @@ func (o *Opener) open(dst []byte, b *Binding, blob []byte) ([]byte, error) {
 	if err := b.check(); err != nil {
 		return dst, err
 	}
-	key, err := o.lockKey(b, blob)
+	key, err := o.lockKey(nil, b, blob)
 	if err != nil {
 		return dst, err
 	}
-	defer key.mu.RUnlock()
 	buf := o.buffers.Get().(*aadBuffer)
 	defer o.buffers.Put(buf)
+	return key.openLocked(buf, dst, b, blob)
+}
+
+// openLocked opens a value and lets go of the key's read lock.
+func (k *openingKey) openLocked(buf *aadBuffer, dst []byte, b *Binding, blob []byte) ([]byte, error) {
+	defer k.mu.RUnlock()
 	buf.bytes = b.appendTo(buf.bytes[:0])
-	out, err := key.aead.Open(dst, nil, blob[headerBytes:], buf.bytes)
+	out, err := k.aead.Open(dst, nil, blob[headerBytes:], buf.bytes)
 	if err != nil {
 		return dst, ErrTampered
 	}
 	return out, nil
 }
 
+// find is the key with an id; nil when it is not known.
+func (o *Opener) find(id uint64) *openingKey {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.keys[id]
+}
+
 // lockKey finds the key that sealed blob, unwrapped, and holds its read lock when
-// there is no error.
-func (o *Opener) lockKey(b *Binding, blob []byte) (*openingKey, error) {
+// there is no error. In an opening it is found without a lock if it was lately.
+func (o *Opener) lockKey(in *Opening, b *Binding, blob []byte) (*openingKey, error) {
 	if len(blob) < Overhead || blob[0] != blobVersion {
 		return nil, ErrTampered
 	}
-	o.mu.RLock()
-	key := o.keys[binary.BigEndian.Uint64(blob[1:headerBytes])]
-	o.mu.RUnlock()
+	id := binary.BigEndian.Uint64(blob[1:headerBytes])
+	var key *openingKey
+	if in != nil {
+		key = in.find(o, id)
+	} else {
+		key = o.find(id)
+	}
 	if key == nil {
 		return nil, ErrUnknownKey
 	}

@@ -27,7 +27,7 @@ func (o *Opener) ResealField(dst []byte, b Binding, blob, plaintext []byte) ([]b
 	if err := b.check(); err != nil {
 		return dst, err
 	}
-	key, err := o.lockKey(&b, blob)
+	key, err := o.lockKey(nil, &b, blob)
 	if err != nil {
 		return dst, err
 	}

@@ -203,6 +203,15 @@ func (s *Shredder) wake() {
 	}
 }
 
+// Keys counts the keys of the tenant and its subjects, or of one subject, that are on
+// control.keys. A zero subject is the tenant.
+func (s *Shredder) Keys(ctx context.Context, companyID string, subjectID [16]byte) (int, error) {
+	if err := s.cfg.CatchUp(ctx); err != nil {
+		return 0, fmt.Errorf("reading control.keys to count keys: %w", err)
+	}
+	return len(s.keysOf(owner{companyID, subjectID})), nil
+}
+
 // DestroyTenant destroys every key of the tenant and every key of its subjects,
 // and returns how many tombstones it wrote. When it returns without an error it
 // has read control.keys again and found no key of the tenant. After an error it

@@ -14,6 +14,7 @@ const (
 	PrefixSite    = "sit_"
 	PrefixUser    = "usr_"
 	PrefixSiteKey = "pk_"
+	PrefixErasure = "era_"
 )
 
 const (

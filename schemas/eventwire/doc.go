@@ -1,9 +1,10 @@
-// Package eventwire reads and writes the two messages that each event is, without
-// the reflection and the allocations of the generated code.
+// Package eventwire reads and writes the two messages that each event is, and writes
+// the visit, without the reflection and the allocations of the generated code.
 //
-// Enters: the value of a record on events.collected, or an EnrichedEvent. Leaves:
-// the CollectedEvent in memory that the caller keeps and reuses, or the value of a
-// record on events.enriched: the same bytes as schemas.Encode makes.
+// Enters: the value of a record on events.collected, an EnrichedEvent or a Visit.
+// Leaves: the CollectedEvent in memory that the caller keeps and reuses, or the value
+// of a record on events.enriched or visits.enriched: the same bytes as schemas.Encode
+// makes.
 //
 // The reader knows the form collectors write: each field once, with its own wire
 // type. Everything else (unknown, repeated or damaged fields, maps) it leaves to

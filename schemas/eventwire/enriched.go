@@ -134,13 +134,13 @@ func (w *writer) event(e *metivav1.EnrichedEvent) {
 	w.string(13, e.GetHost())
 	w.string(14, e.GetPath())
 	w.string(15, e.GetReferrerHost())
-	w.campaign(e.GetCampaign())
+	w.campaign(16, e.GetCampaign())
 	w.varint(17, uint64(e.GetDevice()))
 	w.string(18, e.GetBrowserFamily())
 	w.string(19, e.GetSystemFamily())
 	w.varint(20, uint64(e.GetBot()))
 	w.string(21, e.GetCountry())
-	w.resolution(e.GetResolution())
+	w.resolution(22, e.GetResolution())
 	w.bytes(23, e.GetSealedAddress())
 	w.source(e.GetSource())
 	w.string(25, e.GetWriterId())
@@ -153,22 +153,22 @@ func (w *writer) event(e *metivav1.EnrichedEvent) {
 	w.detail(e) // the generated code writes a oneof last
 }
 
-func (w *writer) campaign(c *metivav1.Campaign) {
+func (w *writer) campaign(number int, c *metivav1.Campaign) {
 	if c == nil {
 		return
 	}
-	from := w.begin(16)
+	from := w.begin(number)
 	w.string(1, c.GetSource())
 	w.string(2, c.GetMedium())
 	w.string(3, c.GetName())
 	w.end(from)
 }
 
-func (w *writer) resolution(r *metivav1.Resolution) {
+func (w *writer) resolution(number int, r *metivav1.Resolution) {
 	if r == nil {
 		return
 	}
-	from := w.begin(22)
+	from := w.begin(number)
 	w.varint(1, uint64(r.GetVerdict()))
 	w.string(2, r.GetAccountId())
 	w.string(3, r.GetName())

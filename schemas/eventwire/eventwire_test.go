@@ -27,6 +27,15 @@ func fill(m protoreflect.Message, branch protoreflect.FieldNumber, length int) {
 			value := scalar(f.MapValue(), length)
 			m.Mutable(f).Map().Set(protoreflect.ValueOfString("b").MapKey(), value)
 			m.Mutable(f).Map().Set(protoreflect.ValueOfString("a").MapKey(), value)
+		case f.IsList() && f.Kind() == protoreflect.MessageKind:
+			for range 3 { // the last is empty
+				m.Mutable(f).List().AppendMutable()
+			}
+			fill(m.Mutable(f).List().Get(0).Message(), branch, length)
+			fill(m.Mutable(f).List().Get(1).Message(), branch, length)
+		case f.IsList():
+			m.Mutable(f).List().Append(scalar(f, length))
+			m.Mutable(f).List().Append(scalar(f, 0))
 		case f.Kind() == protoreflect.MessageKind:
 			fill(m.Mutable(f).Message(), branch, length)
 		default:

@@ -714,7 +714,8 @@ func (x *VisitRules) GetSplitAtCampaign() bool {
 // VisitState is a record on visits.state: what enrich needs to go on with the
 // visits of a partition of events.collected. The key of a journal is 16 bytes
 // made from tenant, site and the key visits are assembled by; an empty value
-// removes it. The checkpoint's is "checkpoint".
+// removes it. The checkpoint's is "checkpoint". Behind both stands the epoch of the
+// owner who wrote it, 8 bytes, big-endian.
 type VisitState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -722,8 +723,8 @@ type VisitState struct {
 	//	*VisitState_Journal
 	//	*VisitState_Checkpoint
 	Kind isVisitState_Kind `protobuf_oneof:"kind"`
-	// Rises with each owner of the partition: a former one's late records are known
-	// by theirs.
+	// Of a checkpoint: as in its key. Of records whose keys have none: it rises with each
+	// owner of the partition.
 	Epoch         uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -18,6 +18,8 @@ type System struct {
 	Args           []string
 	Env            func(name string) (string, bool)
 	Stdout, Stderr io.Writer
+	// Stdin is for commands that read; nil has nothing to read.
+	Stdin io.Reader
 }
 
 // Exit codes.
@@ -39,7 +41,7 @@ func Main(run func(ctx context.Context, sys System) error) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	sys := System{Args: os.Args[1:], Env: os.LookupEnv, Stdout: os.Stdout, Stderr: os.Stderr}
+	sys := System{Args: os.Args[1:], Env: os.LookupEnv, Stdout: os.Stdout, Stderr: os.Stderr, Stdin: os.Stdin}
 	return Code(run(ctx, sys), sys.Stderr)
 }
 

@@ -224,10 +224,25 @@ func copyPartition(ctx context.Context, c *kafka.Claim, producer *kafka.Producer
 	}
 }
 
-// enrichOnce has a whole worker take the recorded events.
+// forgetVisits makes visits.state anew. What the worker of a round before has left
+// there would have every event known already, and be read back first.
+func (r *enrichRig) forgetVisits(ctx context.Context) error {
+	if err := r.client.DeleteTopic(ctx, schemas.TopicVisitsState); err != nil {
+		return err
+	}
+	if err := r.client.EnsureTopics(ctx, stack.TopicSpecs(1)); err != nil {
+		return fmt.Errorf("creating topics: %w", err)
+	}
+	return nil
+}
+
+// enrichOnce has a whole worker take the recorded events, which it has not seen yet.
 func (r *enrichRig) enrichOnce(ctx context.Context, round int) (u usage, err error) {
 	ctx, cancel := context.WithTimeout(ctx, takeMax)
 	defer cancel()
+	if err := r.forgetVisits(ctx); err != nil {
+		return usage{}, err
+	}
 	registry := prometheus.NewRegistry()
 	worker, err := r.worker(fmt.Sprintf("bench-enrich-%d", round), registry)
 	if err != nil {

@@ -38,6 +38,10 @@ type Totals struct {
 	// acceptance again from its spool, and its first record was in the log. They
 	// are neither accepted nor dropped.
 	Replayed uint64 `json:"replayed"`
+	// Recovered is the number of drops that were dead letters and whose event came after
+	// all: the letter was replayed. The event's row is the one that counts; these are
+	// neither accepted nor dropped.
+	Recovered uint64 `json:"recovered"`
 	// Open is the number of accepted events without a row that are younger than the
 	// time the pipeline was given: on their way.
 	Open uint64 `json:"open"`
@@ -172,6 +176,10 @@ func (t *tally) addDropped(l line) {
 	t.rows += l.count
 	if l.reason == schemas.Label(metivav1.Reason_REASON_REPLAYED) {
 		t.totals.Replayed += l.count
+		return
+	}
+	if l.reason == recovered {
+		t.totals.Recovered += l.count
 		return
 	}
 	t.writer(l.writer).rows += l.count
@@ -342,6 +350,7 @@ func (t *Totals) add(of *Totals) {
 	t.Enriched += of.Enriched
 	t.Written += of.Written
 	t.Replayed += of.Replayed
+	t.Recovered += of.Recovered
 	t.Open += of.Open
 	t.MissingAtEnrich += of.MissingAtEnrich
 	t.MissingAtSink += of.MissingAtSink

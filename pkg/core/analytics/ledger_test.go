@@ -176,6 +176,7 @@ func (b book) copied(reason, acceptance string, offset int64, replayed bool) {
 		{Name: "replayed", Values: []bool{replayed}},
 	}
 	if reason == "" {
+		columns[0].Values = [][]byte{[]byte(acceptance)}
 		b.insert("events", "cmp_a", from.Add(time.Minute), append(columns, clickhouse.Column{Name: "expires_at", Values: []time.Time{time.Now().AddDate(1, 0, 0)}})...)
 		return
 	}
@@ -209,6 +210,45 @@ func TestAReplayIsNeitherAcceptedNorDropped(t *testing.T) {
 	if a := b.ledger().Tenants["cmp_a"]; a.Doubled != 1 || a.Balanced {
 		t.Errorf("an acceptance counts twice: %+v", a)
 	}
+}
+
+// TestADeadLetterThatIsReplayedIsRecovered: received once, dead once, then written: the
+// event counts, and the dead letters before it are listed on their own.
+func TestADeadLetterThatIsReplayedIsRecovered(t *testing.T) {
+	t.Parallel()
+	b := book{t, migrated(t)}
+	b.edge("cmp_a", "w1", "none", 0, 3)
+	b.copied("unknown_key", "first", 1, false)
+	b.copied("rejected_row", "second", 2, false)
+	b.copied("unknown_key", "third", 3, false) // stays dead
+	dead := b.ledger().Tenants["cmp_a"]
+	if dead.Accepted != 3 || dead.Recovered != 0 || events(dead.DroppedLater) != 3 || !dead.Balanced {
+		t.Fatalf("dead: %+v", dead)
+	}
+	b.copied("replayed", "first", 4, true) // died again
+	b.copied("", "first", 5, true)
+	b.copied("", "second", 2, true) // of the sink: put back with the source it had
+	b.copied("replayed", "third", 6, true)
+	got := b.ledger()
+	for name, a := range map[string]Totals{"tenant": got.Tenants["cmp_a"], "total": got.Total} {
+		if a.Accepted != 3 || a.Received != 3 || a.Written != 2 || a.Recovered != 2 || a.Replayed != 2 || events(a.DroppedLater) != 1 ||
+			a.DroppedLater["sink"]["unknown_key"] != 1 || a.Missing+a.Doubled+a.Unreported != 0 || !a.Balanced {
+			t.Errorf("%s: %+v", name, a)
+		}
+	}
+	b.copied("duplicate", "first", 7, false) // a fault is one still
+	if a := b.ledger().Tenants["cmp_a"]; a.Doubled != 1 || a.Balanced {
+		t.Errorf("an acceptance counts twice: %+v", a)
+	}
+}
+
+func events(later map[string]map[string]uint64) (n uint64) {
+	for _, reasons := range later {
+		for _, count := range reasons {
+			n += count
+		}
+	}
+	return n
 }
 
 // stage writes what enrich reported.

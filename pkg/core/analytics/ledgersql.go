@@ -1,5 +1,11 @@
 package analytics
 
+import (
+	"strings"
+
+	"github.com/metiva-io/metiva/schemas"
+)
+
 // The scope of a statement: whose rows it adds up.
 const (
 	everyTenant = ` AND ({company:String} = '' OR company_id = {company:String})`
@@ -28,12 +34,30 @@ GROUP BY company_id, at, open, writer_id`
 }
 
 func ledgerDropped(scope string) string {
-	return `SELECT company_id, ` + ledgerStep("received_at") + `, writer_id, stage, reason, count() FROM drops FINAL` + rowPeriod + scope + `
-GROUP BY company_id, at, open, writer_id, stage, reason`
+	return `SELECT company_id, ` + ledgerStep("received_at") + `, writer_id, stage, if(` + isRecovered(scope) + ` AND reason != 'replayed', '` + recovered + `', reason) AS outcome,
+count() FROM drops FINAL` + rowPeriod + scope + `
+GROUP BY company_id, at, open, writer_id, stage, outcome`
+}
+
+// recovered stands for the reason of a drop whose event came after all.
+const recovered = "recovered"
+
+// isRecovered is whether a row of drops is a dead letter, or a copy of one, of an
+// acceptance that has its event: the letter was replayed. All of them share their time
+// of receipt. Few drops are dead letters, so the inner question is the small one.
+func isRecovered(scope string) string {
+	var dead []string
+	for _, r := range schemas.DeadReasons() {
+		dead = append(dead, "'"+schemas.Label(r)+"'")
+	}
+	reasons := strings.Join(dead, ", ")
+	return `reason IN (` + reasons + `, 'replayed') AND (company_id, acceptance_id) IN (
+SELECT company_id, acceptance_id FROM events FINAL` + rowPeriod + scope + ` AND (company_id, acceptance_id) IN (
+SELECT company_id, acceptance_id FROM drops FINAL` + rowPeriod + scope + ` AND reason IN (` + reasons + `) AND acceptance_id != toFixedString('', 16)))`
 }
 
 // ledgerDoubled: rows of two tables may not share a record, and no two rows but
-// replays an acceptance. The writer tells apart a topic that was made anew, whose
+// replays and what was recovered an acceptance. The writer tells apart a topic that was made anew, whose
 // offsets start again. What shares one of these shares its time of receipt.
 func ledgerDoubled(scope string) string {
 	columns := `SELECT company_id, ` + ledgerStep("received_at") + `, (writer_id, source_partition, source_offset) AS record, acceptance_id, acceptance_id != toFixedString('', 16)`
@@ -41,6 +65,6 @@ func ledgerDoubled(scope string) string {
 toUInt64(count() - uniqExact(record) + uniqExactIf(record, one) - uniqExactIf(acceptance_id, one)) FROM (
 ` + columns + ` AS one FROM events FINAL` + rowPeriod + scope + `
 UNION ALL
-` + columns + ` AND reason != 'replayed' AS one FROM drops FINAL` + rowPeriod + scope + `
+` + columns + ` AND reason != 'replayed' AS one FROM drops FINAL` + rowPeriod + scope + ` AND NOT (` + isRecovered(scope) + `)
 ) GROUP BY company_id, at, open`
 }

@@ -40,6 +40,8 @@ func Flows() FlowRules {
 		Opening: map[string]string{
 			"enrich/person/person.go#field":    "opens a field of a consented capture in memory, and seals it again",
 			"pkg/seal/reveal/revealer.go#open": "shows a value to a person, after the audit has it",
+
+			"cmd/internal/app/metiva/erase_email.go#hasEmail": "compares an e-mail address with the one whose owner is to be erased; shows it to nobody",
 		},
 	}
 }

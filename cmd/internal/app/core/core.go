@@ -105,6 +105,7 @@ func Run(ctx context.Context, sys app.System) error {
 		lifecycle.Stage{Name: "publisher", Run: func(ctx context.Context) error {
 			return publish(ctx, w, &cfg, edgeKey, client, producer)
 		}},
+		lifecycle.Stage{Name: "shredder", Run: func(ctx context.Context) error { return shred(ctx, w, client, producer) }},
 		lifecycle.Stage{Name: "producer", Run: producer.Run})
 }
 
@@ -139,7 +140,7 @@ func publish(ctx context.Context, w *app.Watched, cfg *Config, edge seal.PublicK
 	}
 	var present present
 	if err := w.Until(ctx, "kafka", func(ctx context.Context) (err error) {
-		present, err = read(ctx, client, schemas.TopicControlSites, schemas.TopicControlKeys)
+		present, err = read(ctx, client, schemas.TopicControlSites, schemas.TopicControlKeys, schemas.TopicControlErasures, schemas.TopicControlWithdrawals)
 		return err
 	}); err != nil {
 		return err

@@ -30,6 +30,7 @@ type commands struct {
 	Export    exportCommand    `cmd:"" help:"What is kept of a tenant, as files."`
 	Retention retentionCommand `cmd:"" help:"How long rows are kept."`
 	Consent   consentCommand   `cmd:"" help:"The record of visitors' choices."`
+	Erase     eraseCommand     `cmd:"" help:"Erase a visitor, a contact or a tenant, and certify it."`
 	Dead      deadCommand      `cmd:"" help:"Records a stage could not take: list, show, replay."`
 	Replay    replayCommand    `cmd:"" help:"Enrich events again that are still in Kafka."`
 	Views     viewsCommand     `cmd:"" help:"Tables that are made from others."`
@@ -87,6 +88,9 @@ type terminal struct {
 	out, err io.Writer
 }
 
+// input is what a command reads; nil where there is nothing.
+type input struct{ io.Reader }
+
 func (t terminal) printf(format string, args ...any) { _, _ = fmt.Fprintf(t.out, format, args...) }
 
 // Run is the metiva command.
@@ -99,7 +103,7 @@ func Run(ctx context.Context, sys app.System) error {
 		kong.UsageOnError(),
 		kong.Exit(func(int) { exited = true }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(terminal{sys.Stdout, sys.Stderr}))
+		kong.Bind(terminal{sys.Stdout, sys.Stderr}, input{sys.Stdin}))
 	if err != nil {
 		return fmt.Errorf("building the command line: %w", err)
 	}

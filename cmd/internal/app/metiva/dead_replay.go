@@ -8,8 +8,13 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/metiva-io/metiva/cmd/internal/app"
 	"github.com/metiva-io/metiva/pkg/kafka"
+	"github.com/metiva-io/metiva/pkg/tombstone"
+	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
 type deadReplay struct {
@@ -29,6 +34,8 @@ type replayReport struct {
 	// Repeated are letters of a record that another letter of this run is of, too: it
 	// was replayed before and died again.
 	Repeated int `json:"repeated"`
+	// Erased are letters of visitors and tenants who were erased since: they stay.
+	Erased int `json:"erased"`
 	// Of letters that cannot be replayed: too large to have been kept, without a
 	// source, or of a partition the source topic does not have any more.
 	WithoutValue     int `json:"without_value"`
@@ -50,6 +57,10 @@ func (c *deadReplay) Run(ctx context.Context, t terminal) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
+	erased, err := readErasures(ctx, client)
+	if err != nil {
+		return err
+	}
 	producer, err := client.NewProducer(kafka.ProducerConfig{Compression: "snappy"})
 	if err != nil {
 		return err
@@ -59,7 +70,7 @@ func (c *deadReplay) Run(ctx context.Context, t terminal) (err error) {
 	go func() { ended <- producer.Run(running) }()
 	defer func() { stop(); err = errors.Join(err, <-ended) }()
 
-	run := replayRun{cmd: c, client: client, producer: producer, out: json.NewEncoder(t.out), done: make(map[[sha256.Size]byte]bool), partitions: make(map[string]int)}
+	run := replayRun{cmd: c, client: client, producer: producer, erased: erased, out: json.NewEncoder(t.out), done: make(map[[sha256.Size]byte]bool), partitions: make(map[string]int)}
 	run.report.DryRun = c.DryRun
 	failed := c.letters(ctx, client, &run)
 	if err := run.out.Encode(run.report); err != nil {
@@ -117,11 +128,48 @@ type replayRun struct {
 	out        *json.Encoder
 	done       map[[sha256.Size]byte]bool
 	partitions map[string]int
+	erased     *tombstone.Set
 	report     replayReport
 }
 
-// take replays one letter: the record goes where it was, as it was. What is replayed
-// again is told by its event id, downstream.
+// putBack is the record's value as it is put back: an event, or a drop, says that it is
+// a copy, so that the ledger does not take it for another acceptance (ADR 0018). What
+// cannot be read is put back as it was.
+func putBack(topic string, value []byte) []byte {
+	var m proto.Message
+	switch topic {
+	case schemas.TopicEventsCollected:
+		e := new(metivav1.CollectedEvent)
+		if proto.Unmarshal(value, e) != nil || len(e.GetEventId()) == 0 {
+			return value
+		}
+		e.Replayed, m = true, e
+	case schemas.TopicEventsEnriched:
+		r := new(metivav1.EnrichedRecord)
+		if proto.Unmarshal(value, r) != nil {
+			return value
+		}
+		switch {
+		case r.GetEvent() != nil:
+			r.GetEvent().Replayed = true
+		case r.GetDrop() != nil:
+			r.GetDrop().Replayed = true
+		default:
+			return value
+		}
+		m = r
+	default:
+		return value
+	}
+	marked, err := schemas.Encode(nil, m)
+	if err != nil {
+		return value
+	}
+	return marked
+}
+
+// take replays one letter: the record goes where it was. What is replayed again is told
+// by its event id or version, downstream.
 func (r *replayRun) take(ctx context.Context, l *letter, rec *kafka.Record) error {
 	r.report.Matched++
 	switch l.Replayable {
@@ -131,6 +179,10 @@ func (r *replayRun) take(ctx context.Context, l *letter, rec *kafka.Record) erro
 	case replayNoSource:
 		r.report.WithoutSource++
 		return r.out.Encode(l)
+	}
+	if isErasedRecord(r.erased, l.SourceTopic, rec.Value) {
+		r.report.Erased++
+		return nil
 	}
 	n, asked := r.partitions[l.SourceTopic]
 	if !asked {
@@ -144,14 +196,16 @@ func (r *replayRun) take(ctx context.Context, l *letter, rec *kafka.Record) erro
 		r.report.WithoutPartition++
 		return r.out.Encode(l)
 	}
-	sum := sha256.Sum256(append([]byte(l.SourceTopic+"\x00"), rec.Value...))
+	value := putBack(l.SourceTopic, rec.Value)
+	sum := sha256.Sum256(append([]byte(l.SourceTopic+"\x00"), value...))
 	if r.done[sum] {
 		r.report.Repeated++
 		return nil
 	}
 	r.done[sum] = true
 	if !r.cmd.DryRun {
-		if err := r.producer.ProduceSync(ctx, l.SourceTopic, l.SourcePartition, rec.Key, rec.Value); err != nil {
+		mark := kafka.Header{Key: schemas.HeaderDeadLetter, Value: []byte(l.Letter)}
+		if err := r.producer.ProduceSync(ctx, l.SourceTopic, l.SourcePartition, rec.Key, value, mark); err != nil {
 			return fmt.Errorf("replaying the dead letter %s: %w", l.Letter, err)
 		}
 	}

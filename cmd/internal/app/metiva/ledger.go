@@ -110,13 +110,13 @@ func (c *ledgerCommand) print(t terminal, ledger *analytics.Ledger, totals analy
 // printLedger shows a line for each tenant or step, the stages from left to right,
 // and the reasons below.
 func printLedger(t terminal, ledger *analytics.Ledger, totals analytics.Totals) {
-	t.table("tenant | from | received | dropped at edge | accepted | enriched | dropped by enrich | written | dropped by sink | replayed | open | missing | doubled", func(row func(...any)) {
+	t.table("tenant | from | received | dropped at edge | accepted | enriched | dropped by enrich | written | dropped by sink | replayed | recovered | open | missing | doubled", func(row func(...any)) {
 		line := func(name, from string, of *analytics.Totals) {
 			if name == "" {
 				name = "(none)"
 			}
 			row(name, from, of.Received, events(of.DroppedAtEdge), of.Accepted, of.Enriched, events(of.DroppedLater[stageEnrich()]), of.Written,
-				events(of.DroppedLater[stageSink()]), of.Replayed, of.Open, of.Missing, of.Doubled)
+				events(of.DroppedLater[stageSink()]), of.Replayed, of.Recovered, of.Open, of.Missing, of.Doubled)
 		}
 		for i := range ledger.Lines {
 			l := &ledger.Lines[i]

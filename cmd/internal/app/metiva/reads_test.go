@@ -13,13 +13,19 @@ import (
 	"github.com/metiva-io/metiva/cmd/internal/app"
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/pkg/embedded/clickhouse/clickhousetest"
+	"github.com/metiva-io/metiva/pkg/embedded/postgres/postgrestest"
 	"github.com/metiva-io/metiva/pkg/secret"
 	"github.com/metiva-io/metiva/pkg/tenant"
 	"github.com/metiva-io/metiva/schemas"
 	schema "github.com/metiva-io/metiva/schemas/clickhouse"
 )
 
-func TestMain(m *testing.M) { os.Exit(clickhousetest.Main(m)) }
+func TestMain(m *testing.M) {
+	if clickhousetest.IsChild() {
+		os.Exit(clickhousetest.Main(m))
+	}
+	postgrestest.Main(m)
+}
 
 // reads is a migrated engine and the command line that asks it.
 type reads struct {

@@ -11,6 +11,8 @@ import (
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/pkg/lifecycle"
+	"github.com/metiva-io/metiva/pkg/tombstone"
+	"github.com/metiva-io/metiva/schemas"
 	stage "github.com/metiva-io/metiva/sink"
 	store "github.com/metiva-io/metiva/sink/clickhouse"
 )
@@ -75,8 +77,16 @@ func Run(ctx context.Context, sys app.System) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
+	erased := tombstone.NewSet()
+	erasures := client.NewTable(schemas.TopicControlErasures, func(key, value []byte) error {
+		if err := erased.Apply(key, value); err != nil {
+			// One bad record must not stop later erasures.
+			w.Log.Error("a control record cannot be read", "topic", schemas.TopicControlErasures)
+		}
+		return nil
+	})
 	worker, err := stage.New(cfg.Sink, stage.Deps{
-		Consumer: consumer, Dead: producer, Store: store.New(conn), Log: w.Log, Metrics: w.Registry, Now: time.Now,
+		Consumer: consumer, Dead: producer, Store: store.New(conn), Log: w.Log, Metrics: w.Registry, Now: time.Now, Erased: erased,
 	})
 	if err != nil {
 		return err
@@ -92,7 +102,27 @@ func Run(ctx context.Context, sys app.System) error {
 			if err := errors.Join(w.Until(ctx, "kafka", client.Ping), w.Until(ctx, "clickhouse", ready)); err != nil {
 				return err
 			}
-			return worker.Run(ctx)
+			return withTable(ctx, erasures, worker.Run)
 		}},
 		lifecycle.Stage{Name: "producer", Run: producer.Run})
+}
+
+// withTable runs work once the table has been read to its end, and reads on until
+// work has ended: it needs the table for the batches it finishes.
+func withTable(ctx context.Context, table *kafka.Table, work func(context.Context) error) error {
+	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- table.Run(reading) }()
+	select {
+	case <-table.Ready():
+	case <-ctx.Done():
+		stop()
+		return <-ended
+	case err := <-ended:
+		return err
+	}
+	err := work(ctx)
+	stop()
+	return errors.Join(err, <-ended)
 }

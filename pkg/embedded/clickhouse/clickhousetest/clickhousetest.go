@@ -22,6 +22,10 @@ const childVariable = "METIVA_TEST_CLICKHOUSE_CHILD"
 
 const readyTimeout = 60 * time.Second
 
+// IsChild reports whether this process is an engine, for a TestMain that starts other
+// engines too: it calls Main then, and nothing else.
+func IsChild() bool { return os.Getenv(childVariable) != "" }
+
 // Main runs the tests, or the engine when this process is its child.
 func Main(m *testing.M) int {
 	if code, child := Child(); child {

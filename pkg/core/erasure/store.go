@@ -1,0 +1,193 @@
+package erasure
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/metiva-io/metiva/pkg/tenant"
+)
+
+// All SQL about erasures. Row-level security supplies the tenant.
+const (
+	// A second request of the same subject is the first one.
+	queryRequest = `
+INSERT INTO core.erasures (id, kind, subject_id, requested_by, requested_at, erased_at) VALUES ($1, $2, $3, $4, $5, $5)
+ON CONFLICT (company_id, subject_id) DO NOTHING`
+	querySelect = `
+SELECT id, company_id, kind, state, round, requested_by, requested_at, erased_at, found, coalesce(certificate, ''), subject_id
+FROM core.erasures WHERE ($1 = '' OR id = $1) AND ($2::bytea IS NULL OR subject_id = $2) ORDER BY requested_at, id`
+	// A step is taken from the state it was begun in.
+	queryAdvance = `UPDATE core.erasures SET state = $3, updated_at = now() WHERE id = $1 AND state = $2`
+	queryFound   = `UPDATE core.erasures SET found = $2, updated_at = now() WHERE id = $1`
+	queryCertify = `
+UPDATE core.erasures SET state = 'certified', certificate = $2, updated_at = now() WHERE id = $1 AND state = 'verified'`
+	queryReopen = `
+UPDATE core.erasures SET state = 'requested', round = round + 1, updated_at = now() WHERE id = $1 AND state = 'certified' AND round = $2`
+	queryLock   = `SELECT found FROM core.erasures WHERE id = $1 FOR UPDATE`
+	queryOutbox = `INSERT INTO core.outbox (topic, record_key, value) VALUES ($1, $2, $3)`
+)
+
+// begin finds or makes the erasure of the subject. One that is certified is reopened
+// when rows are there.
+func (e *Eraser) begin(ctx context.Context, claim tenant.Claim, subject Subject) (*work, error) {
+	rows, err := e.cfg.Rows(claim, subject.bytes())
+	if err != nil {
+		return nil, err
+	}
+	w := &work{e: e, claim: claim, rows: rows}
+	err = tenant.Run(ctx, e.cfg.Pool, claim, func(ctx context.Context, tx tenant.Tx) error {
+		// Tombstones carry milliseconds.
+		now := e.cfg.Now().UTC().Truncate(time.Millisecond)
+		_, err := tx.Exec(ctx, queryRequest, tenant.NewID(tenant.PrefixErasure), subject.Kind, subject.bytes(), claim.Actor(), now)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("asking for an erasure: %w", quiet(err))
+	}
+	if err := w.load(ctx, "", subject.bytes()); err != nil {
+		return nil, err
+	}
+	if w.is.State != Certified {
+		return w, nil
+	}
+	if left, err := w.left(ctx); err != nil || left == 0 {
+		return w, err
+	}
+	e.cfg.Log.Warn("rows of an erased subject are there again, erasing again", "erasure", w.is.ID)
+	if err := w.exec(ctx, queryReopen, w.is.ID, w.is.Round); err != nil {
+		return nil, err
+	}
+	return w, w.load(ctx, w.is.ID, nil)
+}
+
+// load reads the erasure anew.
+func (w *work) load(ctx context.Context, id string, subject []byte) error {
+	all, err := w.e.list(ctx, w.claim, id, subject)
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 {
+		return ErrNotFound
+	}
+	w.is = all[0]
+	return nil
+}
+
+// List gives the tenant's erasures, oldest first; the one with the id when it is given.
+func (e *Eraser) List(ctx context.Context, claim tenant.Claim, id string) ([]Erasure, error) {
+	return List(ctx, e.cfg.Pool, claim, id)
+}
+
+func (e *Eraser) list(ctx context.Context, claim tenant.Claim, id string, subject []byte) ([]Erasure, error) {
+	return list(ctx, e.cfg.Pool, claim, id, subject)
+}
+
+// List gives the tenant's erasures, oldest first; the one with the id when it is given.
+// It needs Postgres alone.
+func List(ctx context.Context, pool *tenant.Pool, claim tenant.Claim, id string) ([]Erasure, error) {
+	return list(ctx, pool, claim, id, nil)
+}
+
+func list(ctx context.Context, pool *tenant.Pool, claim tenant.Claim, id string, subject []byte) ([]Erasure, error) {
+	var all []Erasure
+	err := tenant.Run(ctx, pool, claim, func(ctx context.Context, tx tenant.Tx) error {
+		rows, err := tx.Query(ctx, querySelect, id, subject)
+		if err != nil {
+			return err
+		}
+		all, err = pgx.CollectRows(rows, scan)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading erasures: %w", quiet(err))
+	}
+	return all, nil
+}
+
+func scan(row pgx.CollectableRow) (Erasure, error) {
+	var (
+		is                  Erasure
+		found               []byte
+		certificate, wanted []byte
+	)
+	err := row.Scan(&is.ID, &is.CompanyID, &is.Kind, &is.State, &is.Round, &is.RequestedBy, &is.RequestedAt, &is.ErasedAt, &found, &certificate, &wanted)
+	if err != nil {
+		return Erasure{}, err
+	}
+	if err := json.Unmarshal(found, &is.Found); err != nil {
+		return Erasure{}, fmt.Errorf("reading what was found: %w", err)
+	}
+	is.RequestedAt, is.ErasedAt = is.RequestedAt.UTC(), is.ErasedAt.UTC()
+	is.subject.Kind = is.Kind
+	copy(is.subject.ID[:], wanted)
+	if is.State == Certified {
+		is.Certificate = certificate
+	}
+	return is, nil
+}
+
+func (w *work) exec(ctx context.Context, sql string, args ...any) error {
+	err := tenant.Run(ctx, w.e.cfg.Pool, w.claim, func(ctx context.Context, tx tenant.Tx) error {
+		_, err := tx.Exec(ctx, sql, args...)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("noting a step of an erasure: %w", quiet(err))
+	}
+	return nil
+}
+
+// advance notes that a step is done. Another process may have noted it before.
+func (w *work) advance(ctx context.Context, to State) error {
+	if err := w.exec(ctx, queryAdvance, w.is.ID, w.is.State, to); err != nil {
+		return err
+	}
+	return w.load(ctx, w.is.ID, nil)
+}
+
+// note keeps what was found before it is erased. What an attempt finds that comes after
+// another one is less, so the greater count of each stands.
+func (w *work) note(ctx context.Context, found map[string]uint64) error {
+	err := tenant.Run(ctx, w.e.cfg.Pool, w.claim, func(ctx context.Context, tx tenant.Tx) error {
+		return noteIn(ctx, tx, w.is.ID, found)
+	})
+	if err != nil {
+		return fmt.Errorf("noting what there is to erase: %w", quiet(err))
+	}
+	return nil
+}
+
+func noteIn(ctx context.Context, tx tenant.Tx, id string, found map[string]uint64) error {
+	var raw []byte
+	if err := tx.QueryRow(ctx, queryLock, id).Scan(&raw); err != nil {
+		return err
+	}
+	known := make(map[string]uint64)
+	if err := json.Unmarshal(raw, &known); err != nil {
+		return err
+	}
+	for what, n := range found {
+		known[what] = max(known[what], n)
+	}
+	raw, err := json.Marshal(known)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, queryFound, id, raw)
+	return err
+}
+
+// quiet keeps the database's own message, which may quote values, out of errors.
+func quiet(err error) error {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return fmt.Errorf("postgres error %s", pg.Code)
+	}
+	return err
+}

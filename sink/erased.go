@@ -1,0 +1,65 @@
+package sink
+
+import (
+	"github.com/metiva-io/metiva/pkg/kafka"
+	"github.com/metiva-io/metiva/schemas/metivav1"
+	store "github.com/metiva-io/metiva/sink/clickhouse"
+)
+
+// Erasures says who was erased (pkg/tombstone.Set, read to its end before the first
+// batch). A subject is a visitor id.
+type Erasures interface {
+	Tenant(companyID string) bool
+	Has(companyID string, subjectID []byte) bool
+}
+
+// nobody is for a worker that was told of no erasures.
+type nobody struct{}
+
+func (nobody) Tenant(string) bool      { return false }
+func (nobody) Has(string, []byte) bool { return false }
+
+// isTenantErased reports whether nothing of the record may be written, not even its
+// drop: all the tenant's rows are gone, those of the ledger too.
+func (w *Worker) isTenantErased(it *item) bool {
+	if !w.deps.Erased.Tenant(it.identity.Key.CompanyID) {
+		return false
+	}
+	w.metrics.erased.Inc()
+	return true
+}
+
+// erasedDrop is the drop of the event of a visitor who was erased: the ledger goes on
+// balancing, and the drop names nobody.
+func (w *Worker) erasedDrop(it *item) (store.DropRow, bool) {
+	if !w.deps.Erased.Has(it.event.GetCompanyId(), it.event.GetVisitorId()) {
+		return store.DropRow{}, false
+	}
+	w.metrics.erased.Inc()
+	return ownDrop(it, metivav1.Reason_REASON_ERASED), true
+}
+
+// unerased gives the rows, and the records for events.dead, of those who are there
+// still. It is asked at each attempt: an erasure may come between two.
+func (w *latestWriter[K, M]) unerased() (rows []store.Row[M], bad []*kafka.Record) {
+	erased := func(m M) bool {
+		company, subject := w.of.owner(m)
+		if !w.worker.deps.Erased.Has(company, subject) {
+			return false
+		}
+		w.worker.metrics.erased.Inc()
+		return true
+	}
+	rows = make([]store.Row[M], 0, len(w.rows))
+	for i := range w.rows {
+		if !erased(w.rows[i].Message) {
+			rows = append(rows, w.rows[i])
+		}
+	}
+	for i, r := range w.bad {
+		if !erased(w.badRead[i]) {
+			bad = append(bad, r)
+		}
+	}
+	return rows, bad
+}
