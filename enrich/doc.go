@@ -15,6 +15,12 @@
 // package visit). A claim begins with reading that, and the events since its
 // checkpoint once more.
 //
+// What a committed batch has passed on is counted by tenant, site, minute of receipt and
+// reason, and reported on ledger.edge each second (ledger.go, ADR 0039).
+//
+// Worker.Replay works on a range of events.collected again, beside the group: it gives
+// out events with the header replay, and the visits that stand, and nothing else.
+//
 // Steps, in order: decode and check the envelope; withdrawn or erased; source; bot;
 // company, and what its network tells of a bot; device; person. Each is a function of the
 // event, the lists and the tables, and is counted. The source goes first because a

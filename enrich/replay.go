@@ -169,7 +169,7 @@ func (run *replayRun) plan(ctx context.Context, silentMs int64) error {
 			return fmt.Errorf("planning the replay: %w", err)
 		}
 	}
-	committed, err := run.kafka.NotedOffsets(ctx, run.Name(), topic)
+	committed, err := run.kafka.CommittedOffsets(ctx, run.Name(), topic)
 	if err != nil {
 		return fmt.Errorf("reading the progress of the replay: %w", err)
 	}

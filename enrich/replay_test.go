@@ -265,8 +265,11 @@ func TestAReplayRefuses(t *testing.T) {
 	}
 	now := time.Now()
 	for _, bad := range []Replay{
-		{}, {From: now, To: now.Add(-time.Hour)}, {From: now.Add(-2 * time.Hour), To: now.Add(-time.Minute)},
-		{From: now.Add(-3 * time.Hour), To: now.Add(-2 * time.Hour), Company: "x"}, {From: now.Add(-3 * time.Hour), To: now.Add(-2 * time.Hour), VisitBytesMax: -1},
+		{},
+		{From: now, To: now.Add(-time.Hour)},
+		{From: now.Add(-2 * time.Hour), To: now.Add(-time.Minute)},
+		{From: now.Add(-3 * time.Hour), To: now.Add(-2 * time.Hour), Company: "x"},
+		{From: now.Add(-3 * time.Hour), To: now.Add(-2 * time.Hour), VisitBytesMax: -1},
 	} {
 		if _, err := CountReplay(t.Context(), w.client, bad, now); err == nil {
 			t.Errorf("%+v is not refused", bad)

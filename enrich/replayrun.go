@@ -52,7 +52,7 @@ func (w *Worker) Replay(ctx context.Context, r Replay) (ReplayReport, error) {
 
 // isThrough refuses a range that the workers have not come through themselves.
 func (w *Worker) isThrough(ctx context.Context, run *replayRun) error {
-	committed, err := w.deps.Kafka.NotedOffsets(ctx, w.cfg.Group, schemas.TopicEventsCollected)
+	committed, err := w.deps.Kafka.CommittedOffsets(ctx, w.cfg.Group, schemas.TopicEventsCollected)
 	if err != nil {
 		return fmt.Errorf("asking how far enrich is: %w", err)
 	}
@@ -144,8 +144,8 @@ func (p *replayer) work(ctx context.Context) error {
 	if p.set == nil {
 		return nil
 	}
-	for more := true; more; {
-		var visits []*metivav1.Visit // each is given for the call only
+	var visits []*metivav1.Visit
+	for more := true; more; visits = visits[:0] {
 		more = p.set.TakeVisits(replayStandingChunk, func(v *metivav1.Visit) { visits = append(visits, proto.CloneOf(v)) })
 		if err := p.sendVisits(ctx, visits); err != nil {
 			return err

@@ -25,7 +25,9 @@
 //
 // Each is a row in drops under stage "sink". A record seen again under its own
 // source (enrich or this sink was killed and repeated it) changes nothing, unless an
-// operator has put it back from its dead letter (schemas.HeaderDeadLetter).
+// operator has put it back from its dead letter (schemas.HeaderDeadLetter). An event
+// with the header replay was enriched again: it replaces the row its source has in
+// events, and adds one only where there is none or a dead letter.
 //
 // Of an erased tenant nothing is written, and no dead letter; a visit of an erased
 // visitor is left out. Both are counted only.

@@ -119,7 +119,7 @@ func (w *Worker) sort(items []item, stored store.Stored, mark uint64) rows {
 		it.hasRow = stored.Identities[it.identity]
 		replaces := stored.Rows[it.identity] && it.isReplay()
 		own := it.event != nil && stored.Recent[it.identity] == mark && !w.isErased(it.event.GetCompanyId(), it.event.GetVisitorId())
-		if seen[it.identity] || it.hasRow && !own && !replaces && !(it.revives && isPutBack(it.record)) {
+		if seen[it.identity] || it.hasRow && !own && !replaces && !(it.revives && (isPutBack(it.record) || it.isReplay())) {
 			left.repeated++
 			continue
 		}
@@ -151,7 +151,9 @@ func (w *Worker) sort(items []item, stored store.Stored, mark uint64) rows {
 			continue
 		}
 		if d, erased := w.erasedDrop(it); erased {
-			left.drops = append(left.drops, d)
+			if !replaces { // the erasure sees to the row that is there
+				left.drops = append(left.drops, d)
+			}
 			continue
 		}
 		expires := w.expiry(it.event)

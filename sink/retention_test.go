@@ -46,8 +46,12 @@ func TestRowsGoWhenTheirRetentionEnds(t *testing.T) {
 	}
 	const day = 24 * time.Hour
 	rows := []row{
-		{"cmp_short", 10, 30 * day}, {"cmp_short", 10, 10*day + time.Hour}, {"cmp_short", 10, 10*day - time.Hour},
-		{"cmp_long", 400, 30 * day}, {"cmp_long", 400, 10*day + time.Hour}, {"cmp_long", 400, 10*day - time.Hour},
+		{"cmp_short", 10, 30 * day},
+		{"cmp_short", 10, 10*day + time.Hour},
+		{"cmp_short", 10, 10*day - time.Hour},
+		{"cmp_long", 400, 30 * day},
+		{"cmp_long", 400, 10*day + time.Hour},
+		{"cmp_long", 400, 10*day - time.Hour},
 	}
 	batches := map[string]*kafka.Batch{}
 	add := func(topic string, value []byte) {

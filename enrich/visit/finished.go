@@ -12,10 +12,15 @@ import (
 // still in the set is TakeVisits' at the end.
 func (s *Set) TakeFinished() []*metivav1.Visit {
 	s.evictOld()
-	s.unwritten = slices.DeleteFunc(s.unwritten, func(j *journal) bool { return s.leaving[j.id] == j })
 	clear(s.leaving)
+	for _, j := range s.unwritten {
+		j.queued = false
+	}
+	s.unwritten = nil // nothing is written
 	s.leavingBytes = 0
-	s.dirty = slices.DeleteFunc(s.dirty, func(j *journal) bool { return !j.dirty })
+	if s.sent == 0 {
+		s.dirty = slices.DeleteFunc(s.dirty, func(j *journal) bool { return !j.dirty })
+	}
 	out := s.out
 	s.out = nil
 	return out

@@ -92,21 +92,3 @@ func (c *Client) commitOnce(ctx context.Context, group, topic string, partition 
 	}
 	return res.Topics[topic][0].Error
 }
-
-// NotedOffsets gives what CommittedOffsets does, and -1 throughout for a group that is
-// not there.
-func (c *Client) NotedOffsets(ctx context.Context, group, topic string) (map[int]int64, error) {
-	out, err := c.CommittedOffsets(ctx, group, topic)
-	if !errors.Is(err, kafkago.GroupIdNotFound) {
-		return out, err
-	}
-	n, err := c.Partitions(ctx, topic)
-	if err != nil {
-		return nil, err
-	}
-	out = make(map[int]int64, n)
-	for p := range n {
-		out[p] = -1
-	}
-	return out, nil
-}

@@ -31,8 +31,8 @@ func TestOffsetsByTime(t *testing.T) {
 	}
 }
 
-// TestNotedOffsets: a group without members keeps what is noted for it.
-func TestNotedOffsets(t *testing.T) {
+// TestCommittedOffsets: a group without members keeps what is noted for it.
+func TestCommittedOffsets(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	b.CreateTopic("t", 2)
@@ -41,7 +41,7 @@ func TestNotedOffsets(t *testing.T) {
 		if err := c.CommitOffset(testCtx(t), "run", "t", 1, offset, "more"); err != nil {
 			t.Fatal(err)
 		}
-		got, err := c.NotedOffsets(testCtx(t), "run", "t")
+		got, err := c.CommittedOffsets(testCtx(t), "run", "t")
 		if err != nil || got[0] != -1 || got[1] != offset {
 			t.Errorf("%v, %v", got, err)
 		}

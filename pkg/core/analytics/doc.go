@@ -22,5 +22,6 @@
 //
 // The ledger balances over what is kept: rows past a tenant's retention are
 // gone, so since should not lie before the shortest retention. It is also
-// behind by what is on its way; ask again until it balances or a deadline.
+// behind by what is on its way; ask again until it balances or a deadline, or say
+// from which age on an event must have its row.
 package analytics

@@ -115,12 +115,12 @@ func (r *Reader) ExportTables(ctx context.Context, format ExportFormat) ([]Expor
 }
 
 // NotExported names the tables with rows of tenants that an export leaves out, with
-// the table each is made from.
-func NotExported() map[string]string {
-	out := make(map[string]string)
+// the tables each is made from.
+func NotExported() map[string][]string {
+	out := make(map[string][]string)
 	for _, t := range schema.Tables() {
 		if !exported(t) {
-			out[t.Name] = strings.Join(t.Sources, ", ")
+			out[t.Name] = t.Sources
 		}
 	}
 	return out
@@ -313,6 +313,9 @@ func (l ExportLimits) options() []clickhouse.Option {
 		clickhouse.Setting("output_format_csv_crlf_end_of_line", 1),
 		clickhouse.Setting("output_format_parquet_string_as_string", 1),
 		clickhouse.Setting("output_format_parquet_compression_method", "zstd"),
+		// What is held of a document is one group of rows, and of the rows in the making.
+		clickhouse.Setting("output_format_parquet_row_group_size", 100_000),
+		clickhouse.Setting("output_format_parallel_formatting", 0),
 	}
 	return options
 }

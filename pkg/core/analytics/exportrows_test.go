@@ -215,6 +215,9 @@ func TestExportHoldsOneTenant(t *testing.T) {
 		writer := map[string]string{"cmp_a": "own", "cmp_b": "secret"}[company]
 		b.edge(company, writer, "none", 3, 5)
 		b.drop(company, writer, "enrich", "duplicate", 7)
+		insertColumns(t, c, "ledger_checks", map[string]any{
+			"tenant_bucket": []uint8{schemas.TenantBucket(company)}, "company_id": []string{company}, "hour": []time.Time{from}, "checked_at": []time.Time{from},
+		})
 	}
 	for _, format := range ExportFormats() {
 		tables, err := r.ExportTables(context.Background(), format)
@@ -262,9 +265,11 @@ func TestEveryTableIsExportedOrNamed(t *testing.T) {
 			}
 		}
 	}
-	for table, source := range NotExported() {
-		if !slices.Contains(names, source) {
-			t.Errorf("%s is left out, and %s, of which it is made, is not exported", table, source)
+	for table, sources := range NotExported() {
+		for _, source := range sources {
+			if !slices.Contains(names, source) {
+				t.Errorf("%s is left out, and %s, of which it is made, is not exported", table, source)
+			}
 		}
 		names = append(names, table)
 	}

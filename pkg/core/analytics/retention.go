@@ -231,7 +231,7 @@ func (k *Retainer) shorten(ctx context.Context, t keptTable, of []Retention) err
 // forget drops the counts of days whose rows have another end now: a count is kept as
 // long as the first of its rows.
 func (k *Retainer) forget(ctx context.Context, t keptTable, found []Beyond) error {
-	if !slices.ContainsFunc(schema.Tables(), func(made schema.Table) bool { return made.Kind == schema.Counted && slices.Contains(made.Sources, t.Name) }) {
+	if len(schema.CountedFrom(t.Name)) == 0 {
 		return nil
 	}
 	counter := NewCounter(k.conn)

@@ -76,6 +76,7 @@ func NotInFacts() map[string]string {
 		"memberships":     "people of the tenant, who belong to sign-in",
 		"site_keys":       "keys",
 		"outbox":          "the same facts on their way to Kafka",
+		"erasures":        "which persons were erased: the record of it stays where it is",
 		"salts_published": "days of salts, which are keys",
 	}
 }

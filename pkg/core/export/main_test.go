@@ -87,9 +87,13 @@ func (w *world) tenant(name string, events int) tenant.Claim {
 	check(err)
 	for i := range events {
 		check(w.conn.Insert(ctx, "events", "", []clickhouse.Column{
-			{Name: "tenant_bucket", Values: []uint8{schemas.TenantBucket(client.CompanyID)}}, {Name: "company_id", Values: []string{client.CompanyID}},
-			{Name: "site_id", Values: []string{site.ID}}, {Name: "event_id", Values: [][]byte{{byte(i)}}}, {Name: "path", Values: []string{"/of/" + name}},
-			{Name: "received_at", Values: []time.Time{time.Now()}}, {Name: "expires_at", Values: []time.Time{time.Now().AddDate(1, 0, 0)}},
+			{Name: "tenant_bucket", Values: []uint8{schemas.TenantBucket(client.CompanyID)}},
+			{Name: "company_id", Values: []string{client.CompanyID}},
+			{Name: "site_id", Values: []string{site.ID}},
+			{Name: "event_id", Values: [][]byte{{byte(i)}}},
+			{Name: "path", Values: []string{"/of/" + name}},
+			{Name: "received_at", Values: []time.Time{time.Now()}},
+			{Name: "expires_at", Values: []time.Time{time.Now().AddDate(1, 0, 0)}},
 		}))
 	}
 	return claim

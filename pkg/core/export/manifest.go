@@ -34,9 +34,9 @@ type Manifest struct {
 	Since *time.Time `json:"since,omitempty"`
 	Until *time.Time `json:"until,omitempty"`
 	Files []File     `json:"files"`
-	// NotExported names tables that are not in the export, with the table they are made
+	// NotExported names tables that are not in the export, with the tables they are made
 	// from.
-	NotExported map[string]string `json:"not_exported,omitempty"`
+	NotExported map[string][]string `json:"not_exported,omitempty"`
 }
 
 // File is one file of an export.

@@ -24,6 +24,7 @@ func newCounter(format analytics.ExportFormat) counter {
 		return new(csvCounter)
 	case analytics.ExportParquet:
 		return parquetCounter{}
+	case analytics.ExportNDJSON:
 	}
 	return new(lineCounter)
 }

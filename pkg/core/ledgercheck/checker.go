@@ -59,7 +59,7 @@ func (c *Checker) Run(ctx context.Context) error {
 	for {
 		if _, err := c.Check(ctx); err != nil {
 			if ctx.Err() != nil {
-				return nil //nolint:nilerr // told to stop
+				return nil
 			}
 			c.metrics.failures.Inc()
 			c.deps.Log.Warn("the ledger could not be compared", slog.Any("error", err))

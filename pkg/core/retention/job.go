@@ -98,7 +98,7 @@ func (j *Job) Run(ctx context.Context) error {
 		wait := j.cfg.Interval
 		if _, err := j.Once(ctx); err != nil {
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // told to stop
 			}
 			wait = min(wait, j.cfg.RetryAfter)
 			j.deps.Log.Error("retention was not applied", "error", err)

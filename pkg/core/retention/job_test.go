@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -58,7 +59,7 @@ func TestRunsAtOnceAndEveryDay(t *testing.T) {
 			at   time.Duration
 			runs int64
 		}{{time.Hour, 1}, {25 * time.Hour, 3}, {47 * time.Hour, 3}, {49 * time.Hour, 4}} {
-			time.Sleep(time.Until(began.Add(step.at)))
+			<-time.After(time.Until(began.Add(step.at))) // of the bubble's clock
 			synctest.Wait()
 			if got := runs.Load(); got != step.runs {
 				t.Errorf("%d runs after %s, want %d", got, step.at, step.runs)
@@ -102,11 +103,11 @@ func values(t *testing.T, metrics *prometheus.Registry) map[string]float64 {
 	out := make(map[string]float64)
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
-			name := family.GetName()
+			words := []string{family.GetName()}
 			for _, label := range m.GetLabel() {
-				name += " " + label.GetValue()
+				words = append(words, label.GetValue())
 			}
-			out[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			out[strings.Join(words, " ")] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
 		}
 	}
 	return out

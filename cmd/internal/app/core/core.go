@@ -26,6 +26,8 @@ type Config struct {
 	Worker  config.Postgres
 	Keys    config.Keys
 	Ledger  Ledger
+
+	Retention Retention
 }
 
 // Bind adds every setting of the process.
@@ -38,6 +40,7 @@ func (c *Config) Bind(s *config.Set) {
 	c.Worker.Bind(s)
 	c.Keys.Bind(s)
 	c.Ledger.Bind(s)
+	c.Retention.Bind(s)
 }
 
 // Validate joins every fault.
@@ -46,6 +49,7 @@ func (c *Config) Validate() error {
 		c.Process.Validate(), c.Kafka.Validate(&c.Process), c.RW.Validate(&c.Process), c.Worker.Validate(&c.Process),
 		readable(&c.RW), readable(&c.Worker),
 		app.CheckKeys(&c.Keys, &c.Process, seal.PurposeEdgePublic), c.Ledger.Validate(&c.Process),
+		c.Retention.Validate(&c.Process, c.Ledger.ClickHouse.TLSCAFile),
 	)
 }
 
@@ -92,7 +96,12 @@ func Run(ctx context.Context, sys app.System) error {
 		return err
 	}
 	defer closeLedger()
-	return w.Run(ctx, ledger,
+	retention, closeRetention, err := retentionStage(w, &cfg)
+	if err != nil {
+		return err
+	}
+	defer closeRetention()
+	return w.Run(ctx, ledger, retention,
 		lifecycle.Stage{Name: "publisher", Run: func(ctx context.Context) error {
 			return publish(ctx, w, &cfg, edgeKey, client, producer)
 		}},

@@ -33,6 +33,7 @@ type commands struct {
 	Erase     eraseCommand     `cmd:"" help:"Erase a visitor, a contact or a tenant, and certify it."`
 	Dead      deadCommand      `cmd:"" help:"Records a stage could not take: list, show, replay."`
 	Replay    replayCommand    `cmd:"" help:"Enrich events again that are still in Kafka."`
+	Views     viewsCommand     `cmd:"" help:"Tables that are made from others."`
 	Geo       geoCommand       `cmd:"" help:"The company database."`
 	Keys      keysCommand      `cmd:"" help:"Key files."`
 	Bench     benchCommand     `cmd:"" help:"Measure on this machine."`

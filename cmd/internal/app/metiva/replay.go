@@ -191,7 +191,7 @@ func standingIn(o *analytics.Operator) func(context.Context, []*metivav1.Visit) 
 		}
 		out := make(map[visit.ID]stage.StandingVisit, len(found))
 		for id, v := range found {
-			out[visit.ID(id)] = stage.StandingVisit(v)
+			out[id] = stage.StandingVisit(v)
 		}
 		return out, nil
 	}
