@@ -32,32 +32,32 @@ func (w *Worker) isTenantErased(it *item) bool {
 // erasedDrop is the drop of the event of a visitor who was erased: the ledger goes on
 // balancing, and the drop names nobody.
 func (w *Worker) erasedDrop(it *item) (store.DropRow, bool) {
-	if !w.deps.Erased.Has(it.event.GetCompanyId(), it.event.GetVisitorId()) {
+	if !w.isErased(it.event.GetCompanyId(), it.event.GetVisitorId()) {
 		return store.DropRow{}, false
 	}
-	w.metrics.erased.Inc()
 	return ownDrop(it, metivav1.Reason_REASON_ERASED), true
+}
+
+// isErased reports whether a row's tenant or visitor was erased, and counts it.
+func (w *Worker) isErased(companyID string, subjectID []byte) bool {
+	if !w.deps.Erased.Has(companyID, subjectID) {
+		return false
+	}
+	w.metrics.erased.Inc()
+	return true
 }
 
 // unerased gives the rows, and the records for events.dead, of those who are there
 // still. It is asked at each attempt: an erasure may come between two.
 func (w *latestWriter[K, M]) unerased() (rows []store.Row[M], bad []*kafka.Record) {
-	erased := func(m M) bool {
-		company, subject := w.of.owner(m)
-		if !w.worker.deps.Erased.Has(company, subject) {
-			return false
-		}
-		w.worker.metrics.erased.Inc()
-		return true
-	}
 	rows = make([]store.Row[M], 0, len(w.rows))
 	for i := range w.rows {
-		if !erased(w.rows[i].Message) {
+		if !w.worker.isErased(w.of.owner(w.rows[i].Message)) {
 			rows = append(rows, w.rows[i])
 		}
 	}
 	for i, r := range w.bad {
-		if !erased(w.badRead[i]) {
+		if !w.worker.isErased(w.of.owner(w.badRead[i])) {
 			bad = append(bad, r)
 		}
 	}

@@ -38,8 +38,14 @@ func TestSet(t *testing.T) {
 		subject []byte
 		want    bool
 	}{
-		{"cmp_a", visitor, true}, {"cmp_a", other, false}, {"cmp_a", nil, false}, {"cmp_a", make([]byte, 16), false},
-		{"cmp_b", visitor, true}, {"cmp_b", nil, true}, {"cmp_c", visitor, false}, {"", nil, false},
+		{"cmp_a", visitor, true},
+		{"cmp_a", other, false},
+		{"cmp_a", nil, false},
+		{"cmp_a", make([]byte, 16), false},
+		{"cmp_b", visitor, true},
+		{"cmp_b", nil, true},
+		{"cmp_c", visitor, false},
+		{"", nil, false},
 	} {
 		if got := s.Has(c.company, c.subject); got != c.want {
 			t.Errorf("%s %x: %v", c.company, c.subject, got)

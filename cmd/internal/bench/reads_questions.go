@@ -94,7 +94,9 @@ func readQuestions() []readQuestion {
 		return func(ctx ctxt, r reader, p params) error {
 			f := analytics.CompanyFilter{Filter: p.filter()}
 			change(&f, p)
-			return paged(p, func(at page) (analytics.List[analytics.VisitingCompany], error) { return r.VisitingCompanies(ctx, f, at) })
+			return paged(p, func(at page) (analytics.List[analytics.VisitingCompany], error) {
+				return r.VisitingCompanies(ctx, f, at)
+			})
 		}
 	}
 	return []readQuestion{

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
@@ -199,13 +200,11 @@ func (e *Eraser) deleteFrom(ctx context.Context, tables []erasable) error {
 		if len(partitions) == 0 {
 			continue
 		}
-		sql := "ALTER TABLE `" + t.name + "`"
+		commands := make([]string, len(partitions))
 		for i, id := range partitions {
-			if i > 0 {
-				sql += ","
-			}
-			sql += " DELETE IN PARTITION ID '" + id + "' WHERE " + e.condition(t)
+			commands[i] = "DELETE IN PARTITION ID '" + id + "' WHERE " + e.condition(t)
 		}
+		sql := "ALTER TABLE `" + t.name + "` " + strings.Join(commands, ", ")
 		if err := e.conn.Exec(ctx, sql, clickhouse.Setting("mutations_sync", 2)); err != nil {
 			return fmt.Errorf("deleting rows of %s: %w", t.name, err)
 		}

@@ -47,10 +47,23 @@ func fillTenant(t *testing.T, c *clickhouse.Conn, who tenant, visitor []byte) {
 	counted := []clickhouse.Column{{Name: "day", Values: day}, {Name: "built_at", Values: at}, {Name: "expires_at", Values: expires}}
 	for table, columns := range map[string][]clickhouse.Column{
 		"counted_days": counted, "traffic_daily": counted, "closed_visits": counted, "pages_daily": counted,
-		"events": {{Name: "event_id", Values: ids}, {Name: "visitor_id", Values: visitors}, {Name: "consent", Values: consents},
-			{Name: "received_at", Values: at}, {Name: "expires_at", Values: expires}, {Name: "source_offset", Values: offsets}},
-		"visits": {{Name: "visit_id", Values: ids}, {Name: "visitor_id", Values: visitors}, {Name: "consent", Values: consents},
-			{Name: "started_at", Values: at}, {Name: "expires_at", Values: expires}, {Name: "version", Values: make([]uint64, n)}, {Name: "removed", Values: make([]uint8, n)}},
+		"events": {
+			{Name: "event_id", Values: ids},
+			{Name: "visitor_id", Values: visitors},
+			{Name: "consent", Values: consents},
+			{Name: "received_at", Values: at},
+			{Name: "expires_at", Values: expires},
+			{Name: "source_offset", Values: offsets},
+		},
+		"visits": {
+			{Name: "visit_id", Values: ids},
+			{Name: "visitor_id", Values: visitors},
+			{Name: "consent", Values: consents},
+			{Name: "started_at", Values: at},
+			{Name: "expires_at", Values: expires},
+			{Name: "version", Values: make([]uint64, n)},
+			{Name: "removed", Values: make([]uint8, n)},
+		},
 		"drops":          {{Name: "event_id", Values: ids}, {Name: "received_at", Values: at}, {Name: "source_partition", Values: slices.Repeat([]int32{-1}, n)}},
 		"ledger_edge":    {{Name: "minute", Values: minutes}, {Name: "count", Values: make([]uint64, n)}},
 		"accounts_daily": {{Name: "account_id", Values: accounts}, {Name: "day", Values: day}, {Name: "expires_at", Values: expires}},
@@ -143,7 +156,7 @@ func TestEraser(t *testing.T) {
 			rest[table.Name] = "0 rows, 0"
 		}
 	}
-	rest["changed_days"] = checksums(t, c, a, nil)["changed_days"]
+	rest["counted_days"] = checksums(t, c, a, nil)["counted_days"]
 	rest["drops"] = checksums(t, c, a, nil)["drops"] // has the 30 besides
 	if got := checksums(t, c, a, nil); !maps.Equal(got, rest) {
 		t.Errorf("what is left of A changed:\n%v\n%v", got, rest)

@@ -223,12 +223,9 @@ func TestTheNetIsUnderEveryTable(t *testing.T) {
 				columns, values = columns+", received_at, expires_at", values+", now64(3), now() + 86400"
 			case "drops":
 				columns, values = columns+", received_at", values+", now64(3)"
-			case "changed_days", "counted_days":
-				columns, values = "company_id, day", fmt.Sprintf("'%s', today()", company)
-				if table == "counted_days" {
-					columns, values = columns+", expires_at", values+", now() + 86400"
-				}
-			case "traffic_daily":
+			case "counted_days":
+				columns, values = "company_id, source, day", fmt.Sprintf("'%s', 'events', today()", company)
+			case "traffic_daily", "closed_visits", "pages_daily":
 				columns, values = columns+", day, expires_at", values+", today(), now() + 86400"
 			case "ledger_checks":
 				columns, values = "company_id, hour", fmt.Sprintf("'%s', now()", company)

@@ -23,6 +23,8 @@ type VerifiedTenant interface {
 type Reader struct {
 	conn    *clickhouse.Conn
 	company string
+	// rowsOnly reads no countings; tests compare with it.
+	rowsOnly bool
 }
 
 // companyID is the form of a company id. It stands in a filter expression.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
@@ -29,8 +30,6 @@ import (
 	schema "github.com/metiva-io/metiva/schemas/clickhouse"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 	postgresschema "github.com/metiva-io/metiva/schemas/postgres"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 func TestMain(m *testing.M) {
@@ -94,7 +93,7 @@ func newWorld(t *testing.T) *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- w.producer.Run(ctx) }()
-	t.Cleanup(func() { cancel(); _ = <-ended })
+	t.Cleanup(func() { cancel(); <-ended })
 
 	w.rows, err = clickhouse.Open(clickhouse.Config{URL: secret.New(clickhousetest.Start(t).URL())})
 	must()
@@ -197,16 +196,26 @@ func (w *world) fillTables(company, site string) {
 	}
 	common := []clickhouse.Column{
 		{Name: "tenant_bucket", Values: slices.Repeat([]uint8{schemas.TenantBucket(company)}, n)},
-		{Name: "company_id", Values: slices.Repeat([]string{company}, n)}, {Name: "site_id", Values: slices.Repeat([]string{site}, n)},
+		{Name: "company_id", Values: slices.Repeat([]string{company}, n)},
+		{Name: "site_id", Values: slices.Repeat([]string{site}, n)},
 	}
 	for table, columns := range map[string][]clickhouse.Column{
 		"events": {
-			{Name: "event_id", Values: ids}, {Name: "visitor_id", Values: visitors}, {Name: "consent", Values: consents},
-			{Name: "received_at", Values: at}, {Name: "expires_at", Values: expires}, {Name: "source_offset", Values: offsets},
+			{Name: "event_id", Values: ids},
+			{Name: "visitor_id", Values: visitors},
+			{Name: "consent", Values: consents},
+			{Name: "received_at", Values: at},
+			{Name: "expires_at", Values: expires},
+			{Name: "source_offset", Values: offsets},
 		},
 		"visits": {
-			{Name: "visit_id", Values: ids}, {Name: "visitor_id", Values: visitors}, {Name: "consent", Values: consents},
-			{Name: "started_at", Values: at}, {Name: "expires_at", Values: expires}, {Name: "version", Values: make([]uint64, n)}, {Name: "removed", Values: make([]uint8, n)},
+			{Name: "visit_id", Values: ids},
+			{Name: "visitor_id", Values: visitors},
+			{Name: "consent", Values: consents},
+			{Name: "started_at", Values: at},
+			{Name: "expires_at", Values: expires},
+			{Name: "version", Values: make([]uint64, n)},
+			{Name: "removed", Values: make([]uint8, n)},
 		},
 		"ledger_edge": {{Name: "minute", Values: at}, {Name: "count", Values: make([]uint64, n)}},
 	} {

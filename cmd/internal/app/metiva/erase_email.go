@@ -59,7 +59,8 @@ func (a addressed) find(ctx context.Context, client *kafka.Client, running *stac
 	known := make(map[[schemas.IDBytes]byte]bool)
 	err = client.Scan(ctx, schemas.TopicCapturesEnriched, func(r *kafka.Record) error {
 		var c metivav1.Capture
-		if proto.Unmarshal(r.Value, &c) != nil || c.GetCompanyId() != a.flags.Tenant || len(c.GetSubjectId()) != schemas.IDBytes || len(c.GetEventId()) != schemas.IDBytes {
+		readable := proto.Unmarshal(r.Value, &c) == nil && len(c.GetSubjectId()) == schemas.IDBytes && len(c.GetEventId()) == schemas.IDBytes
+		if !readable || c.GetCompanyId() != a.flags.Tenant {
 			return nil
 		}
 		id := [schemas.IDBytes]byte(c.GetSubjectId())
@@ -140,7 +141,7 @@ func (c *eraseContact) Run(ctx context.Context, t terminal, in input) error {
 		if in.Reader == nil {
 			return fmt.Errorf("%w: the e-mail address is read from standard input", app.ErrConfiguration)
 		}
-		a := addressed{flags: &c.eraseFlags, kms: c.kmsFlags.settings(), in: in, log: obs.NewLogger(t.err, "erase", slog.LevelWarn)}
+		a := addressed{flags: &c.eraseFlags, kms: c.settings(), in: in, log: obs.NewLogger(t.err, "erase", slog.LevelWarn)}
 		return c.erase(ctx, t, a.find)
 	}
 	id, err := subjectID(c.Subject)

@@ -56,7 +56,7 @@ func TestKeysInEnvelopes(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := read(t, resolver)
-	if out, err := command(t, with("wrap", "--dir", dir)...); err != nil || strings.Count(out, "is in an envelope") != 4 {
+	if out, err := command(t, with("wrap", "--dir", dir)...); err != nil || strings.Count(out, "is in an envelope") != 5 {
 		t.Fatal(out)
 	}
 	for _, path := range []string{resolver, former} {
@@ -65,7 +65,7 @@ func TestKeysInEnvelopes(t *testing.T) {
 		}
 	}
 	wrapped := read(t, resolver)
-	if out, err := command(t, with("wrap", "--dir", dir)...); err != nil || strings.Count(out, "is an envelope already") != 4 || read(t, resolver) != wrapped {
+	if out, err := command(t, with("wrap", "--dir", dir)...); err != nil || strings.Count(out, "is an envelope already") != 5 || read(t, resolver) != wrapped {
 		t.Error(out)
 	}
 	srv.Rotate("metiva")
@@ -75,7 +75,7 @@ func TestKeysInEnvelopes(t *testing.T) {
 	srv.Oldest("metiva", 2)
 	out := t.TempDir()
 	keys, err := keyFiles(dir, seal.Purposes())
-	if err != nil || len(keys) != 6 {
+	if err != nil || len(keys) != 7 {
 		t.Fatalf("%d files, %v", len(keys), err)
 	}
 	open := keysOpen{Dir: dir, Out: out, kmsFlags: kmsFlags{URI: srv.URI("metiva"), TokenFile: srv.TokenFile, CAFile: srv.CAFile, Timeout: 1e9}}
