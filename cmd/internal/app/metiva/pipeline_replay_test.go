@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/metiva-io/metiva/cmd/internal/app"
+	"github.com/metiva-io/metiva/cmd/internal/stack"
 	stage "github.com/metiva-io/metiva/enrich"
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/schemas"
@@ -23,6 +27,21 @@ func (h *harness) command(args ...string) (string, error) {
 		return out.String(), fmt.Errorf("%w\n%s", err, problems.String())
 	}
 	return out.String(), nil
+}
+
+// metrics are those of a process.
+func (h *harness) metrics(process string) (string, error) {
+	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodGet, h.stack.Addresses().AdminURLs[process]+"/metrics", nil)
+	if err != nil {
+		return "", err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	return string(body), err
 }
 
 // number is the one number that a statement answers.
@@ -64,6 +83,10 @@ func (h *harness) testReenrich(t *testing.T) {
 	if out, err := h.command("ledger", "--settle", "0s"); err == nil {
 		t.Fatalf("a lost row balances:\n%s", out)
 	}
+	h.within(90*time.Second, "core to have compared the ledger", func() (bool, error) {
+		out, err := h.metrics(stack.Core)
+		return strings.Contains(out, `metiva_ledger_difference_events{pair="doubled"} 0`) && !strings.Contains(out, "metiva_ledger_last_check_timestamp_seconds 0"), err
+	})
 	client, _ := h.kafkaClient(t)
 	count := func(topic string) (n int) {
 		h.records(t, client, topic, func(_, _ []byte) { n++ })
