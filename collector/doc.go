@@ -69,6 +69,9 @@
 // answer, and sends it, or another one, when the records are durable, have failed, or
 // AckTimeout is over (ADR 0023).
 //
+// An ordinary request, as the snippet sends it, is read and served by its connection;
+// the HTTP server sees only those that are anything else (ADR 0032).
+//
 // A stop finishes requests that have arrived, gives those being sent DrainGrace,
 // and publishes the counts, all within DrainTimeout. The counts of the last
 // second before a kill are not published; a clean stop publishes all.

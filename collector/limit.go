@@ -105,7 +105,7 @@ func (r *request) limitRefusal(ctx *fasthttp.RequestCtx, status int, reason meti
 		return status, reason
 	}
 	if !r.address.IsValid() {
-		r.readAddress(peerOf(ctx))
+		r.readAddress(ctx.Conn())
 	}
 	if !r.networkLimited || !r.address.IsValid() {
 		return status, reason

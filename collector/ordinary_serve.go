@@ -64,7 +64,7 @@ func (c *Collector) handleOrdinary(conn *conn, r *request, o *ordinary) {
 			conn.answer(tellPanic)
 		}
 	}()
-	r.readVisitorOf(o.userAgent, conn.peer)
+	r.readVisitorOf(o.userAgent, conn)
 	r.handleAll(r.decide(r.batch.Consent))
 	usual := r.usual
 	if !r.allAccepted() {

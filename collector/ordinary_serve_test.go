@@ -21,7 +21,7 @@ import (
 
 // startServing runs a collector whose connections serve ordinary requests, or, with
 // never, leave all to the server. served counts them.
-func (e *edge) startServing(never bool) (l *listener, served *atomic.Int64) {
+func (e *edge) startServing(never bool) (*listener, *atomic.Int64) {
 	e.t.Helper()
 	e.applySite(siteRecord())
 	e.applySalt(testCompany, "2026-11-22")
@@ -31,7 +31,7 @@ func (e *edge) startServing(never bool) (l *listener, served *atomic.Int64) {
 		e.t.Fatal(err)
 	}
 	e.url = "http://" + ln.Addr().String()
-	l, served = e.newListener(ln), &atomic.Int64{}
+	l, served := e.newListener(ln), &atomic.Int64{}
 	serve := l.serve
 	l.serve = func(c *conn, raw []byte) bool {
 		if never || !serve(c, raw) {

@@ -5,8 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"unsafe"
-
-	"github.com/valyala/fasthttp"
 )
 
 const (
@@ -17,11 +15,11 @@ const (
 )
 
 // peerOf is the address of the other end of a request's connection.
-func peerOf(ctx *fasthttp.RequestCtx) netip.Addr {
-	if c, ok := ctx.Conn().(*conn); ok {
+func peerOf(from net.Conn) netip.Addr {
+	if c, ok := from.(*conn); ok {
 		return c.peer
 	}
-	return peerAddr(ctx.RemoteAddr())
+	return peerAddr(from.RemoteAddr())
 }
 
 // peerAddr is the address of a connection's other end, if it has one.

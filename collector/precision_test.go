@@ -179,10 +179,10 @@ func TestPrecisionDoesNotAllocate(t *testing.T) {
 	r.site = e.sites.lookup([]byte(testKey))
 	ctx := &fasthttp.RequestCtx{}
 	ctx.Init(&fasthttp.Request{}, &net.TCPAddr{IP: net.IPv4(84, 24, 10, 65)}, nil)
-	if r.readAddress(peerOf(ctx)); r.businessNetworks() != set || !r.address.IsValid() {
+	if r.readAddress(ctx.Conn()); r.businessNetworks() != set || !r.address.IsValid() {
 		t.Fatal("the site has no precision")
 	}
-	if allocs := testing.AllocsPerRun(500, func() { r.readAddress(peerOf(ctx)) }); allocs != 0 {
+	if allocs := testing.AllocsPerRun(500, func() { r.readAddress(ctx.Conn()) }); allocs != 0 {
 		t.Errorf("%v allocations", allocs)
 	}
 }

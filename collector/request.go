@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
-	"net/netip"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -183,11 +183,11 @@ func (r *request) readHeaders(ctx *fasthttp.RequestCtx) {
 // readVisitor takes what the headers say about the visitor: signals, agent and
 // address. It is called once the site is known and may record something.
 func (r *request) readVisitor(ctx *fasthttp.RequestCtx) {
-	r.readVisitorOf(ctx.UserAgent(), peerOf(ctx))
+	r.readVisitorOf(ctx.UserAgent(), ctx.Conn())
 }
 
-// readVisitorOf does so with the agent and the other end of the connection.
-func (r *request) readVisitorOf(userAgent []byte, peer netip.Addr) {
+// readVisitorOf does so with the agent and the connection.
+func (r *request) readVisitorOf(userAgent []byte, from net.Conn) {
 	r.signals.GPC = r.headers.gpc
 	r.signals.DNT = r.headers.dnt
 	r.prefetch = r.headers.prefetch
@@ -195,12 +195,12 @@ func (r *request) readVisitorOf(userAgent []byte, peer netip.Addr) {
 	if len(r.userAgent) > userAgentBytesMax {
 		r.userAgent = r.userAgent[:userAgentBytesMax]
 	}
-	r.readAddress(peer)
+	r.readAddress(from)
 }
 
-// readAddress takes the client's address: that of the other end, or of its header.
-func (r *request) readAddress(peer netip.Addr) {
-	client := clientAddr(peer, r.headers.forwarded, r.c.cfg.TrustedNetworks)
+// readAddress takes the client's address.
+func (r *request) readAddress(from net.Conn) {
+	client := clientAddr(peerOf(from), r.headers.forwarded, r.c.cfg.TrustedNetworks)
 	r.address = seal.AddressIn(client, r.businessNetworks(), r.scratch)
 	r.networkLimited = isPublic(client)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 
@@ -25,7 +26,8 @@ type shot struct {
 	accepted bool
 }
 
-// steady is a load of single events at moments that do not depend on the answers.
+// steady is a load of single events at moments that do not depend on the answers. Every
+// second connection asks for no results, as the snippet does.
 type steady struct {
 	address     string
 	visitors    visitors
@@ -41,8 +43,10 @@ func (s *steady) run(ctx context.Context, stop <-chan struct{}) []shot {
 	var sending sync.WaitGroup
 	for i := range senders {
 		l := &sender{load: s, ids: newIDSource()}
+		visitors := s.visitors
+		visitors.results = visitors.results && i%2 == 0
 		for j := range requestsPerConnection {
-			l.requests = append(l.requests, s.visitors.of(i*requestsPerConnection+j, 1))
+			l.requests = append(l.requests, visitors.of(i*requestsPerConnection+j, 1))
 		}
 		senders[i] = l
 		first := every * time.Duration(i) / time.Duration(s.connections)
@@ -90,7 +94,8 @@ func (l *sender) run(ctx context.Context, at, every time.Duration, stop <-chan s
 		s.id, _ = uuid.ParseBytes(r.raw[r.ids[0] : r.ids[0]+len(idPlace)]) // made by freshen
 		if err := l.exchange(ctx, r.raw); err == nil {
 			s.status = int16(l.answer.status)
-			s.accepted = l.answer.status/100 == 2 && bytes.Contains(l.answer.body(), []byte(`"outcome":"accepted"`))
+			s.accepted = l.answer.status == http.StatusNoContent ||
+				l.answer.status/100 == 2 && bytes.Contains(l.answer.body(), []byte(`"outcome":"accepted"`))
 		} else if l.conn != nil {
 			_ = l.conn.Close()
 			l.conn = nil

@@ -61,6 +61,7 @@ func Names() NameRules {
 			"collector/listener.go#isPublic":    "asks what kind of address it is",
 			"collector/conn.go#conn":            "notes the peer of a connection",
 			"collector/headers.go#read":         "finds the hops of the proxies",
+			"collector/ordinary.go#header":      "finds the hops of the proxies",
 			"collector/request.go#readAddress":  "hands the address to seal.AddressIn and asks whether it is public",
 			"pkg/seal/address.go#AddressOf":     "hands it on to AddressIn",
 			"pkg/seal/address.go#AddressIn":     "cuts it to its network; the one place that does",
