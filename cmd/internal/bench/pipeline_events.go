@@ -86,8 +86,8 @@ func (m *enrichedRows) event(n int) *metivav1.EnrichedEvent {
 		Device: metivav1.DeviceClass(1 + browser%3), BrowserFamily: families()[browser][0], SystemFamily: families()[browser][1],
 		Bot: metivav1.BotClass_BOT_CLASS_NONE, Channel: metivav1.Channel_CHANNEL_DIRECT, Country: "NL",
 		AcceptanceId: m.random(schemas.IDBytes),
-		Source:   &metivav1.SourceRef{Partition: int32(tenant % sourcePartitions), Offset: int64(n / sourcePartitions)},
-		WriterId: fmt.Sprintf("collector-%d", 1+n%3), RetentionDays: retentionDays,
+		Source:       &metivav1.SourceRef{Partition: int32(tenant % sourcePartitions), Offset: int64(n / sourcePartitions)},
+		WriterId:     fmt.Sprintf("collector-%d", 1+n%3), RetentionDays: retentionDays,
 	}
 	e.SealedAddress = m.sealed(e)
 	if e.GetReferrerHost() != "" {
