@@ -42,15 +42,18 @@
 // and committed, in this order. A sink killed anywhere in between is given the
 // same range again, finds what is stored, and writes the rest under the same
 // insert tokens; what an insert still on its way writes meanwhile is caught by
-// the token. Tokens name the range and a hash of its records, so a topic that
-// was made anew does not collide with its predecessor.
+// the token. Tokens name the range and a checksum of its records, so a topic that
+// was made anew does not collide with its predecessor. Rows that the batch itself
+// has written lately are sent again under their token, for the materialised views
+// that a crash may have kept from them (ADR 0035).
 //
 // # Limits
 //
-// One batch per partition is in memory, bounded by rows, bytes and age. While
-// ClickHouse is away the batch is retried with backoff and nothing more is
-// read. The look-up sees one server: on a cluster the sink must read where it
-// writes. The same event id accepted twice on two partitions of events.enriched
-// at the same moment (only with more partitions than tenant buckets) is not
-// seen by the look-up; the tables' order then collapses the two.
+// One batch per partition is in memory, bounded by rows, bytes and age, and all of
+// them together by MemoryBytesMax (budget). While ClickHouse is away the batch is
+// retried with backoff and nothing more is read. The look-up sees one server: on a
+// cluster the sink must read where it writes. The same event id accepted twice on
+// two partitions of events.enriched at the same moment (only with more partitions
+// than tenant buckets) is not seen by the look-up; the tables' order then collapses
+// the two.
 package sink

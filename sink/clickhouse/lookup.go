@@ -31,7 +31,8 @@ type Stored struct {
 	// Identities are the records that have their row, in events or drops.
 	Identities map[Identity]bool
 	// Recent are the marks (Mark) of those in events that were written within the last
-	// minute: as long as a table surely knows the token of an insert.
+	// ten minutes: so long the table surely knows the token of an insert, which is until
+	// 100,000 more have come (migration 0008).
 	Recent map[Identity]uint64
 	// Events are the event ids that have a row in events, under any source.
 	Events map[EventKey]bool
@@ -89,7 +90,7 @@ const lookupChunk = 4096
 // day, so the query reads the granules that can hold one of the ids. The time
 // of receipt is no filter: a client may send an event again at any later time.
 const lookupEvents = `SELECT company_id, event_id, source_partition, source_offset, acceptance_id, replayed, true,
-	if(inserted_at > now64(3) - INTERVAL 1 MINUTE, batch, 0) FROM events
+	if(inserted_at > now64(3) - INTERVAL 10 MINUTE, batch, 0) FROM events
 WHERE tenant_bucket IN {buckets:Array(UInt8)} AND company_id IN {companies:Array(String)}
 AND event_id IN (
 	SELECT toFixedString(unhex(substring({ids:String}, number * 32 + 1, 32)), 16) FROM numbers({n:UInt64})

@@ -27,6 +27,16 @@
 // whole worker, both in this process, whose CPU is read by getrusage; then the chain
 // runs alone on the recorded bytes, and each of its steps is timed.
 //
+// RunPipeline, for `metiva bench pipeline`, sends single events at a steady rate to a
+// collector, behind which enrich, a sink and ClickHouse run as processes, and asks
+// ClickHouse every 50 ms what is new: an event is fresh from the moment it was meant to
+// be sent to the answer that has it. Each id is compared. Then a whole sink in this
+// process and a bare loop of inserts write the same rows in the same batches, in turns,
+// and their CPU is read by getrusage.
+//
+// RunCodecs, for `metiva bench codecs`, writes rows to events and to a table that has
+// each column once for each codec in question, merges both and weighs the columns.
+//
 // Limits: loopback only, at most RunSecondsMax of load; the third server writes
 // some 100 MB a second to disk while it is loaded; everything it starts and
 // writes is gone when it returns. Server, broker and load share the machine:

@@ -1,8 +1,10 @@
 package bench
 
 import (
+	cryptorand "crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -24,21 +26,34 @@ const (
 // of the collector's load, with companies beside access providers. Which an event is
 // depends on its number; ids, keys and ciphertext are random, as they are in truth.
 type enrichedRows struct {
-	ids   *idSource
-	begin time.Time
+	source *rand.ChaCha8
+	begin  time.Time
 }
 
 func newEnrichedRows(begin time.Time) *enrichedRows {
-	return &enrichedRows{ids: newIDSource(), begin: begin}
+	var seed [32]byte
+	_, _ = cryptorand.Read(seed[:]) // never fails (crypto/rand)
+	return &enrichedRows{source: rand.NewChaCha8(seed), begin: begin}
 }
 
 // random are n bytes that do not compress.
 func (m *enrichedRows) random(n int) []byte {
-	b := make([]byte, 0, n+8)
-	for len(b) < n {
-		b = binary.LittleEndian.AppendUint64(b, m.ids.next())
-	}
-	return b[:n]
+	b := make([]byte, n)
+	_, _ = m.source.Read(b) // never fails
+	return b
+}
+
+// below is a number under n.
+func (m *enrichedRows) below(n uint64) int64 { return int64(m.source.Uint64() % n) }
+
+// sealed is a blob as pkg/seal makes it: version and key id, which are the same for a
+// tenant, a collector and a day, and then what is random.
+func (m *enrichedRows) sealed(e *metivav1.EnrichedEvent) []byte {
+	b := m.random(seal.SealedAddressBytes)
+	day := int(e.GetReceivedAtMs() / (24 * time.Hour).Milliseconds())
+	b[0] = 1
+	copy(b[1:9], hashed(3, day*64+int(schemas.TenantBucket(e.GetCompanyId()+e.GetWriterId()))))
+	return b
 }
 
 // hashed is the same 16 bytes for the same kind and number.
@@ -57,7 +72,7 @@ func (m *enrichedRows) event(n int) *metivav1.EnrichedEvent {
 	visit := visitNumber(n)
 	tenant := int(uint64(visit) * 2654435761 >> 7 % benchTenants)
 	page := pageViews()[(n/64+visit*7)%len(pageViews())]
-	at := m.begin.UnixMilli() + int64(n)*enrichedEventMs + int64(m.ids.next()%enrichedEventMs)
+	at := m.begin.UnixMilli() + int64(n)*enrichedEventMs + m.below(enrichedEventMs)
 	id := m.random(schemas.IDBytes)
 	binary.BigEndian.PutUint64(id, uint64(at-35)<<16|uint64(binary.BigEndian.Uint16(id[6:]))&0xfff|0x7000)
 	path, query, _ := strings.Cut(strings.TrimPrefix(page.page, origin), "?")
@@ -65,15 +80,16 @@ func (m *enrichedRows) event(n int) *metivav1.EnrichedEvent {
 	browser := visit % len(browsers())
 	e := &metivav1.EnrichedEvent{
 		EventId: id, CompanyId: tenantID(tenant), BrandId: brandID, SiteId: siteOf(tenant), Type: metivav1.EventType_EVENT_TYPE_PAGE_VIEW,
-		ReceivedAtMs: at, OccurredAtMs: at - 20 - int64(m.ids.next()%400), EnrichedAtMs: at + 12 + int64(m.ids.next()%40),
+		ReceivedAtMs: at, OccurredAtMs: at - 20 - m.below(400), EnrichedAtMs: at + 12 + m.below(40),
 		Consent: metivav1.ConsentState_CONSENT_STATE_DENIED, VisitKey: hashed(1, visit),
 		Host: fmt.Sprintf("www.voorbeeld-%02d.nl", tenant), Path: path, ReferrerHost: hostOf(page.referrer),
 		Device: metivav1.DeviceClass(1 + browser%3), BrowserFamily: families()[browser][0], SystemFamily: families()[browser][1],
 		Bot: metivav1.BotClass_BOT_CLASS_NONE, Channel: metivav1.Channel_CHANNEL_DIRECT, Country: "NL",
-		SealedAddress: m.random(seal.SealedAddressBytes), AcceptanceId: m.random(schemas.IDBytes),
-		Source:   &metivav1.SourceRef{Partition: int32(tenant % sourcePartitions), Offset: int64(n / sourcePartitions)},
-		WriterId: fmt.Sprintf("collector-%d", 1+n%3), RetentionDays: retentionDays,
+		AcceptanceId: m.random(schemas.IDBytes),
+		Source:       &metivav1.SourceRef{Partition: int32(tenant % sourcePartitions), Offset: int64(n / sourcePartitions)},
+		WriterId:     fmt.Sprintf("collector-%d", 1+n%3), RetentionDays: retentionDays,
 	}
+	e.SealedAddress = m.sealed(e)
 	if e.GetReferrerHost() != "" {
 		e.Channel, e.TrafficSource = metivav1.Channel_CHANNEL_ORGANIC_SEARCH, e.GetReferrerHost()
 	}
