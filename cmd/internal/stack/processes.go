@@ -30,8 +30,9 @@ func (s *Stack) startProcesses(ctx context.Context) error {
 	s.addr.AdminURLs = make(map[string]string)
 	own := map[string]map[string]string{
 		Core: {
-			"METIVA_POSTGRES_URL":        s.addr.Postgres.RW.Reveal(),
-			"METIVA_POSTGRES_WORKER_URL": s.addr.Postgres.Worker.Reveal(),
+			"METIVA_POSTGRES_URL":          s.addr.Postgres.RW.Reveal(),
+			"METIVA_POSTGRES_WORKER_URL":   s.addr.Postgres.Worker.Reveal(),
+			"METIVA_CLICKHOUSE_READER_URL": s.addr.ClickHouseURL.Reveal(), "METIVA_CLICKHOUSE_COUNTER_URL": s.addr.ClickHouseURL.Reveal(),
 		},
 		Sink:   {"METIVA_CLICKHOUSE_URL": s.addr.ClickHouseURL.Reveal()},
 		Enrich: {"METIVA_GEO_DIR": s.addr.GeoDir},

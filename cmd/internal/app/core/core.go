@@ -25,6 +25,8 @@ type Config struct {
 	RW      config.Postgres
 	Worker  config.Postgres
 	Keys    config.Keys
+
+	Analytics Analytics
 }
 
 // Bind adds every setting of the process.
@@ -36,6 +38,7 @@ func (c *Config) Bind(s *config.Set) {
 	c.RW.Bind(s)
 	c.Worker.Bind(s)
 	c.Keys.Bind(s)
+	c.Analytics.Bind(s)
 }
 
 // Validate joins every fault.
@@ -43,7 +46,7 @@ func (c *Config) Validate() error {
 	return errors.Join(
 		c.Process.Validate(), c.Kafka.Validate(&c.Process), c.RW.Validate(&c.Process), c.Worker.Validate(&c.Process),
 		readable(&c.RW), readable(&c.Worker),
-		app.CheckKeys(&c.Keys, &c.Process, seal.PurposeEdgePublic),
+		app.CheckKeys(&c.Keys, &c.Process, seal.PurposeEdgePublic), c.Analytics.Validate(&c.Process),
 	)
 }
 
@@ -85,11 +88,11 @@ func Run(ctx context.Context, sys app.System) error {
 	if err != nil {
 		return err
 	}
-	return w.Run(ctx,
+	return w.Run(ctx, append(cfg.Analytics.stages(w, &cfg.Process),
 		lifecycle.Stage{Name: "publisher", Run: func(ctx context.Context) error {
 			return publish(ctx, w, &cfg, edgeKey, client, producer)
 		}},
-		lifecycle.Stage{Name: "producer", Run: producer.Run})
+		lifecycle.Stage{Name: "producer", Run: producer.Run})...)
 }
 
 // publish connects, sends what Kafka does not have, and then keeps publishing.
