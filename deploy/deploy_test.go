@@ -67,6 +67,20 @@ func TestTopicsFileIsWhatTheSchemasSay(t *testing.T) {
 	}
 }
 
+func TestPoliciesAreWhatTheTablesSay(t *testing.T) {
+	t.Parallel()
+	const name = "clickhouse/policies.sql"
+	want := deploy.PoliciesFile()
+	if *update {
+		if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read(t, name) != want {
+		t.Errorf("%s differs from schemas/clickhouse.Tables: run go test ./deploy -update", name)
+	}
+}
+
 func TestServices(t *testing.T) {
 	t.Parallel()
 	c := parse(t)

@@ -66,12 +66,22 @@ func (c *Conn) prepare(ctx context.Context, options []Option) (context.Context, 
 			return nil, err
 		}
 	}
+	for name, value := range o.settings {
+		// Of settings it does not know, HTTP's interface reads the text as a literal
+		// (SettingFieldCustom); the driver writes it as one for the native protocol only.
+		if custom, ok := value.(driver.CustomSetting); ok && c.target.protocol == driver.HTTP {
+			o.settings[name] = driver.CustomSetting{Value: "'" + quoter().Replace(custom.Value) + "'"}
+		}
+	}
 	var driverOptions []driver.QueryOption
 	if len(o.settings) > 0 {
 		driverOptions = append(driverOptions, driver.WithSettings(o.settings))
 	}
 	if len(o.params) > 0 {
 		driverOptions = append(driverOptions, driver.WithParameters(o.params))
+	}
+	if o.quotaKey != "" {
+		driverOptions = append(driverOptions, driver.WithQuotaKey(o.quotaKey))
 	}
 	if len(driverOptions) == 0 {
 		return ctx, nil

@@ -97,4 +97,23 @@ type Option func(*statementOptions) error
 type statementOptions struct {
 	params   driver.Parameters
 	settings driver.Settings
+	quotaKey string
+}
+
+// CustomSetting sets a setting of our own for one statement; the server has to know its
+// prefix (custom_settings_prefixes).
+func CustomSetting(name, value string) Option {
+	return func(o *statementOptions) error {
+		o.settings[name] = driver.CustomSetting{Value: value}
+		return nil
+	}
+}
+
+// QuotaKey says whose account a statement is put on, where a quota is keyed by the
+// client's key.
+func QuotaKey(key string) Option {
+	return func(o *statementOptions) error {
+		o.quotaKey = key
+		return nil
+	}
 }

@@ -5,18 +5,15 @@
 -- that is written twice, a replay and a late event can so make a day be counted again,
 -- and never be counted twice.
 
--- Of each day, when its rows were last written, when its newest counting began, and when
--- the first of the rows it counted expires. Every one may be told any number of times: the
--- greatest moments stand, and the first to expire. A day without a counting has 1970.
-CREATE TABLE IF NOT EXISTS counted_days
+-- When rows of a day were last written: the greatest moment stands, so it may be told any
+-- number of times.
+CREATE TABLE IF NOT EXISTS changed_days
 (
     tenant_bucket UInt8,
     company_id    LowCardinality(String),
     source        LowCardinality(String) COMMENT 'the table: events, visits',
     day           Date COMMENT 'of received_at or started_at, UTC',
-    changed_at    SimpleAggregateFunction(max, DateTime64(3, 'UTC')) CODEC(Delta, ZSTD(1)),
-    built_at      SimpleAggregateFunction(max, DateTime64(3, 'UTC')) CODEC(Delta, ZSTD(1)),
-    expires_at    SimpleAggregateFunction(min, DateTime('UTC')) DEFAULT toDateTime(4294967295, 'UTC') CODEC(Delta, ZSTD(1))
+    changed_at    SimpleAggregateFunction(max, DateTime64(3, 'UTC')) CODEC(Delta, ZSTD(1))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY (tenant_bucket, toYYYYMM(day))
@@ -26,27 +23,43 @@ SETTINGS non_replicated_deduplication_window = 10000;
 
 -- The time is the server's at the insert, not the rows': a repetition that writes
 -- what was missing tells the later moment.
-CREATE MATERIALIZED VIEW IF NOT EXISTS counted_days_of_events TO counted_days AS
-SELECT tenant_bucket, company_id, 'events' AS source, toDate(received_at) AS day, max(now64(3)) AS changed_at, toDateTime(4294967295, 'UTC') AS expires_at
+CREATE MATERIALIZED VIEW IF NOT EXISTS changed_days_of_events TO changed_days AS
+SELECT tenant_bucket, company_id, 'events' AS source, toDate(received_at) AS day, max(now64(3)) AS changed_at
 FROM events
 GROUP BY tenant_bucket, company_id, day;
 
-CREATE MATERIALIZED VIEW IF NOT EXISTS counted_days_of_visits TO counted_days AS
-SELECT tenant_bucket, company_id, 'visits' AS source, toDate(started_at) AS day, max(now64(3)) AS changed_at, toDateTime(4294967295, 'UTC') AS expires_at
+CREATE MATERIALIZED VIEW IF NOT EXISTS changed_days_of_visits TO changed_days AS
+SELECT tenant_bucket, company_id, 'visits' AS source, toDate(started_at) AS day, max(now64(3)) AS changed_at
 FROM visits
 GROUP BY tenant_bucket, company_id, day;
 
 -- The days before this migration. It may be repeated: the greatest moment stands.
-INSERT INTO counted_days (tenant_bucket, company_id, source, day, changed_at)
+INSERT INTO changed_days (tenant_bucket, company_id, source, day, changed_at)
 SELECT tenant_bucket, company_id, 'events', toDate(received_at) AS day, now64(3)
 FROM events
 GROUP BY tenant_bucket, company_id, day;
 
 -- As above; it may be repeated.
-INSERT INTO counted_days (tenant_bucket, company_id, source, day, changed_at)
+INSERT INTO changed_days (tenant_bucket, company_id, source, day, changed_at)
 SELECT tenant_bucket, company_id, 'visits', toDate(started_at) AS day, now64(3)
 FROM visits
 GROUP BY tenant_bucket, company_id, day;
+
+-- Which counting of a day stands: the newest, until the first of its rows expires.
+CREATE TABLE IF NOT EXISTS counted_days
+(
+    tenant_bucket UInt8,
+    company_id    LowCardinality(String),
+    source        LowCardinality(String),
+    day           Date,
+    built_at      DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    expires_at    DateTime('UTC') CODEC(Delta, ZSTD(1))
+)
+ENGINE = ReplacingMergeTree(built_at)
+PARTITION BY (tenant_bucket, toYYYYMM(day))
+ORDER BY (company_id, source, day)
+TTL expires_at
+SETTINGS non_replicated_deduplication_window = 10000;
 
 -- The events of a day by site, verdict, class of automated visitor and company.
 CREATE TABLE IF NOT EXISTS traffic_daily

@@ -10,8 +10,7 @@ const (
 	// Base tables are written by the sink; ledger_checks by core.
 	Base Kind = iota
 	// ViewTarget tables are written by materialised views on each insert into their
-	// sources. Their rows repeat harmlessly: a repeated row changes nothing. The
-	// counter writes to counted_days as well.
+	// sources. Their rows repeat harmlessly: a repeated row changes nothing.
 	ViewTarget
 	// Counted tables are written by analytics.Counter from their source, a day of a
 	// tenant at a time (ADR 0036). Such a day is dropped (Counter.Forget) when rows of
@@ -53,7 +52,8 @@ func Tables() []Table {
 		{Name: "ledger_checks", TimeColumn: "hour", Final: true},
 		{Name: SourceVisits, TimeColumn: "started_at", VisitorColumn: "visitor_id", VisitKeyColumn: "visit_key", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},
 		{Name: "accounts_daily", TimeColumn: "day", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},
-		{Name: "counted_days", Kind: ViewTarget, Sources: both(), Views: []string{"counted_days_of_events", "counted_days_of_visits"}, TimeColumn: "day", Final: true},
+		{Name: "changed_days", Kind: ViewTarget, Sources: both(), Views: []string{"changed_days_of_events", "changed_days_of_visits"}, TimeColumn: "day", Final: true},
+		{Name: "counted_days", Kind: Counted, Sources: both(), TimeColumn: "day", ExpiresColumn: "expires_at", Final: true},
 		{Name: "traffic_daily", Kind: Counted, Sources: []string{SourceEvents}, TimeColumn: "day", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},
 		{Name: "closed_visits", Kind: Counted, Sources: []string{SourceVisits}, TimeColumn: "day", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},
 		{Name: "pages_daily", Kind: Counted, Sources: []string{SourceVisits}, TimeColumn: "day", ExpiresColumn: "expires_at", Final: true},
@@ -68,7 +68,8 @@ const (
 
 func both() []string { return []string{SourceEvents, SourceVisits} }
 
-// CountedFrom are the tables that hold countings of days of a source.
+// CountedFrom are the tables that hold countings of days of a source, the one that says
+// which of them stand first: who drops countings begins there.
 func CountedFrom(source string) []string {
 	var out []string
 	for _, t := range Tables() {
@@ -78,3 +79,10 @@ func CountedFrom(source string) []string {
 	}
 	return out
 }
+
+// TenantSetting is the custom setting by which row policies know the tenant, on servers
+// that have them.
+const TenantSetting = "metiva_company"
+
+// TenantPolicy is the condition of the row policy on every table of Tables.
+func TenantPolicy() string { return "company_id = getSetting('" + TenantSetting + "')" }

@@ -214,9 +214,9 @@ const countAtOnce = 100
 // last been written to an hour ago, so that they may be counted.
 func agePast(ctx context.Context, c *clickhouse.Conn) error {
 	for _, sql := range []string{
-		"TRUNCATE TABLE counted_days",
-		"INSERT INTO counted_days (tenant_bucket, company_id, source, day, changed_at) SELECT tenant_bucket, company_id, 'events', toDate(received_at) AS d, now64(3) - 3600 FROM events GROUP BY tenant_bucket, company_id, d",
-		"INSERT INTO counted_days (tenant_bucket, company_id, source, day, changed_at) SELECT tenant_bucket, company_id, 'visits', toDate(started_at) AS d, now64(3) - 3600 FROM visits GROUP BY tenant_bucket, company_id, d",
+		"TRUNCATE TABLE changed_days",
+		"INSERT INTO changed_days (tenant_bucket, company_id, source, day, changed_at) SELECT tenant_bucket, company_id, 'events', toDate(received_at) AS d, now64(3) - 3600 FROM events GROUP BY tenant_bucket, company_id, d",
+		"INSERT INTO changed_days (tenant_bucket, company_id, source, day, changed_at) SELECT tenant_bucket, company_id, 'visits', toDate(started_at) AS d, now64(3) - 3600 FROM visits GROUP BY tenant_bucket, company_id, d",
 	} {
 		if err := c.Exec(ctx, sql, clickhouse.Setting("max_partitions_per_insert_block", 0)); err != nil {
 			return fmt.Errorf("ageing the filled days: %w", err)

@@ -55,8 +55,8 @@ func (c *Counter) Changed(ctx context.Context, d Days) error {
 	if err != nil {
 		return err
 	}
-	err = c.conn.Exec(ctx, `INSERT INTO counted_days (tenant_bucket, company_id, source, day, changed_at)
-SELECT tenant_bucket, company_id, source, day, now64(3) FROM counted_days WHERE`+ofDays+` GROUP BY tenant_bucket, company_id, source, day`,
+	err = c.conn.Exec(ctx, `INSERT INTO changed_days (tenant_bucket, company_id, source, day, changed_at)
+SELECT tenant_bucket, company_id, source, day, now64(3) FROM changed_days WHERE`+ofDays+` GROUP BY tenant_bucket, company_id, source, day`,
 		append(options, clickhouse.Setting("max_partitions_per_insert_block", 0))...)
 	if err != nil {
 		return fmt.Errorf("marking days as changed: %w", err)
@@ -64,8 +64,7 @@ SELECT tenant_bucket, company_id, source, day, now64(3) FROM counted_days WHERE`
 	return nil
 }
 
-// Forget drops the countings of some days, rows and all: they are marked as changed, so
-// that nothing of them is read, and then deleted. Who deletes rows of events or
+// Forget drops the countings of some days, rows and all. Who deletes rows of events or
 // visits calls it after the deletion; after writing rows, in a replay too, nothing has
 // to be called. It may be repeated, and begun anew after a crash.
 func (c *Counter) Forget(ctx context.Context, d Days) error {
@@ -77,6 +76,7 @@ func (c *Counter) Forget(ctx context.Context, d Days) error {
 		return err
 	}
 	options = append(options, clickhouse.Setting("mutations_sync", 2))
+	// counted_days is the first of both: from its end on nothing of the others is read.
 	for _, source := range []string{schema.SourceEvents, schema.SourceVisits} {
 		for _, table := range schema.CountedFrom(source) {
 			if err := c.conn.Exec(ctx, "ALTER TABLE "+table+" DELETE WHERE"+ofDays, options...); err != nil {
@@ -101,10 +101,13 @@ type due struct {
 // dueSQL finds the days that are over, were last written to more than the margin ago,
 // and have no counting that began the margin after that; the newest first.
 const dueSQL = `SELECT tenant_bucket, source, toDateTime(day, 'UTC'), arraySort(groupArray({companies_max:UInt32})(company_id)) FROM (
-	SELECT tenant_bucket, toString(company_id) AS company_id, toString(source) AS source, day, max(changed_at) AS changed, max(built_at) AS built
-	FROM counted_days WHERE day < toDate(now('UTC')) GROUP BY tenant_bucket, company_id, source, day
-)
-WHERE changed < now64(3) - {margin:UInt32} AND built <= changed + {margin:UInt32}
+	SELECT tenant_bucket, toString(company_id) AS company_id, toString(source) AS source, day, max(changed_at) AS changed
+	FROM changed_days GROUP BY tenant_bucket, company_id, source, day
+) AS c LEFT JOIN (
+	SELECT tenant_bucket, toString(company_id) AS company_id, toString(source) AS source, day, max(built_at) AS built
+	FROM counted_days GROUP BY tenant_bucket, company_id, source, day
+) AS d USING (tenant_bucket, company_id, source, day)
+WHERE day < toDate(now('UTC')) AND changed < now64(3) - {margin:UInt32} AND built <= changed + {margin:UInt32}
 GROUP BY tenant_bucket, source, day ORDER BY day DESC, tenant_bucket, source LIMIT {limit:UInt32}`
 
 // Count counts the days that need it: those that are over, were written to last more
@@ -154,7 +157,7 @@ func (c *Counter) count(ctx context.Context, d due) error {
 			return err
 		}
 	}
-	for _, table := range schema.CountedFrom(d.source) {
+	for _, table := range schema.CountedFrom(d.source)[1:] {
 		if err := c.dropEarlier(ctx, table, options); err != nil {
 			return fmt.Errorf("dropping earlier rows of %s: %w", table, err)
 		}

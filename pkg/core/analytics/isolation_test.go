@@ -25,6 +25,7 @@ func hostile() []string {
 		"", "secret", "secret.nl", "secret_channel", "/secret", "/sec*", "*", "ZZ", "sit_1", "brd_1", "cmp_b",
 		"' OR company_id = 'cmp_b", "') OR ('1' = '1", `\' OR 1=1 -- `, "x' UNION ALL SELECT * FROM visits WHERE company_id = 'cmp_b' -- ",
 		"'] OR has(['", "1) SETTINGS additional_table_filters = {} -- ", "{company:String}", "\x00", "\n", "\t", "%", "_", "ing.nl", "/pricing", "日本",
+		"' UNION ALL SELECT * FROM remote('127.0.0.1', metiva.visits) -- ", "') OR (SELECT count() FROM url('http://127.0.0.1/', CSV)) > 0 -- ", "x' FORMAT JSON SETTINGS readonly = 0 -- ",
 		"' || (SELECT any(account_id) FROM merge('metiva', 'visits')) || '", "*/ FROM visits /*", "`", "$$", "\\N", "NULL",
 	}
 }
@@ -59,6 +60,9 @@ func (g guess) filter() Filter {
 	}
 	if g.rng.IntN(3) == 0 {
 		f.Brands = g.texts()
+	}
+	if g.rng.IntN(3) == 0 {
+		f.Accounts = g.texts()
 	}
 	return f
 }
@@ -223,9 +227,12 @@ func TestTheNetIsUnderEveryTable(t *testing.T) {
 				columns, values = columns+", received_at, expires_at", values+", now64(3), now() + 86400"
 			case "drops":
 				columns, values = columns+", received_at", values+", now64(3)"
-			case "counted_days":
-				columns, values = "company_id, source, day", fmt.Sprintf("'%s', 'events', today()", company)
-			case "traffic_daily", "closed_visits", "pages_daily":
+			case "changed_days", "counted_days":
+				columns, values = "company_id, day", fmt.Sprintf("'%s', today()", company)
+				if table == "counted_days" {
+					columns, values = columns+", expires_at", values+", now() + 86400"
+				}
+			case "traffic_daily":
 				columns, values = columns+", day, expires_at", values+", today(), now() + 86400"
 			case "ledger_checks":
 				columns, values = "company_id, hour", fmt.Sprintf("'%s', now()", company)

@@ -3,7 +3,6 @@ package analytics
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 )
@@ -34,13 +33,28 @@ func limits() []clickhouse.Option {
 	}
 }
 
-// tooMuchCodes are TOO_MANY_ROWS, TIMEOUT_EXCEEDED, MEMORY_LIMIT_EXCEEDED,
-// TOO_MANY_BYTES and TOO_MANY_ROWS_OR_BYTES.
-var tooMuchCodes = [...]int{158, 159, 241, 307, 396}
+// limitOf names the limit that a code of ClickHouse says was met: TOO_MANY_ROWS,
+// TIMEOUT_EXCEEDED, MEMORY_LIMIT_EXCEEDED, QUOTA_EXCEEDED, TOO_MANY_BYTES and
+// TOO_MANY_ROWS_OR_BYTES.
+func limitOf(code int) string {
+	switch code {
+	case 158, 396:
+		return fmt.Sprintf("it would read more than %d rows", questionRows)
+	case 159:
+		return fmt.Sprintf("it takes more than %d seconds", questionSeconds)
+	case 241, 307:
+		return fmt.Sprintf("it holds more than %d MiB", questionBytes>>20)
+	case 201:
+		return "the tenant has asked for more within the minute than its quota"
+	}
+	return ""
+}
 
 func tooMuch(err error) error {
-	if code, ok := clickhouse.Code(err); ok && slices.Contains(tooMuchCodes[:], code) {
-		return fmt.Errorf("%w: %w", ErrTooMuch, err)
+	if code, ok := clickhouse.Code(err); ok {
+		if limit := limitOf(code); limit != "" {
+			return fmt.Errorf("%w: %s: %w", ErrTooMuch, limit, err)
+		}
 	}
 	return err
 }

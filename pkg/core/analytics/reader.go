@@ -23,6 +23,8 @@ type VerifiedTenant interface {
 type Reader struct {
 	conn    *clickhouse.Conn
 	company string
+	// policies says that the server has row policies (policies.go).
+	policies bool
 	// rowsOnly reads no countings; tests compare with it.
 	rowsOnly bool
 }
@@ -52,7 +54,7 @@ func (r *Reader) filters() string {
 }
 
 func (r *Reader) each(ctx context.Context, sql string, fn func(scan func(...any) error) error, options ...clickhouse.Option) error {
-	options = append(options, limits()...)
+	options = append(append(options, limits()...), r.under()...)
 	return tooMuch(r.conn.Each(ctx, sql, fn, append(options, clickhouse.Setting("additional_table_filters", r.filters()))...))
 }
 

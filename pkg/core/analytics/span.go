@@ -32,10 +32,15 @@ type span struct {
 
 // standingSQL finds the days of a period whose counting stands: it began the margin after
 // the last write.
-const standingSQL = `SELECT toDateTime(day, 'UTC'), toString(max(built_at)) FROM counted_days
-WHERE tenant_bucket = {bucket:UInt8} AND company_id = {company:String} AND source = {source:String}
-AND day >= toDate({from:DateTime64(3, 'UTC')}) AND day <= toDate({to:DateTime64(3, 'UTC')})
-GROUP BY day HAVING max(built_at) > max(changed_at) + {margin:UInt32} AND min(expires_at) > now()`
+const standingSQL = `SELECT toDateTime(day, 'UTC'), toString(max(built)) FROM (
+	SELECT day, built_at AS built, expires_at, toDateTime64(0, 3, 'UTC') AS changed FROM counted_days
+	WHERE tenant_bucket = {bucket:UInt8} AND company_id = {company:String} AND source = {source:String}
+	AND day >= toDate({from:DateTime64(3, 'UTC')}) AND day <= toDate({to:DateTime64(3, 'UTC')})
+	UNION ALL
+	SELECT day, toDateTime64(0, 3, 'UTC'), toDateTime(0, 'UTC'), changed_at FROM changed_days
+	WHERE tenant_bucket = {bucket:UInt8} AND company_id = {company:String} AND source = {source:String}
+	AND day >= toDate({from:DateTime64(3, 'UTC')}) AND day <= toDate({to:DateTime64(3, 'UTC')})
+) GROUP BY day HAVING max(built) > max(changed) + {margin:UInt32} AND max(changed) > toDateTime64(0, 3, 'UTC') AND argMax(expires_at, built) > now()`
 
 // divide asks which days of a period stand.
 func (r *Reader) divide(ctx context.Context, source string, p Period) (span, error) {

@@ -401,14 +401,20 @@ func TestFiltersThatCannotBeAsked(t *testing.T) {
 	}
 }
 
-// TestTooMuch: a question beyond its share ends with an error that says so.
+// TestTooMuch: a question beyond its share ends with an error that says so, and which
+// limit it was.
 func TestTooMuch(t *testing.T) {
 	t.Parallel()
 	_, r := someVisits(t)
 	var n uint64
 	err := r.each(context.Background(), "SELECT count() FROM numbers(400000000) WHERE sipHash64(number) = 0", func(scan func(...any) error) error { return scan(&n) })
-	if !errors.Is(err, ErrTooMuch) {
+	if !errors.Is(err, ErrTooMuch) || !strings.Contains(err.Error(), "more than 200000000 rows") {
 		t.Errorf("400 million rows: %v", err)
+	}
+	for code, limit := range map[int]string{158: "rows", 159: "seconds", 241: "MiB", 201: "quota", 60: ""} {
+		if got := limitOf(code); !strings.Contains(got, limit) || (got == "") != (limit == "") {
+			t.Errorf("code %d: %q", code, got)
+		}
 	}
 }
 

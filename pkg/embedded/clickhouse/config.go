@@ -21,6 +21,11 @@ type Config struct {
 	// SocketPath is the unix socket to listen on, at most 107 bytes.
 	SocketPath string
 
+	// RowFilters are conditions put on the reads of tables of the database metiva, by
+	// table: what row policies are on a server, which the library has none of. A test
+	// tries the product's policies with them.
+	RowFilters map[string]string
+
 	// ConcurrentStatementsMax is how many statements run at once; more wait.
 	ConcurrentStatementsMax int
 	// QueryBytesMax bounds the SQL text of a request.

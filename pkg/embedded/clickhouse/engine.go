@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"text/template"
@@ -63,6 +65,7 @@ const usersConfig = `<clickhouse>
       <query>GRANT TABLE ENGINE ON AggregatingMergeTree</query>
       <query>GRANT TABLE ENGINE ON SummingMergeTree</query>
     </grants>
+    <databases><metiva>%s</metiva></databases>
   </default></users>
   <quotas><default></default></quotas>
 </clickhouse>
@@ -117,12 +120,23 @@ func writeEngineConfig(cfg Config) (string, error) {
 		return "", fmt.Errorf("writing the engine's configuration: %w", err)
 	}
 	configPath := filepath.Join(cfg.DataDir, "config.xml")
-	for path, content := range map[string][]byte{usersPath: []byte(usersConfig), configPath: config.Bytes()} {
+	for path, content := range map[string][]byte{usersPath: fmt.Appendf(nil, usersConfig, rowFilters(cfg.RowFilters)), configPath: config.Bytes()} {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			return "", fmt.Errorf("writing the engine's configuration: %w", err)
 		}
 	}
 	return configPath, nil
+}
+
+// rowFilters writes filters as the configuration of a user has them.
+func rowFilters(filters map[string]string) string {
+	var b bytes.Buffer
+	for _, table := range slices.Sorted(maps.Keys(filters)) {
+		fmt.Fprintf(&b, "<%s><filter>", table)
+		template.HTMLEscape(&b, []byte(filters[table]))
+		fmt.Fprintf(&b, "</filter></%s>", table)
+	}
+	return b.String()
 }
 
 // helloBlock is the answer to the driver's first query as one Native block. It

@@ -28,6 +28,7 @@ type Config struct {
 	Ledger  Ledger
 
 	Retention Retention
+	Analytics Analytics
 }
 
 // Bind adds every setting of the process.
@@ -41,6 +42,7 @@ func (c *Config) Bind(s *config.Set) {
 	c.Keys.Bind(s)
 	c.Ledger.Bind(s)
 	c.Retention.Bind(s)
+	c.Analytics.Bind(s)
 }
 
 // Validate joins every fault.
@@ -49,7 +51,7 @@ func (c *Config) Validate() error {
 		c.Process.Validate(), c.Kafka.Validate(&c.Process), c.RW.Validate(&c.Process), c.Worker.Validate(&c.Process),
 		readable(&c.RW), readable(&c.Worker),
 		app.CheckKeys(&c.Keys, &c.Process, seal.PurposeEdgePublic), c.Ledger.Validate(&c.Process),
-		c.Retention.Validate(&c.Process, c.Ledger.ClickHouse.TLSCAFile),
+		c.Retention.Validate(&c.Process, c.Ledger.ClickHouse.TLSCAFile), c.Analytics.Validate(&c.Process),
 	)
 }
 
@@ -101,12 +103,12 @@ func Run(ctx context.Context, sys app.System) error {
 		return err
 	}
 	defer closeRetention()
-	return w.Run(ctx, ledger, retention,
+	return w.Run(ctx, append(cfg.Analytics.stages(w, &cfg.Process), ledger, retention,
 		lifecycle.Stage{Name: "publisher", Run: func(ctx context.Context) error {
 			return publish(ctx, w, &cfg, edgeKey, client, producer)
 		}},
 		lifecycle.Stage{Name: "shredder", Run: func(ctx context.Context) error { return shred(ctx, w, client, producer) }},
-		lifecycle.Stage{Name: "producer", Run: producer.Run})
+		lifecycle.Stage{Name: "producer", Run: producer.Run})...)
 }
 
 // publish connects, sends what Kafka does not have, and then keeps publishing.
