@@ -1,5 +1,5 @@
 // Package sink wires the sink process: Kafka, ClickHouse, and its
 // configuration.
 //
-// Enters: events.enriched and ledger.edge. Leaves: rows in ClickHouse.
+// Enters: what sink.Topics lists, and control.erasures. Leaves: rows in ClickHouse.
 package sink
