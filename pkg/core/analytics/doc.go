@@ -3,7 +3,8 @@
 // its own rows apart), and no SQL comes from outside.
 //
 // Enters: a verified tenant with a filter and a page, or an operator's point in time.
-// Leaves: visits, companies, days and counts. No visitor's id leaves.
+// Leaves: visits, companies, days and counts. No visitor's id leaves,
+// but in the export of a tenant's own rows (export.go).
 //
 // A Reader exists only for a VerifiedTenant and answers for that tenant alone:
 // each statement names the tenant in its predicate, and the setting
@@ -17,6 +18,9 @@
 // with ErrTooMuch beyond that. Lists are pages by a key: the last row's sort value and
 // key are the cursor. A row whose sort value changes between two pages may so be seen
 // twice or not at all, as any list that moves.
+//
+// The Retainer changes rows across tenants, and only when they go: nearer, as a site's
+// retention says.
 //
 // # Limits
 //

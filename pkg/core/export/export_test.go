@@ -102,7 +102,7 @@ func TestEveryFactIsExportedOrNamed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	claim := w.tenant("Ours", 0)
-	in := []string{"tenants", "brands", "sites", "consent_texts", "site_forms"}
+	in := []string{"tenants", "brands", "sites", "consent_texts", "site_forms", "suppressions"}
 	err := tenant.Run(t.Context(), w.pool, claim, func(ctx context.Context, tx tenant.Tx) error {
 		rows, err := tx.Query(ctx, `SELECT c.relname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE a.attname = 'company_id' AND c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')`)

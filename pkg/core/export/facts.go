@@ -21,6 +21,16 @@ type Facts struct {
 	CreatedAt time.Time `json:"created_at"`
 	Brands    []Brand   `json:"brands"`
 	Sites     []Site    `json:"sites"`
+	// SuppressedNetworks are those the tenant has set never to be resolved.
+	SuppressedNetworks []SuppressedNetwork `json:"suppressed_networks"`
+}
+
+// SuppressedNetwork is a network the tenant gave as a setting.
+type SuppressedNetwork struct {
+	Prefix  string    `json:"prefix"`
+	Reason  string    `json:"reason"`
+	AddedBy string    `json:"added_by"`
+	AddedAt time.Time `json:"added_at"`
 }
 
 // Brand is a subdivision of the tenant.
@@ -89,7 +99,7 @@ func readFacts(ctx context.Context, store *registry.Store, claim tenant.Claim) (
 	}
 	out := Facts{
 		CompanyID: t.CompanyID, AgencyID: t.AgencyID, Kind: string(t.Kind), Name: t.Name, Active: t.Active, CreatedAt: t.CreatedAt.UTC(),
-		Brands: []Brand{}, Sites: []Site{},
+		Brands: []Brand{}, Sites: []Site{}, SuppressedNetworks: []SuppressedNetwork{},
 	}
 	brands, err := store.ListBrands(ctx, claim)
 	if err != nil {
@@ -97,6 +107,13 @@ func readFacts(ctx context.Context, store *registry.Store, claim tenant.Claim) (
 	}
 	for _, b := range brands {
 		out.Brands = append(out.Brands, Brand{b.ID, b.Name, b.CreatedAt.UTC()})
+	}
+	networks, err := store.Suppressions(ctx, claim)
+	if err != nil {
+		return Facts{}, fmt.Errorf("exporting the registry: %w", err)
+	}
+	for _, n := range networks {
+		out.SuppressedNetworks = append(out.SuppressedNetworks, SuppressedNetwork{n.Prefix.String(), n.Reason, n.AddedBy, n.AddedAt.UTC()})
 	}
 	sites, err := store.ListSites(ctx, claim)
 	if err != nil {

@@ -13,6 +13,9 @@
 //   - The driver reads the answer of its first query at its own protocol
 //     revision and everything after at the revision found in that answer. The
 //     library's Native format is that of revision 0, so the answer says 0.
+//   - The library's stream formats each block by itself, so that an answer in Parquet
+//     or CSVWithNames would be many documents. Such an answer goes by way of a file in
+//     the data directory: its first byte comes late, and an error instead of it.
 //   - Insert bodies go through chdb_stream_insert. Data behind FORMAT in the SQL
 //     text is cut at the first newline by the library, with success reported;
 //     it is refused here.
