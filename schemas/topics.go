@@ -22,6 +22,8 @@ const (
 	TopicControlKeys        = "control.keys"
 	TopicControlWithdrawals = "control.withdrawals"
 	TopicControlErasures    = "control.erasures"
+
+	TopicControlSuppressions = "control.suppressions"
 )
 
 // Topic is the definition of one Kafka topic.
@@ -63,6 +65,7 @@ func Topics() []Topic {
 		{TopicControlKeys, 1, 0, "data/<key id>, subject/<company>/<subject>/<key id> or salt/<company>/<day>"},
 		{TopicControlWithdrawals, 1, 0, "tenant and subject"},
 		{TopicControlErasures, 1, 0, "tenant, or tenant and subject"},
+		{TopicControlSuppressions, 1, 0, "tenant, or the id of everyone"},
 	}
 }
 
