@@ -32,6 +32,7 @@ type commands struct {
 	Consent     consentCommand     `cmd:"" help:"The record of visitors' choices."`
 	Erase       eraseCommand       `cmd:"" help:"Erase a visitor, a contact or a tenant, and certify it."`
 	Suppression suppressionCommand `cmd:"" help:"Networks that are never resolved to a company: a tenant's own, and of those who opted out."`
+	Erase       eraseCommand       `cmd:"" help:"Erase a visitor, a contact or a tenant, and certify it."`
 	Dead        deadCommand        `cmd:"" help:"Records a stage could not take: list, show, replay."`
 	Replay      replayCommand      `cmd:"" help:"Enrich events again that are still in Kafka."`
 	Views       viewsCommand       `cmd:"" help:"Tables that are made from others."`
