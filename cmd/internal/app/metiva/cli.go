@@ -30,7 +30,6 @@ type commands struct {
 	Export      exportCommand      `cmd:"" help:"What is kept of a tenant, as files."`
 	Retention   retentionCommand   `cmd:"" help:"How long rows are kept."`
 	Consent     consentCommand     `cmd:"" help:"The record of visitors' choices."`
-	Erase       eraseCommand       `cmd:"" help:"Erase a visitor, a contact or a tenant, and certify it."`
 	Suppression suppressionCommand `cmd:"" help:"Networks that are never resolved to a company: a tenant's own, and of those who opted out."`
 	Erase       eraseCommand       `cmd:"" help:"Erase a visitor, a contact or a tenant, and certify it."`
 	Dead        deadCommand        `cmd:"" help:"Records a stage could not take: list, show, replay."`
