@@ -83,7 +83,8 @@ func (w *Worker) sort(items []item, stored store.Stored) rows {
 		it.revives = it.event != nil && (before.First || before.Replayed) && !before.Settled && !isKnown && w.expiry(it.event).After(now)
 		it.hasRow = stored.Identities[it.identity]
 		replaces := stored.Rows[it.identity] && it.isReplay()
-		if seen[it.identity] || it.hasRow && !replaces && !(it.revives && (isPutBack(it.record) || it.isReplay())) {
+		comesAgain := it.revives && (isPutBack(it.record) || it.isReplay())
+		if seen[it.identity] || it.hasRow && !replaces && !comesAgain {
 			left.repeated++
 			continue
 		}
