@@ -118,8 +118,9 @@ func (w *Worker) sort(items []item, stored store.Stored, mark uint64) rows {
 		it.revives = it.event != nil && (before.First || before.Replayed) && !before.Settled && !isKnown && w.expiry(it.event).After(now)
 		it.hasRow = stored.Identities[it.identity]
 		replaces := stored.Rows[it.identity] && it.isReplay()
+		comesAgain := it.revives && (isPutBack(it.record) || it.isReplay())
 		own := it.event != nil && stored.Recent[it.identity] == mark && !w.isErased(it.event.GetCompanyId(), it.event.GetVisitorId())
-		if seen[it.identity] || it.hasRow && !own && !replaces && !(it.revives && (isPutBack(it.record) || it.isReplay())) {
+		if seen[it.identity] || it.hasRow && !own && !replaces && !comesAgain {
 			left.repeated++
 			continue
 		}

@@ -18,7 +18,7 @@ type book struct {
 
 func (b book) insert(table string, company string, at time.Time, columns ...clickhouse.Column) {
 	b.t.Helper()
-	timeColumn := map[string]string{"ledger_edge": "minute", "counted_days": "day"}[table]
+	timeColumn := map[string]string{"ledger_edge": "minute", "traffic_daily": "day"}[table]
 	if timeColumn == "" {
 		timeColumn = "received_at"
 	}
