@@ -35,6 +35,7 @@ type steps struct {
 	sources     atomic.Pointer[source.Tables] // replaced by Worker.SetLists
 	siteHosts   *siteHosts
 	persons     *person.Step
+	registered  *company.Registered
 	revocations *revocations
 	metrics     *metrics
 	now         func() time.Time
@@ -146,7 +147,7 @@ func (s *steps) resolve(sc *scratch, out *metivav1.EnrichedEvent, v geo.View, b 
 	if isGranted(out) {
 		out.Region = answer.Region
 	}
-	s.chain.Load().Resolve(out.Resolution, company.Query{CompanyID: out.GetCompanyId(), Network: network, Answer: answer})
+	s.chain.Load().Resolve(out.Resolution, company.Query{CompanyID: out.GetCompanyId(), Network: network, Answer: answer, Registered: s.registered})
 	return 0, nil
 }
 

@@ -41,6 +41,7 @@ type partition struct {
 	// caughtUp: control.keys has been read to its end since the batch came.
 	caughtUp bool
 	counts   counts
+	counted  counted
 	visits   *visits
 }
 
@@ -105,6 +106,7 @@ func (p *partition) finish(ctx context.Context, c claim, batch kafka.Batch) erro
 	if err := c.Commit(work, batch); err != nil {
 		return fmt.Errorf("committing a batch: %w", err)
 	}
+	p.w.ledger.add(&p.counted, p.w.deps.Now())
 	p.w.metrics.batch.Observe(p.w.deps.Now().Sub(started).Seconds())
 	return nil
 }
@@ -119,6 +121,7 @@ func (p *partition) process(ctx context.Context, batch kafka.Batch) error {
 	defer view.Release()
 	p.w.metrics.database.Set(float64(view.BuildTime().Unix()))
 	p.acks, p.caughtUp, p.counts = p.acks[:0], false, counts{}
+	p.counted.reset()
 	for i := range batch.Records {
 		if err := p.record(ctx, view, &batch.Records[i]); err != nil {
 			return err
@@ -319,6 +322,7 @@ func (p *partition) await(ctx context.Context) error {
 }
 
 func (p *partition) count(out *outcome) {
+	p.counted.add(out)
 	if out.dead {
 		p.counts.dead++
 	}

@@ -33,6 +33,7 @@ type Worker struct {
 	visitMetrics       *visitMetrics
 	visitRules         *siteRules
 	visitPartitions    int
+	ledger             *ledger
 
 	sender      *kafka.Producer
 	consumer    *kafka.Consumer
@@ -40,7 +41,9 @@ type Worker struct {
 	withdrawals *kafka.Table
 	erasures    *kafka.Table
 	sites       *kafka.Table
-	ready       chan struct{}
+	// suppressions is what tenants have registered.
+	suppressions *kafka.Table
+	ready        chan struct{}
 }
 
 // table is control.keys, as far as a partition needs it (kafka.Table).
@@ -79,15 +82,15 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the lists of mail services: %w", err)
 	}
-	hosts, forms := newSiteHosts(), person.NewSites()
+	hosts, forms, registered := newSiteHosts(), person.NewSites(), company.NewRegistered()
 	revoked := newRevocations()
 	w := &Worker{
 		cfg: cfg, deps: deps, metrics: m, revocations: revoked, ready: make(chan struct{}),
-		visitMetrics: vm, visitRules: rules,
+		visitMetrics: vm, visitRules: rules, ledger: newLedger(),
 		steps: &steps{
 			opener: deps.Opener, bots: bots, devices: device.NewReader(), siteHosts: hosts,
 			persons:     person.NewStep(deps.Opener, forms, mail),
-			revocations: revoked, metrics: m, now: deps.Now,
+			revocations: revoked, registered: registered, metrics: m, now: deps.Now,
 		},
 	}
 	w.SetLists(deps.Chain, deps.Sources)
@@ -104,6 +107,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	w.sites = w.table(schemas.TopicControlSites, func(key, value []byte) error {
 		return errors.Join(hosts.Apply(key, value), rules.Apply(key, value), forms.Apply(key, value))
 	})
+	w.suppressions = w.table(schemas.TopicControlSuppressions, registered.Apply)
 	w.keys = w.keyTable
 	return w, nil
 }
@@ -144,7 +148,7 @@ func (w *Worker) forgetSubjectKeys(ctx context.Context) error {
 
 // tables are the control topics, which are read to their end before any event.
 func (w *Worker) tables() []*kafka.Table {
-	return []*kafka.Table{w.keyTable, w.withdrawals, w.erasures, w.sites}
+	return []*kafka.Table{w.keyTable, w.withdrawals, w.erasures, w.sites, w.suppressions}
 }
 
 // SetLists replaces the chain and the tables of sources. Events that come from then
@@ -171,8 +175,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	group.Go(func() error { return w.sender.Run(rest) })
 	group.Go(func() error { return w.forgetSubjectKeys(rest) })
+	group.Go(func() error { return w.report(rest) })
 	group.Go(func() error {
 		defer stopRest()
+		defer w.reportLast(groupCtx)
 		return w.consume(groupCtx)
 	})
 	if err := group.Wait(); err != nil {

@@ -22,6 +22,8 @@ const (
 	TopicControlKeys        = "control.keys"
 	TopicControlWithdrawals = "control.withdrawals"
 	TopicControlErasures    = "control.erasures"
+
+	TopicControlSuppressions = "control.suppressions"
 )
 
 // Topic is the definition of one Kafka topic.
@@ -63,6 +65,7 @@ func Topics() []Topic {
 		{TopicControlKeys, 1, 0, "data/<key id>, subject/<company>/<subject>/<key id> or salt/<company>/<day>"},
 		{TopicControlWithdrawals, 1, 0, "tenant and subject"},
 		{TopicControlErasures, 1, 0, "tenant, or tenant and subject"},
+		{TopicControlSuppressions, 1, 0, "tenant, or the id of everyone"},
 	}
 }
 
@@ -75,4 +78,7 @@ const (
 	HeaderDeadPartition = "source_partition"
 	HeaderDeadOffset    = "source_offset"
 	HeaderDeadTimeMs    = "time_ms"
+	// HeaderDeadLetter is on a record that was put back on its topic from a dead letter:
+	// the letter's partition and offset on events.dead.
+	HeaderDeadLetter = "dead_letter"
 )

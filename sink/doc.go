@@ -13,7 +13,8 @@
 //     the batch, under another source: the client sent the event again.
 //   - replayed: a copy of an acceptance that has its row: the collector sent the
 //     record again. Of the copies the first to arrive counts, whatever becomes of
-//     it; the others are replays, whatever would become of them (ADR 0018).
+//     it; the others are replays, whatever would become of them (ADR 0018). But an
+//     event stands before dead letters: one that comes after nothing else is written.
 //   - invalid_record: the record cannot be decoded or breaks the envelope's
 //     rules, among them: a visitor id only with consent, a company's name only
 //     with a verdict that allows it, of what an event says only what belongs to its
@@ -22,7 +23,8 @@
 //   - expired: the event is older than its tenant keeps data.
 //
 // Each is a row in drops under stage "sink". A record seen again under its own
-// source (enrich or this sink was killed and repeated it) changes nothing.
+// source (enrich or this sink was killed and repeated it) changes nothing, unless an
+// operator has put it back from its dead letter (schemas.HeaderDeadLetter).
 //
 // Visits, accounts' days and ledger entries have no row in drops, which accounts for
 // events: what breaks their rules or is refused is a dead letter only, and what is

@@ -26,6 +26,9 @@ type item struct {
 	// What the record is a copy of, and whether the collector had sent it before.
 	acceptance store.Acceptance
 	replayed   bool
+	// revives: it is an event after all of an acceptance that was dead letters. hasRow:
+	// the record itself has a row among the drops, and was put back.
+	revives, hasRow bool
 }
 
 // wanted is what to look up of the record.

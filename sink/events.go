@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/metiva-io/metiva/pkg/kafka"
@@ -71,18 +72,25 @@ func (w *Worker) sort(items []item, stored store.Stored) rows {
 	now := w.deps.Now()
 	for i := range items {
 		it := &items[i]
-		if stored.Identities[it.identity] || seen[it.identity] {
+		before := stored.Copies[it.acceptance].Or(copies[it.acceptance])
+		key := it.identity.Key
+		isKnown := stored.Events[key] || inBatch[key]
+		// Of its acceptance there are dead letters and nothing else: an event that can be
+		// written stands before them.
+		it.revives = it.event != nil && (before.First || before.Replayed) && !before.Settled && !isKnown && w.expiry(it.event).After(now)
+		it.hasRow = stored.Identities[it.identity]
+		if seen[it.identity] || it.hasRow && !(it.revives && isPutBack(it.record)) {
 			left.repeated++
 			continue
 		}
 		seen[it.identity] = true
 		if it.acceptance.Known() {
-			before, inStore := copies[it.acceptance], stored.Copies[it.acceptance]
-			copies[it.acceptance] = before.Add(it.replayed)
-			before = store.Copies{First: before.First || inStore.First, Replayed: before.Replayed || inStore.Replayed}
 			// Of two records that were both sent for the first time, none is a
 			// replay, whatever they have in common.
-			if before.Replayed || it.replayed && before.First {
+			isReplay := (before.Replayed || it.replayed && before.First) && !it.revives
+			settles := !isReplay && (it.event != nil || store.Settles(it.drop.Reason))
+			copies[it.acceptance] = copies[it.acceptance].Add(it.replayed, settles)
+			if isReplay {
 				left.drops = append(left.drops, replayOf(it))
 				continue
 			}
@@ -94,10 +102,9 @@ func (w *Worker) sort(items []item, stored store.Stored) rows {
 			left.drops = append(left.drops, *it.drop)
 			continue
 		}
-		key := it.identity.Key
 		expires := w.expiry(it.event)
 		switch {
-		case stored.Events[key] || inBatch[key]:
+		case isKnown:
 			left.drops = append(left.drops, ownDrop(it, metivav1.Reason_REASON_DUPLICATE))
 		case !expires.After(now):
 			left.drops = append(left.drops, ownDrop(it, metivav1.Reason_REASON_EXPIRED))
@@ -127,6 +134,12 @@ func (w *Worker) expiryOf(ms int64, retentionDays uint32) time.Time {
 		return time.Unix(expiresMaxUnix, 0).UTC()
 	}
 	return expires
+}
+
+// isPutBack reports whether an operator has put the record back from its dead letter.
+// Any other record that has a row is the same batch again.
+func isPutBack(r *kafka.Record) bool {
+	return slices.ContainsFunc(r.Headers, func(h kafka.Header) bool { return h.Key == schemas.HeaderDeadLetter })
 }
 
 // replayOf is a further copy of an acceptance that has its row. What became of
@@ -177,7 +190,13 @@ func (w *eventWriter) writeEvents(ctx context.Context, events []store.EventRow) 
 		if err := w.dead(ctx, it.record, metivav1.Reason_REASON_REJECTED_ROW); err != nil {
 			return err
 		}
-		refused = append(refused, ownDrop(it, metivav1.Reason_REASON_REJECTED_ROW))
+		switch {
+		case it.hasRow:
+		case it.revives: // the dead letters before it have the row that counts
+			refused = append(refused, ownDrop(it, metivav1.Reason_REASON_REPLAYED))
+		default:
+			refused = append(refused, ownDrop(it, metivav1.Reason_REASON_REJECTED_ROW))
+		}
 		return nil
 	}
 	err := bisect(events, func(r *store.EventRow) int64 { return r.Position }, w.batch.First, w.batch.Last, insert, reject)

@@ -110,14 +110,14 @@ func (s *modelStore) Find(_ context.Context, wanted []store.Wanted) (store.Store
 			}
 			found.Identities[id], found.Events[id.Key] = true, true
 			stored := store.Acceptance{CompanyID: id.Key.CompanyID, ID: store.AcceptanceID(r.Event.GetAcceptanceId())}
-			found.Copies[stored] = found.Copies[stored].Add(r.Event.GetReplayed())
+			found.Copies[stored] = found.Copies[stored].Add(r.Event.GetReplayed(), true)
 		}
 		for _, r := range s.drops {
 			if id := (store.Identity{Key: r.Key, Source: r.Source}); id == w.Identity {
 				found.Identities[id] = true
 			}
 			if r.Acceptance == w.Acceptance && r.ReceivedAt.Equal(w.ReceivedAt) {
-				found.Copies[a] = found.Copies[a].Add(r.Replayed)
+				found.Copies[a] = found.Copies[a].Add(r.Replayed, store.Settles(r.Reason))
 			}
 		}
 	}
@@ -174,20 +174,25 @@ func deliver(t testing.TB, w *Worker, records []kafka.Record, cuts []bool) {
 // what the ledger needs. An outcome is "event" or a drop's reason.
 func checkAccounts(copies []copyOf, outcomes []string) error {
 	counted, replays, events := map[int]int{}, map[int]int{}, 0
-	total := map[int]int{}
+	total, event := map[int]int{}, map[int]bool{}
+	for i, c := range copies {
+		event[c.acceptance] = event[c.acceptance] || outcomes[i] == "event"
+	}
 	for i, c := range copies {
 		total[c.acceptance]++
-		switch outcomes[i] {
-		case "replayed":
+		isDead := outcomes[i] == "invalid_record" || outcomes[i] == "rejected_row"
+		switch {
+		case outcomes[i] == "replayed", isDead && event[c.acceptance]: // recovered
 			replays[c.acceptance]++
 			continue
-		case "event":
+		case outcomes[i] == "event":
 			events++
 		}
 		counted[c.acceptance]++
 		// The first copy to arrive is the one that counts, with its own outcome or
-		// as the repetition of another acceptance's event.
-		if replays[c.acceptance] > 0 {
+		// as the repetition of another acceptance's event; but for an event after
+		// dead letters.
+		if replays[c.acceptance] > 0 && outcomes[i] != "event" {
 			return fmt.Errorf("%v counts, and arrived after a replay", c)
 		}
 		own := []string{"event", "erased", "invalid_record", "rejected_row", "expired"}[c.fate]

@@ -22,8 +22,8 @@
 // AS by its number; overrides.tsv, prefixes of organisations behind a shared
 // network; anonymizers.tsv, networks that hide their users within others;
 // providers.tsv, names and domains of access providers; reserved.tsv, from the
-// IANA special-purpose registries. An operator adds suppressions and a CSV
-// (Lists).
+// IANA special-purpose registries. Tenants register their own
+// suppressions in core (Registered). An operator adds suppressions and a CSV (Lists).
 //
 // Errors about suppressions and the CSV name the line and never its content,
 // which may be a person's address.

@@ -52,6 +52,8 @@ type Query struct {
 	Network netip.Prefix
 	// Answer is what geo.View.Lookup says of Network.
 	Answer geo.Answer
+	// Registered is the suppressions that tenants have registered; nil is none.
+	Registered *Registered
 }
 
 // Chain is the decision chain with its tables. It is immutable and safe for
@@ -78,7 +80,11 @@ func (c *Chain) Resolve(dst *metivav1.Resolution, q Query) {
 		verdict(dst, metivav1.Verdict_VERDICT_RESERVED, SourceReserved, confidenceCertain)
 		return
 	}
-	if source := c.suppressed.by(q); source != "" {
+	source := q.Registered.by(q.CompanyID, q.Network)
+	if source == "" {
+		source = c.suppressed.by(q)
+	}
+	if source != "" {
 		verdict(dst, metivav1.Verdict_VERDICT_SUPPRESSED, source, confidenceCertain)
 		return
 	}

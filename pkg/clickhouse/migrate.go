@@ -122,8 +122,9 @@ func (c *Conn) apply(ctx context.Context, m Migration) error {
 		return fmt.Errorf("reading migration %04d_%s: %w", m.Version, m.Name, err)
 	}
 	for i, sql := range statements {
-		// Mutations of a migration end before the next statement runs.
-		if err := c.Exec(ctx, sql, Setting("mutations_sync", 2), Setting("alter_sync", 2)); err != nil {
+		// Mutations of a migration end before the next statement runs. One that fills a
+		// table from another may write to all partitions at once.
+		if err := c.Exec(ctx, sql, Setting("mutations_sync", 2), Setting("alter_sync", 2), Setting("max_partitions_per_insert_block", 0)); err != nil {
 			return fmt.Errorf("migration %04d_%s, statement %d: %w", m.Version, m.Name, i+1, err)
 		}
 	}

@@ -10,6 +10,8 @@ exceptions (object, finding, reason) AS (VALUES
    'ids and states only; the schedules ask which tenants exist'),
   ('core.site_keys', 'permissive policy not bound to the context: worker to app_worker',
    'by column grant the worker sees which sites have a key to retire, not the keys'),
+  ('core.suppressions', 'permissive policy not bound to the context: worker to app_worker',
+   'the worker writes the list that holds for every tenant, under an id no tenant has, and sees no other'),
   ('core.outbox', 'permissive policy not bound to the context: worker to app_worker',
    'the publisher moves every tenant''s records to Kafka; app_rw may only insert'),
   ('core.salts_published', 'permissive policy not bound to the context: worker to app_worker',

@@ -173,7 +173,7 @@ func TestEachRoleReachesOnlyWhatItIsFor(t *testing.T) {
 	}
 	for table, readable := range map[string]bool{
 		"core.directory": true, "core.outbox": true, "core.salts_published": true,
-		"core.tenants": false, "core.agencies": false, "core.brands": false, "core.sites": false, "core.memberships": false,
+		"core.tenants": false, "core.agencies": false, "core.brands": false, "core.sites": false, "core.memberships": false, "core.suppressions": false,
 	} {
 		if n, err := count(schema.RoleWorker, table); (err == nil && n > 0) != readable {
 			t.Errorf("app_worker on %s: %d rows, %v", table, n, err)

@@ -80,6 +80,7 @@ func fillEveryTable(t *testing.T, db *postgrestest.Server, claim tenant.Claim, b
 		`INSERT INTO core.site_forms (brand_id, site_id, form_id, fields, text_versions) VALUES ('` + own + `', '` + site + `', 'contact', '[{}]', '{v1}')`,
 		`INSERT INTO core.memberships (user_id, role) VALUES ('` + user + `', 'analyst')`,
 		`INSERT INTO core.outbox (topic, record_key, value) VALUES ('control.sites', 'k', '')`,
+		`INSERT INTO core.suppressions (prefix, reason, added_by) VALUES ('192.0.2.0/24', 'canary', 'operator:canary')`,
 		`INSERT INTO core.salts_published (day, recipient_id) VALUES ('2026-11-22', '\x0102030405060708')`,
 	} {
 		if _, err := admin.Exec(t.Context(), s); err != nil {

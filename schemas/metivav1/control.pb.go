@@ -958,6 +958,63 @@ func (x *Erasure) GetErasedAtMs() int64 {
 	return 0
 }
 
+// SuppressionRecord is the networks of one list that are never resolved to a company, on
+// control.suppressions. The key is the company id; an empty value removes the list. They
+// are an operator's configuration, never a visitor's address.
+type SuppressionRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant they are for; cmp_00000000000000000000, which no tenant is, for all.
+	CompanyId string `protobuf:"bytes,1,opt,name=company_id,json=companyId,proto3" json:"company_id,omitempty"`
+	// The 4 or 16 bytes of an address without host bits, and the prefix's length.
+	Prefixes      [][]byte `protobuf:"bytes,2,rep,name=prefixes,proto3" json:"prefixes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuppressionRecord) Reset() {
+	*x = SuppressionRecord{}
+	mi := &file_metiva_v1_control_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuppressionRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuppressionRecord) ProtoMessage() {}
+
+func (x *SuppressionRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_metiva_v1_control_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuppressionRecord.ProtoReflect.Descriptor instead.
+func (*SuppressionRecord) Descriptor() ([]byte, []int) {
+	return file_metiva_v1_control_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SuppressionRecord) GetCompanyId() string {
+	if x != nil {
+		return x.CompanyId
+	}
+	return ""
+}
+
+func (x *SuppressionRecord) GetPrefixes() [][]byte {
+	if x != nil {
+		return x.Prefixes
+	}
+	return nil
+}
+
 var File_metiva_v1_control_proto protoreflect.FileDescriptor
 
 const file_metiva_v1_control_proto_rawDesc = "" +
@@ -1044,7 +1101,11 @@ const file_metiva_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"subject_id\x18\x02 \x01(\fR\tsubjectId\x12 \n" +
 	"\ferased_at_ms\x18\x03 \x01(\x03R\n" +
-	"erasedAtMs*d\n" +
+	"erasedAtMs\"N\n" +
+	"\x11SuppressionRecord\x12\x1d\n" +
+	"\n" +
+	"company_id\x18\x01 \x01(\tR\tcompanyId\x12\x1a\n" +
+	"\bprefixes\x18\x02 \x03(\fR\bprefixes*d\n" +
 	"\bSiteMode\x12\x19\n" +
 	"\x15SITE_MODE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11SITE_MODE_COMPANY\x10\x01\x12\x13\n" +
@@ -1071,28 +1132,29 @@ func file_metiva_v1_control_proto_rawDescGZIP() []byte {
 }
 
 var file_metiva_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_metiva_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_metiva_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_metiva_v1_control_proto_goTypes = []any{
-	(SiteMode)(0),       // 0: metiva.v1.SiteMode
-	(FieldKind)(0),      // 1: metiva.v1.FieldKind
-	(*SiteRecord)(nil),  // 2: metiva.v1.SiteRecord
-	(*ConsentText)(nil), // 3: metiva.v1.ConsentText
-	(*FormPolicy)(nil),  // 4: metiva.v1.FormPolicy
-	(*FormField)(nil),   // 5: metiva.v1.FormField
-	(*KeyRecord)(nil),   // 6: metiva.v1.KeyRecord
-	(*DataKey)(nil),     // 7: metiva.v1.DataKey
-	(*VisitSalt)(nil),   // 8: metiva.v1.VisitSalt
-	(*Withdrawal)(nil),  // 9: metiva.v1.Withdrawal
-	(*Erasure)(nil),     // 10: metiva.v1.Erasure
-	(*VisitRules)(nil),  // 11: metiva.v1.VisitRules
-	(*ScoreRules)(nil),  // 12: metiva.v1.ScoreRules
+	(SiteMode)(0),             // 0: metiva.v1.SiteMode
+	(FieldKind)(0),            // 1: metiva.v1.FieldKind
+	(*SiteRecord)(nil),        // 2: metiva.v1.SiteRecord
+	(*ConsentText)(nil),       // 3: metiva.v1.ConsentText
+	(*FormPolicy)(nil),        // 4: metiva.v1.FormPolicy
+	(*FormField)(nil),         // 5: metiva.v1.FormField
+	(*KeyRecord)(nil),         // 6: metiva.v1.KeyRecord
+	(*DataKey)(nil),           // 7: metiva.v1.DataKey
+	(*VisitSalt)(nil),         // 8: metiva.v1.VisitSalt
+	(*Withdrawal)(nil),        // 9: metiva.v1.Withdrawal
+	(*Erasure)(nil),           // 10: metiva.v1.Erasure
+	(*SuppressionRecord)(nil), // 11: metiva.v1.SuppressionRecord
+	(*VisitRules)(nil),        // 12: metiva.v1.VisitRules
+	(*ScoreRules)(nil),        // 13: metiva.v1.ScoreRules
 }
 var file_metiva_v1_control_proto_depIdxs = []int32{
 	0,  // 0: metiva.v1.SiteRecord.mode:type_name -> metiva.v1.SiteMode
 	3,  // 1: metiva.v1.SiteRecord.texts:type_name -> metiva.v1.ConsentText
 	4,  // 2: metiva.v1.SiteRecord.forms:type_name -> metiva.v1.FormPolicy
-	11, // 3: metiva.v1.SiteRecord.visit_rules:type_name -> metiva.v1.VisitRules
-	12, // 4: metiva.v1.SiteRecord.score_rules:type_name -> metiva.v1.ScoreRules
+	12, // 3: metiva.v1.SiteRecord.visit_rules:type_name -> metiva.v1.VisitRules
+	13, // 4: metiva.v1.SiteRecord.score_rules:type_name -> metiva.v1.ScoreRules
 	5,  // 5: metiva.v1.FormPolicy.fields:type_name -> metiva.v1.FormField
 	1,  // 6: metiva.v1.FormField.kind:type_name -> metiva.v1.FieldKind
 	7,  // 7: metiva.v1.KeyRecord.data_key:type_name -> metiva.v1.DataKey
@@ -1121,7 +1183,7 @@ func file_metiva_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_metiva_v1_control_proto_rawDesc), len(file_metiva_v1_control_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

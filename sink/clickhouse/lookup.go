@@ -9,6 +9,7 @@ import (
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
 // Identity is one record of events.collected: what was sent, and where it stands.
@@ -40,17 +41,39 @@ type Copies struct {
 	// First is one the collector sent for the first time, Replayed one it sent
 	// again.
 	First, Replayed bool
+	// Settled: one of them is an event, or a drop that is final. The others are dead
+	// letters and copies of those, and an event that comes after all stands before them.
+	Settled bool
 }
 
 // Add adds a copy.
-func (c Copies) Add(replayed bool) Copies {
-	return Copies{First: c.First || !replayed, Replayed: c.Replayed || replayed}
+func (c Copies) Add(replayed, settled bool) Copies {
+	return Copies{First: c.First || !replayed, Replayed: c.Replayed || replayed, Settled: c.Settled || settled}
 }
 
-func (s *Stored) addCopy(a Acceptance, replayed bool) {
+// Or is the copies of both.
+func (c Copies) Or(other Copies) Copies {
+	return Copies{First: c.First || other.First, Replayed: c.Replayed || other.Replayed, Settled: c.Settled || other.Settled}
+}
+
+func (s *Stored) addCopy(a Acceptance, replayed, settled bool) {
 	if a.Known() {
-		s.Copies[a] = s.Copies[a].Add(replayed)
+		s.Copies[a] = s.Copies[a].Add(replayed, settled)
 	}
+}
+
+// Settles reports whether a drop with a reason is the last word on its acceptance.
+func Settles(reason metivav1.Reason) bool {
+	return reason != metivav1.Reason_REASON_REPLAYED && !slices.Contains(schemas.DeadReasons(), reason)
+}
+
+// unsettled are the reasons that settle nothing, as the tables have them.
+func unsettled() []string {
+	labels := []string{schemas.Label(metivav1.Reason_REASON_REPLAYED)}
+	for _, r := range schemas.DeadReasons() {
+		labels = append(labels, schemas.Label(r))
+	}
+	return labels
 }
 
 // lookupChunk bounds the parameters of one look-up, which travel in a URL: 32
@@ -60,14 +83,14 @@ const lookupChunk = 4096
 // Events are looked up by event id, which is in the table's order after the
 // day, so the query reads the granules that can hold one of the ids. The time
 // of receipt is no filter: a client may send an event again at any later time.
-const lookupEvents = `SELECT company_id, event_id, source_partition, source_offset, acceptance_id, replayed FROM events
+const lookupEvents = `SELECT company_id, event_id, source_partition, source_offset, acceptance_id, replayed, true FROM events
 WHERE tenant_bucket IN {buckets:Array(UInt8)} AND company_id IN {companies:Array(String)}
 AND event_id IN (
 	SELECT toFixedString(unhex(substring({ids:String}, number * 32 + 1, 32)), 16) FROM numbers({n:UInt64})
 )`
 
 // Drops are looked up by source alone, which is their identity.
-const lookupDrops = `SELECT company_id, event_id, source_partition, source_offset, acceptance_id, replayed FROM drops
+const lookupDrops = `SELECT company_id, event_id, source_partition, source_offset, acceptance_id, replayed, reason NOT IN {unsettled:Array(String)} FROM drops
 WHERE tenant_bucket IN {buckets:Array(UInt8)} AND company_id IN {companies:Array(String)}
 AND (source_partition, source_offset) IN (
 	SELECT arrayJoin(arrayZip({partitions:Array(Int32)}, {offsets:Array(Int64)}))
@@ -76,7 +99,7 @@ AND (source_partition, source_offset) IN (
 // Copies among the drops are looked up by acceptance: their event id may not be
 // known. The time of receipt, which an index knows the range of, is the same in
 // all copies, so this reads little more than the batch's own seconds.
-const lookupCopies = `SELECT company_id, acceptance_id, replayed FROM drops
+const lookupCopies = `SELECT company_id, acceptance_id, replayed, reason NOT IN {unsettled:Array(String)} FROM drops
 WHERE tenant_bucket IN {buckets:Array(UInt8)} AND company_id IN {companies:Array(String)}
 AND received_at >= {from:DateTime64(3, 'UTC')} AND received_at <= {to:DateTime64(3, 'UTC')}
 AND acceptance_id IN (
@@ -144,18 +167,18 @@ func (s *Store) findChunk(ctx context.Context, wanted []Wanted, stored *Stored) 
 	with := func(options ...clickhouse.Option) []clickhouse.Option {
 		return append(options, clickhouse.Param("buckets", c.buckets), clickhouse.Param("companies", c.companies))
 	}
-	err := s.eachRow(ctx, lookupEvents, func(found Wanted, replayed bool) {
+	err := s.eachRow(ctx, lookupEvents, func(found Wanted, replayed, settled bool) {
 		stored.Identities[found.Identity] = true
 		stored.Events[found.Identity.Key] = true
-		stored.addCopy(Acceptance{CompanyID: found.Identity.Key.CompanyID, ID: found.Acceptance}, replayed)
+		stored.addCopy(Acceptance{CompanyID: found.Identity.Key.CompanyID, ID: found.Acceptance}, replayed, settled)
 	}, with(clickhouse.Param("ids", string(c.events)), clickhouse.Param("n", len(wanted))))
 	if err != nil {
 		return fmt.Errorf("looking up stored events: %w", err)
 	}
-	err = s.eachRow(ctx, lookupDrops, func(found Wanted, replayed bool) {
+	err = s.eachRow(ctx, lookupDrops, func(found Wanted, replayed, settled bool) {
 		stored.Identities[found.Identity] = true
-		stored.addCopy(Acceptance{CompanyID: found.Identity.Key.CompanyID, ID: found.Acceptance}, replayed)
-	}, with(clickhouse.Param("partitions", c.partitions), clickhouse.Param("offsets", c.offsets)))
+		stored.addCopy(Acceptance{CompanyID: found.Identity.Key.CompanyID, ID: found.Acceptance}, replayed, settled)
+	}, with(clickhouse.Param("partitions", c.partitions), clickhouse.Param("offsets", c.offsets), clickhouse.Param("unsettled", unsettled())))
 	if err != nil {
 		return fmt.Errorf("looking up stored drops: %w", err)
 	}
@@ -164,29 +187,29 @@ func (s *Store) findChunk(ctx context.Context, wanted []Wanted, stored *Stored) 
 	}
 	err = s.conn.Each(ctx, lookupCopies, func(scan func(...any) error) error {
 		var a Acceptance
-		var replayed bool
-		if err := scan(&a.CompanyID, &a.ID, &replayed); err != nil {
+		var replayed, settled bool
+		if err := scan(&a.CompanyID, &a.ID, &replayed, &settled); err != nil {
 			return err
 		}
-		stored.addCopy(a, replayed)
+		stored.addCopy(a, replayed, settled)
 		return nil
 	}, with(clickhouse.Param("ids", string(c.copies)), clickhouse.Param("n", len(c.copies)/(2*schemas.IDBytes)),
-		clickhouse.Param("from", c.from), clickhouse.Param("to", c.to))...)
+		clickhouse.Param("from", c.from), clickhouse.Param("to", c.to), clickhouse.Param("unsettled", unsettled()))...)
 	if err != nil {
 		return fmt.Errorf("looking up copies among the drops: %w", err)
 	}
 	return nil
 }
 
-func (s *Store) eachRow(ctx context.Context, sql string, found func(w Wanted, replayed bool), options []clickhouse.Option) error {
+func (s *Store) eachRow(ctx context.Context, sql string, found func(w Wanted, replayed, settled bool), options []clickhouse.Option) error {
 	return s.conn.Each(ctx, sql, func(scan func(...any) error) error {
 		var w Wanted
-		var replayed bool
+		var replayed, settled bool
 		id := &w.Identity
-		if err := scan(&id.Key.CompanyID, &id.Key.EventID, &id.Source.Partition, &id.Source.Offset, &w.Acceptance, &replayed); err != nil {
+		if err := scan(&id.Key.CompanyID, &id.Key.EventID, &id.Source.Partition, &id.Source.Offset, &w.Acceptance, &replayed, &settled); err != nil {
 			return err
 		}
-		found(w, replayed)
+		found(w, replayed, settled)
 		return nil
 	}, options...)
 }

@@ -132,7 +132,9 @@ func TestFindCopies(t *testing.T) {
 			Reason: metivav1.Reason_REASON_ERASED, Source: Source{Partition: 2, Offset: int64(100 + n)}, Acceptance: AcceptanceID{n, 1}, Replayed: replayed,
 		}
 	}
-	if err := s.InsertDrops(ctx, "d", []DropRow{drop(3, false), drop(4, true), drop(5, false)}); err != nil {
+	dead := drop(4, true)
+	dead.Reason = metivav1.Reason_REASON_UNKNOWN_KEY
+	if err := s.InsertDrops(ctx, "d", []DropRow{drop(3, false), dead, drop(5, false)}); err != nil {
 		t.Fatal(err)
 	}
 	elsewhere := func(company string, id AcceptanceID, event byte, hours int) Wanted {
@@ -150,10 +152,10 @@ func TestFindCopies(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[Acceptance]Copies{
-		{"cmp_a", of(event)}: {First: true}, {"cmp_a", of(replayed)}: {Replayed: true},
-		{"cmp_a", AcceptanceID{3, 1}}: {First: true}, {"cmp_a", AcceptanceID{4, 1}}: {Replayed: true},
+		{"cmp_a", of(event)}: {First: true, Settled: true}, {"cmp_a", of(replayed)}: {Replayed: true, Settled: true},
+		{"cmp_a", AcceptanceID{3, 1}}: {First: true, Settled: true}, {"cmp_a", AcceptanceID{4, 1}}: {Replayed: true}, // a dead letter
 		// Asked for by another tenant, found as its own tenant's.
-		{"cmp_a", AcceptanceID{5, 1}}: {First: true},
+		{"cmp_a", AcceptanceID{5, 1}}: {First: true, Settled: true},
 	}
 	if !maps.Equal(stored.Copies, want) {
 		t.Errorf("found %v, want %v", stored.Copies, want)

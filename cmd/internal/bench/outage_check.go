@@ -131,6 +131,9 @@ func (l *ledgerCounts) apply(key, value []byte) error {
 	if err := proto.Unmarshal(value, &e); err != nil {
 		return fmt.Errorf("reading the ledger: %w", err)
 	}
+	if e.GetStage() != metivav1.Stage_STAGE_COLLECTOR {
+		return nil
+	}
 	l.greatest[string(key)] = max(l.greatest[string(key)], e.GetCount())
 	l.reasons[string(key)] = e.GetReason()
 	return nil

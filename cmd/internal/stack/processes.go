@@ -32,6 +32,8 @@ func (s *Stack) startProcesses(ctx context.Context) error {
 		Core: {
 			"METIVA_POSTGRES_URL":        s.addr.Postgres.RW.Reveal(),
 			"METIVA_POSTGRES_WORKER_URL": s.addr.Postgres.Worker.Reveal(),
+			// On one machine the pipeline is young soon.
+			"METIVA_CLICKHOUSE_OPERATOR_URL": s.addr.ClickHouseURL.Reveal(), "METIVA_LEDGER_CHECK_EVERY": "1m", "METIVA_LEDGER_SETTLE": "2m",
 		},
 		Sink:   {"METIVA_CLICKHOUSE_URL": s.addr.ClickHouseURL.Reveal()},
 		Enrich: {"METIVA_GEO_DIR": s.addr.GeoDir},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
+	schema "github.com/metiva-io/metiva/schemas/clickhouse"
 )
 
 // VerifiedTenant is a tenant whose id was verified: a claim that pkg/tenant
@@ -44,16 +45,11 @@ type Period struct{ From, To time.Time }
 const tenantPredicate = ` tenant_bucket = {bucket:UInt8} AND company_id = {company:String}
 AND received_at >= {from:DateTime64(3, 'UTC')} AND received_at < {to:DateTime64(3, 'UTC')} AND` + kept
 
-// tenantTables are all tables with rows of tenants.
-func tenantTables() []string {
-	return []string{"events", "drops", "ledger_edge", "visits", "accounts_daily"}
-}
-
 // filters is the setting that puts the tenant's condition under every table.
 func (r *Reader) filters() string {
 	var filters []string
-	for _, table := range tenantTables() {
-		filters = append(filters, fmt.Sprintf(`'%s.%s': 'company_id = \'%s\''`, r.conn.Database(), table, r.company))
+	for _, table := range schema.Tables() {
+		filters = append(filters, fmt.Sprintf(`'%s.%s': 'company_id = \'%s\''`, r.conn.Database(), table.Name, r.company))
 	}
 	return "{" + strings.Join(filters, ", ") + "}"
 }

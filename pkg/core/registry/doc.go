@@ -7,6 +7,10 @@
 // to control.sites in order, and publishes to control.keys the wrapped visit
 // salt of each active tenant for today and the two days after it.
 //
+// Networks that are not resolved are kept with who added them and why; their list goes
+// to control.suppressions as a whole with each change, a tenant's under its id and that
+// for everybody, which the worker's role writes, under an id no tenant has.
+//
 // A site's consent texts are kept whole, append-only, because consents rest on
 // them; the record carries their versions and hashes. A form's policy names the
 // fields that may be captured; names of passwords, cards, accounts and identity

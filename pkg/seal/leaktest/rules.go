@@ -71,6 +71,8 @@ func Names() NameRules {
 			"pkg/businessnet/set.go#New":                 "reads public networks",
 			"enrich/company/operator.go":                 "reads the operator's networks",
 			"enrich/company/suppress.go":                 "reads the operator's networks",
+			"schemas/suppressions.go":                    "checks networks that tenants register",
+			"cmd/internal/app/metiva/suppressions.go":    "reads the networks that an operator registers",
 			"enrich/company/tables.go":                   "reads configured networks",
 			"enrich/edgefile/build.go":                   "reads public networks",
 			"enrich/verdict/decide.go":                   "answers an operator's own question",

@@ -25,6 +25,7 @@ type Config struct {
 	RW      config.Postgres
 	Worker  config.Postgres
 	Keys    config.Keys
+	Ledger  Ledger
 }
 
 // Bind adds every setting of the process.
@@ -36,6 +37,7 @@ func (c *Config) Bind(s *config.Set) {
 	c.RW.Bind(s)
 	c.Worker.Bind(s)
 	c.Keys.Bind(s)
+	c.Ledger.Bind(s)
 }
 
 // Validate joins every fault.
@@ -43,7 +45,7 @@ func (c *Config) Validate() error {
 	return errors.Join(
 		c.Process.Validate(), c.Kafka.Validate(&c.Process), c.RW.Validate(&c.Process), c.Worker.Validate(&c.Process),
 		readable(&c.RW), readable(&c.Worker),
-		app.CheckKeys(&c.Keys, &c.Process, seal.PurposeEdgePublic),
+		app.CheckKeys(&c.Keys, &c.Process, seal.PurposeEdgePublic), c.Ledger.Validate(&c.Process),
 	)
 }
 
@@ -85,7 +87,12 @@ func Run(ctx context.Context, sys app.System) error {
 	if err != nil {
 		return err
 	}
-	return w.Run(ctx,
+	ledger, closeLedger, err := cfg.Ledger.stage(w)
+	if err != nil {
+		return err
+	}
+	defer closeLedger()
+	return w.Run(ctx, ledger,
 		lifecycle.Stage{Name: "publisher", Run: func(ctx context.Context) error {
 			return publish(ctx, w, &cfg, edgeKey, client, producer)
 		}},

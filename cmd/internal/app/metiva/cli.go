@@ -18,21 +18,22 @@ import (
 
 // commands is the command line.
 type commands struct {
-	Up        upCommand        `cmd:"" help:"Run everything on this machine until Ctrl-C."`
-	Demo      demoCommand      `cmd:"" help:"Drive a set of visits through a fresh stack and print the companies and the ledger."`
-	Migrate   migrateCommand   `cmd:"" help:"Create topics and apply migrations."`
-	Agency    agencyCommand    `cmd:"" help:"Agencies."`
-	Tenant    tenantCommand    `cmd:"" help:"Tenants."`
-	Site      siteCommand      `cmd:"" help:"Sites and their keys."`
-	Snippet   snippetCommand   `cmd:"" help:"The script for pages."`
-	Companies companiesCommand `cmd:"" help:"List the companies that visited a tenant's sites."`
-	Ledger    ledgerCommand    `cmd:"" help:"Print the ledger; exits with 1 when it does not balance."`
-	Consent   consentCommand   `cmd:"" help:"The record of visitors' choices."`
-	Dead      deadCommand      `cmd:"" help:"Records a stage could not take: list, show, replay."`
-	Geo       geoCommand       `cmd:"" help:"The company database."`
-	Keys      keysCommand      `cmd:"" help:"Key files."`
-	Bench     benchCommand     `cmd:"" help:"Measure on this machine."`
-	Embedded  embeddedCommand  `cmd:"" hidden:"" help:"Serve one embedded engine; used by up."`
+	Up          upCommand          `cmd:"" help:"Run everything on this machine until Ctrl-C."`
+	Demo        demoCommand        `cmd:"" help:"Drive a set of visits through a fresh stack and print the companies and the ledger."`
+	Migrate     migrateCommand     `cmd:"" help:"Create topics and apply migrations."`
+	Agency      agencyCommand      `cmd:"" help:"Agencies."`
+	Tenant      tenantCommand      `cmd:"" help:"Tenants."`
+	Site        siteCommand        `cmd:"" help:"Sites and their keys."`
+	Snippet     snippetCommand     `cmd:"" help:"The script for pages."`
+	Companies   companiesCommand   `cmd:"" help:"List the companies that visited a tenant's sites."`
+	Ledger      ledgerCommand      `cmd:"" help:"Print the ledger; exits with 1 when it does not balance."`
+	Consent     consentCommand     `cmd:"" help:"The record of visitors' choices."`
+	Suppression suppressionCommand `cmd:"" help:"Networks that are never resolved to a company: a tenant's own, and of those who opted out."`
+	Dead        deadCommand        `cmd:"" help:"Records a stage could not take: list, show, replay."`
+	Geo         geoCommand         `cmd:"" help:"The company database."`
+	Keys        keysCommand        `cmd:"" help:"Key files."`
+	Bench       benchCommand       `cmd:"" help:"Measure on this machine."`
+	Embedded    embeddedCommand    `cmd:"" hidden:"" help:"Serve one embedded engine; used by up."`
 }
 
 // dataFlags say where state and installed packages are.

@@ -142,7 +142,9 @@ const (
 // replayTopics are the topics a record may be put back on, which is where stages
 // that make dead letters read.
 func replayTopics() []string {
-	return []string{schemas.TopicEventsCollected, schemas.TopicEventsEnriched}
+	return []string{
+		schemas.TopicEventsCollected, schemas.TopicEventsEnriched, schemas.TopicVisitsEnriched, schemas.TopicAccountsEnriched, schemas.TopicLedgerEdge,
+	}
 }
 
 func readLetter(r *kafka.Record) letter {

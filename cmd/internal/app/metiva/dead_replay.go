@@ -8,8 +8,12 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/metiva-io/metiva/cmd/internal/app"
 	"github.com/metiva-io/metiva/pkg/kafka"
+	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
 type deadReplay struct {
@@ -120,8 +124,44 @@ type replayRun struct {
 	report     replayReport
 }
 
-// take replays one letter: the record goes where it was, as it was. What is replayed
-// again is told by its event id, downstream.
+// putBack is the record's value as it is put back: an event, or a drop, says that it is
+// a copy, so that the ledger does not take it for another acceptance (ADR 0018). What
+// cannot be read is put back as it was.
+func putBack(topic string, value []byte) []byte {
+	var m proto.Message
+	switch topic {
+	case schemas.TopicEventsCollected:
+		e := new(metivav1.CollectedEvent)
+		if proto.Unmarshal(value, e) != nil || len(e.GetEventId()) == 0 {
+			return value
+		}
+		e.Replayed, m = true, e
+	case schemas.TopicEventsEnriched:
+		r := new(metivav1.EnrichedRecord)
+		if proto.Unmarshal(value, r) != nil {
+			return value
+		}
+		switch {
+		case r.GetEvent() != nil:
+			r.GetEvent().Replayed = true
+		case r.GetDrop() != nil:
+			r.GetDrop().Replayed = true
+		default:
+			return value
+		}
+		m = r
+	default:
+		return value
+	}
+	marked, err := schemas.Encode(nil, m)
+	if err != nil {
+		return value
+	}
+	return marked
+}
+
+// take replays one letter: the record goes where it was. What is replayed again is told
+// by its event id or version, downstream.
 func (r *replayRun) take(ctx context.Context, l *letter, rec *kafka.Record) error {
 	r.report.Matched++
 	switch l.Replayable {
@@ -144,14 +184,16 @@ func (r *replayRun) take(ctx context.Context, l *letter, rec *kafka.Record) erro
 		r.report.WithoutPartition++
 		return r.out.Encode(l)
 	}
-	sum := sha256.Sum256(append([]byte(l.SourceTopic+"\x00"), rec.Value...))
+	value := putBack(l.SourceTopic, rec.Value)
+	sum := sha256.Sum256(append([]byte(l.SourceTopic+"\x00"), value...))
 	if r.done[sum] {
 		r.report.Repeated++
 		return nil
 	}
 	r.done[sum] = true
 	if !r.cmd.DryRun {
-		if err := r.producer.ProduceSync(ctx, l.SourceTopic, l.SourcePartition, rec.Key, rec.Value); err != nil {
+		mark := kafka.Header{Key: schemas.HeaderDeadLetter, Value: []byte(l.Letter)}
+		if err := r.producer.ProduceSync(ctx, l.SourceTopic, l.SourcePartition, rec.Key, value, mark); err != nil {
 			return fmt.Errorf("replaying the dead letter %s: %w", l.Letter, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/metiva-io/metiva/cmd/internal/app"
 	"github.com/metiva-io/metiva/pkg/embedded/kafka/kafkatest"
@@ -197,7 +198,7 @@ func (g *graveyard) replays(t *testing.T, event []byte) {
 		t.Errorf("beyond the limit: %v, %v", lines, err)
 	}
 	records := g.collected()
-	if len(records) != 1 || records[0].Partition != 5 || !bytes.Equal(records[0].Value, event) || string(records[0].Key) != deadCanary+"-key" {
+	if len(records) != 1 || records[0].Partition != 5 || !bytes.Equal(records[0].Value, putBack(schemas.TopicEventsCollected, event)) || !isMarked(records[0].Value) || string(records[0].Key) != deadCanary+"-key" {
 		t.Errorf("replayed %d records", len(records))
 	}
 	lines, err = g.run("replay", "--reason", "invalid_record")
@@ -215,6 +216,12 @@ func (g *graveyard) replays(t *testing.T, event []byte) {
 	if n := len(g.collected()); n != 2 {
 		t.Errorf("%d records were replayed in all", n)
 	}
+}
+
+// isMarked reports whether a collected event says that it is a copy.
+func isMarked(value []byte) bool {
+	e := new(metivav1.CollectedEvent)
+	return proto.Unmarshal(value, e) == nil && e.GetReplayed() && string(e.GetEventId()) == deadCanary+"-event"
 }
 
 // collected is what is on events.collected.

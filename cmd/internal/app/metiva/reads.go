@@ -2,7 +2,6 @@ package metiva
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -134,44 +133,6 @@ func (c *companiesCommand) Run(ctx context.Context, t terminal) error {
 		t.printf("\nNot shown, by reason\n")
 		printCoverage(t, coverage)
 		printFiltered(t, filtered)
-		return nil
-	})
-}
-
-type ledgerCommand struct {
-	storeFlags
-	Tenant string        `help:"One tenant (cmp_…); all when left out."`
-	Since  time.Duration `default:"24h" help:"How far back to look."`
-}
-
-// Run prints the ledger as JSON and fails when it does not balance.
-func (c *ledgerCommand) Run(ctx context.Context, t terminal) error {
-	return c.withClickHouse(func(conn *clickhouse.Conn) error {
-		ledger, err := analytics.NewOperator(conn).Ledger(ctx, time.Now().Add(-c.Since))
-		if err != nil {
-			return err
-		}
-		encoder := json.NewEncoder(t.out)
-		encoder.SetIndent("", "  ")
-		if c.Tenant == "" {
-			if err := encoder.Encode(ledger); err != nil {
-				return fmt.Errorf("printing the ledger: %w", err)
-			}
-			if !ledger.Total.Balanced {
-				return errUnbalanced
-			}
-			return nil
-		}
-		totals, known := ledger.Tenants[c.Tenant]
-		if !known {
-			return fmt.Errorf("the ledger has nothing of tenant %q in this period", c.Tenant)
-		}
-		if err := encoder.Encode(totals); err != nil {
-			return fmt.Errorf("printing the ledger: %w", err)
-		}
-		if !totals.Balanced {
-			return errUnbalanced
-		}
 		return nil
 	})
 }

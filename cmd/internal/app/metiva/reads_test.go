@@ -3,7 +3,6 @@ package metiva
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -58,38 +57,6 @@ func (r *reads) run(args ...string) (string, error) {
 	var out bytes.Buffer
 	err := Run(context.Background(), app.System{Args: append(args, "--clickhouse-url", r.url), Stdout: &out, Stderr: io.Discard})
 	return out.String(), err
-}
-
-// TestLedgerFailsWhenItDoesNotBalance: for the tenant that lacks an event and for all
-// together, and not for the one that lacks none.
-func TestLedgerFailsWhenItDoesNotBalance(t *testing.T) {
-	t.Parallel()
-	r := newReads(t)
-	now := time.Now().UTC()
-	for company, accepted := range map[string]uint64{"cmp_a": 2, "cmp_b": 1} {
-		r.insert("ledger_edge", company, map[string]any{
-			"minute": []time.Time{now.Truncate(time.Minute)}, "stage": []string{"collector"}, "reason": []string{"none"}, "writer_id": []string{"w"}, "count": []uint64{accepted},
-		})
-		r.insert("events", company, map[string]any{
-			"event_id": [][]byte{{1}}, "received_at": []time.Time{now}, "writer_id": []string{"w"}, "expires_at": []time.Time{now.AddDate(1, 0, 0)},
-		})
-	}
-	for _, try := range []struct {
-		args    []string
-		balance bool
-	}{
-		{[]string{"ledger", "--tenant", "cmp_a", "--since", "1h"}, false},
-		{[]string{"ledger", "--tenant", "cmp_b", "--since", "1h"}, true},
-		{[]string{"ledger"}, false},
-	} {
-		out, err := r.run(try.args...)
-		if try.balance != (err == nil) || !try.balance && !errors.Is(err, errUnbalanced) || !strings.Contains(out, `"missing"`) {
-			t.Errorf("%v: %v\n%s", try.args, err, out)
-		}
-	}
-	if _, err := r.run("ledger", "--tenant", "cmp_nobody"); err == nil {
-		t.Error("a tenant without a row balances")
-	}
 }
 
 // TestCompaniesShowTheirScore, where visits were scored.

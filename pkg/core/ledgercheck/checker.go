@@ -1,0 +1,232 @@
+package ledgercheck
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/metiva-io/metiva/pkg/core/analytics"
+)
+
+// Checker compares the ledger. It belongs to one goroutine.
+type Checker struct {
+	cfg     Config
+	deps    Deps
+	metrics *metrics
+
+	// known are the hours as they were last kept, those outside of the window only
+	// while they differ.
+	known map[tenantHour]analytics.LedgerCheck
+	// again are the hours that did not balance.
+	again  map[int64]bool
+	newest time.Time
+	ready  bool
+}
+
+type tenantHour struct {
+	company string
+	hour    int64 // seconds since 1970
+}
+
+// New makes a checker. It asks nothing yet.
+func New(cfg Config, deps Deps) (*Checker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if deps.Ledger == nil || deps.Now == nil || deps.Log == nil || deps.Registerer == nil {
+		return nil, errors.New("the comparison of the ledger lacks a dependency")
+	}
+	m, err := newMetrics(deps.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	return &Checker{
+		cfg: cfg.withDefaults(), deps: deps, metrics: m,
+		known: make(map[tenantHour]analytics.LedgerCheck), again: make(map[int64]bool),
+	}, nil
+}
+
+// Run compares until ctx ends. A comparison that cannot be made is logged and made
+// again at its next time.
+func (c *Checker) Run(ctx context.Context) error {
+	ticker := time.NewTicker(c.cfg.Interval)
+	defer ticker.Stop()
+	for {
+		if _, err := c.Check(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil //nolint:nilerr // told to stop
+			}
+			c.metrics.failures.Inc()
+			c.deps.Log.Warn("the ledger could not be compared", slog.Any("error", err))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// Check compares once and returns the tenants' hours that do not balance, in order.
+func (c *Checker) Check(ctx context.Context) ([]analytics.LedgerCheck, error) {
+	started := c.deps.Now()
+	settled := started.Add(-c.cfg.Settle).UTC().Truncate(time.Minute)
+	oldest := started.Add(-c.cfg.KeepDifferent).UTC().Truncate(time.Hour)
+	if !c.ready {
+		if err := c.recall(ctx, oldest); err != nil {
+			return nil, err
+		}
+	}
+	from := settled.Add(-c.cfg.Window).Truncate(time.Hour)
+	if !c.newest.IsZero() && c.newest.Before(from) {
+		from = c.newest // nobody looked since then
+	}
+	if from.Before(oldest) {
+		from = oldest
+	}
+	var found []analytics.LedgerCheck
+	for _, hour := range c.hours(from, oldest) {
+		some, err := c.compare(ctx, hour, hour.Add(time.Hour), started)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, some...)
+	}
+	some, err := c.compare(ctx, from, settled, started)
+	if err != nil {
+		return nil, err
+	}
+	found = append(found, some...)
+	if err := c.deps.Ledger.KeepLedgerChecks(ctx, c.changed(found)); err != nil {
+		return nil, fmt.Errorf("comparing the ledger: %w", err)
+	}
+	differ := c.conclude(found, from, oldest)
+	c.newest = settled.Truncate(time.Hour)
+	c.metrics.took.Observe(c.deps.Now().Sub(started).Seconds())
+	c.metrics.last.Set(float64(c.deps.Now().Unix()))
+	return differ, nil
+}
+
+// recall reads what a former process found.
+func (c *Checker) recall(ctx context.Context, oldest time.Time) error {
+	unbalanced, newest, err := c.deps.Ledger.HoursToCheck(ctx, oldest)
+	if err != nil {
+		return fmt.Errorf("comparing the ledger: %w", err)
+	}
+	for _, hour := range unbalanced {
+		c.again[hour.Unix()] = true
+	}
+	c.newest, c.ready = newest, true
+	return nil
+}
+
+// hours are those before the window that did not balance.
+func (c *Checker) hours(from, oldest time.Time) []time.Time {
+	var out []time.Time
+	for at := range c.again {
+		hour := time.Unix(at, 0).UTC()
+		if hour.Before(oldest) {
+			delete(c.again, at)
+		} else if hour.Before(from) {
+			out = append(out, hour)
+		}
+	}
+	slices.SortFunc(out, time.Time.Compare)
+	return out
+}
+
+// compare adds up whole hours, the last of which may end early.
+func (c *Checker) compare(ctx context.Context, from, to, now time.Time) ([]analytics.LedgerCheck, error) {
+	if !from.Before(to) {
+		return nil, nil
+	}
+	ledger, err := c.deps.Ledger.AddUp(ctx, analytics.LedgerQuestion{From: from, To: to, Step: time.Hour})
+	if err != nil {
+		return nil, fmt.Errorf("comparing the ledger: %w", err)
+	}
+	var out []analytics.LedgerCheck
+	for i := range ledger.Lines {
+		l := &ledger.Lines[i]
+		if l.CompanyID == "" {
+			continue
+		}
+		until := l.From.Add(time.Hour)
+		if to.Before(until) {
+			until = to
+		}
+		out = append(out, analytics.CheckOf(l, until, now))
+	}
+	return out, nil
+}
+
+func keyOf(check *analytics.LedgerCheck) tenantHour {
+	return tenantHour{check.CompanyID, check.Hour.Unix()}
+}
+
+// changed are the checks that say something new.
+func (c *Checker) changed(found []analytics.LedgerCheck) []analytics.LedgerCheck {
+	var out []analytics.LedgerCheck
+	for i := range found {
+		same, known := c.known[keyOf(&found[i])]
+		same.CheckedAt = found[i].CheckedAt
+		if !known || same != found[i] {
+			out = append(out, found[i])
+		}
+	}
+	return out
+}
+
+// conclude notes what was found, tells of what has changed, and returns what
+// differs.
+func (c *Checker) conclude(found []analytics.LedgerCheck, from, oldest time.Time) []analytics.LedgerCheck {
+	clear(c.again)
+	sums := map[string]uint64{pairCollectorEnrich: 0, pairEnrichSink: 0, pairDoubled: 0}
+	next := make(map[tenantHour]analytics.LedgerCheck, len(found))
+	var differ []analytics.LedgerCheck
+	for i := range found {
+		check := &found[i]
+		before, known := c.known[keyOf(check)]
+		c.tell(check, &before, known)
+		if !check.Balanced {
+			c.again[check.Hour.Unix()] = true
+			differ = append(differ, *check)
+			sums[pairCollectorEnrich] += check.MissingAtEnrich
+			sums[pairEnrichSink] += check.MissingAtSink
+			sums[pairDoubled] += check.Doubled
+		}
+		if !check.Balanced || !check.Hour.Before(from) {
+			next[keyOf(check)] = *check
+		}
+	}
+	c.known = next
+	for pair, n := range sums {
+		c.metrics.difference.WithLabelValues(pair).Set(float64(n))
+	}
+	c.metrics.hours.Set(float64(len(differ)))
+	slices.SortFunc(differ, func(a, b analytics.LedgerCheck) int {
+		return cmp.Or(a.Hour.Compare(b.Hour), cmp.Compare(a.CompanyID, b.CompanyID))
+	})
+	maps.DeleteFunc(c.again, func(at int64, _ bool) bool { return at < oldest.Unix() })
+	return differ
+}
+
+// tell logs an hour that does not balance, once as long as it stays the same, and one
+// that balances again.
+func (c *Checker) tell(check, before *analytics.LedgerCheck, known bool) {
+	attrs := []any{
+		slog.String("company_id", check.CompanyID), slog.Time("hour", check.Hour),
+		slog.Uint64("missing_at_enrich", check.MissingAtEnrich), slog.Uint64("missing_at_sink", check.MissingAtSink), slog.Uint64("doubled", check.Doubled),
+	}
+	differs := check.MissingAtEnrich != before.MissingAtEnrich || check.MissingAtSink != before.MissingAtSink || check.Doubled != before.Doubled
+	switch {
+	case !check.Balanced && (!known || differs):
+		c.deps.Log.Error("the ledger does not balance", attrs...)
+	case check.Balanced && known && !before.Balanced:
+		c.deps.Log.Info("the ledger balances again", attrs...)
+	}
+}
