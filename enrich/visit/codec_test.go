@@ -107,7 +107,7 @@ func TestAJournalIsItsMessage(t *testing.T) {
 			fields := message.Descriptor().Fields()
 			for i := range fields.Len() {
 				f := fields.Get(i)
-				if !message.Has(f) && (m.GetFolded() != nil || !isOfFolded(f)) && !(f.Name() == "visit_key") {
+				if !message.Has(f) && (m.GetFolded() != nil || !isOfFolded(f)) && f.Name() != "visit_key" {
 					t.Errorf("%s is not written", f.FullName())
 				}
 			}

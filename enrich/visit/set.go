@@ -287,7 +287,7 @@ func (s *Set) journal(who *Identity) *journal {
 const journalBytes = int64(unsafe.Sizeof(journal{})) + 96
 
 func (s *Set) measure(j *journal) {
-	size := journalBytes + int64(len(j.packed)) + j.rows.bytes()
+	size := journalBytes + int64(len(j.packed)) + j.bytes()
 	s.bytes += size - j.size
 	j.size = size
 	open := int64(0)

@@ -104,7 +104,7 @@ func begin(who *Identity, first *Entry, in *scratch) sum {
 	s := sum{in: in}
 	id, key := who.visitID(&first.ID), first.VisitKey
 	if in == nil {
-		s.v = &metivav1.Visit{VisitId: id[:], VisitKey: key[:]}
+		s.v = &metivav1.Visit{VisitId: bytesOf(&id), VisitKey: bytesOf(&key)}
 	} else {
 		in.visit.Reset()
 		in.id, in.key = id, key
