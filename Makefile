@@ -78,6 +78,10 @@ bench-codecs: engines build ## Weigh the columns of events in every codec that i
 bench-outage: engines build ## Take Kafka away and restart collectors under load; fail when anything is lost
 	@$(BIN)/metiva bench outage
 
+.PHONY: bench-reads
+bench-reads: engines build ## Fill an embedded ClickHouse with five million events and measure every question of a tenant (some minutes)
+	@$(BIN)/metiva bench reads
+
 .PHONY: bench
 bench: engines ## Run the benchmarks once each
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./...

@@ -115,7 +115,7 @@ func RunReads(ctx context.Context, cfg ReadsConfig) (report ReadsReport, err err
 
 // askRepeatedly asks once to warm up, and then as often as measured.
 func askRepeatedly(ctx context.Context, reader *analytics.Reader, q readQuestion, asks int, until time.Time, engine int) (askedQuestion, error) {
-	rng := rand.New(rand.NewPCG(seedOfAsks, uint64(len(q.name))))
+	rng := rand.New(rand.NewPCG(seedOfAsks, uint64(len(q.name)))) //nolint:gosec // the same parameters in each run
 	asked := askedQuestion{name: q.name, times: make(map[int][]time.Duration)}
 	var before time.Duration
 	for i := range asks + 1 {

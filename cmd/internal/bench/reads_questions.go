@@ -70,8 +70,8 @@ type readQuestion struct {
 	ask  func(context.Context, *analytics.Reader, readParameters) error
 }
 
-// paged asks for the first page, and every fourth time for the second as well.
-func paged[T any](p readParameters, ask func(analytics.Page) (analytics.List[T], error)) error {
+// paged asks for the first page.
+func paged[T any](ask func(analytics.Page) (analytics.List[T], error)) error {
 	_, err := ask(analytics.Page{})
 	return err
 }
@@ -87,14 +87,14 @@ func readQuestions() []readQuestion {
 	group := func(ask func(reader, ctxt, analytics.Filter, page) (analytics.List[analytics.GroupCount], error)) func(ctxt, reader, params) error {
 		return func(ctx ctxt, r reader, p params) error {
 			f := p.filter()
-			return paged(p, func(at page) (analytics.List[analytics.GroupCount], error) { return ask(r, ctx, f, at) })
+			return paged(func(at page) (analytics.List[analytics.GroupCount], error) { return ask(r, ctx, f, at) })
 		}
 	}
 	companies := func(change func(*analytics.CompanyFilter, params)) func(ctxt, reader, params) error {
 		return func(ctx ctxt, r reader, p params) error {
 			f := analytics.CompanyFilter{Filter: p.filter()}
 			change(&f, p)
-			return paged(p, func(at page) (analytics.List[analytics.VisitingCompany], error) {
+			return paged(func(at page) (analytics.List[analytics.VisitingCompany], error) {
 				return r.VisitingCompanies(ctx, f, at)
 			})
 		}
@@ -102,7 +102,7 @@ func readQuestions() []readQuestion {
 	return []readQuestion{
 		{"live_feed", func(ctx ctxt, r reader, p params) error {
 			f := p.filter()
-			return paged(p, func(at page) (analytics.List[analytics.Visit], error) { return r.LiveFeed(ctx, f, at) })
+			return paged(func(at page) (analytics.List[analytics.Visit], error) { return r.LiveFeed(ctx, f, at) })
 		}},
 		{"companies", companies(func(f *analytics.CompanyFilter, p params) { f.Sort = analytics.CompanySort(p.rng.IntN(4)) })},
 		{"companies_filtered", companies(func(f *analytics.CompanyFilter, p params) {
@@ -110,15 +110,15 @@ func readQuestions() []readQuestion {
 		})},
 		{"timeline", func(ctx ctxt, r reader, p params) error {
 			f, account := analytics.Filter{Period: p.period()}, p.account()
-			return paged(p, func(at page) (analytics.List[analytics.TimelineVisit], error) { return r.Timeline(ctx, account, f, at) })
+			return paged(func(at page) (analytics.List[analytics.TimelineVisit], error) { return r.Timeline(ctx, account, f, at) })
 		}},
 		{"scores", func(ctx ctxt, r reader, p params) error {
 			f, account := analytics.Filter{Period: p.period()}, p.account()
-			return paged(p, func(at page) (analytics.List[analytics.AccountDay], error) { return r.Scores(ctx, account, f, at) })
+			return paged(func(at page) (analytics.List[analytics.AccountDay], error) { return r.Scores(ctx, account, f, at) })
 		}},
 		{"pages", func(ctx ctxt, r reader, p params) error {
 			f := p.filter()
-			return paged(p, func(at page) (analytics.List[analytics.PageCount], error) { return r.Pages(ctx, f, at) })
+			return paged(func(at page) (analytics.List[analytics.PageCount], error) { return r.Pages(ctx, f, at) })
 		}},
 		{"sources", group((*analytics.Reader).Sources)},
 		{"campaigns", group((*analytics.Reader).Campaigns)},

@@ -102,22 +102,18 @@ func (r *Reader) VisitingCompanies(ctx context.Context, f CompanyFilter, p Page)
 	if err != nil || len(list.Items) == 0 {
 		return list, err
 	}
-	return list, r.describe(ctx, f.Filter, list.Items)
+	return list, r.describe(ctx, span, options, list.Items)
 }
 
 // describe fills in what the last visit of each company says of it.
-func (r *Reader) describe(ctx context.Context, f Filter, companies []VisitingCompany) error {
+func (r *Reader) describe(ctx context.Context, span visitSpan, options []clickhouse.Option, companies []VisitingCompany) error {
 	of := make(map[string]*VisitingCompany, len(companies))
-	f.Accounts = make([]string, len(companies))
+	accounts := make([]string, len(companies))
 	for i := range companies {
-		of[companies[i].AccountID], f.Accounts[i] = &companies[i], companies[i].AccountID
-	}
-	span, options, err := r.visitSpan(ctx, &f)
-	if err != nil {
-		return err
+		of[companies[i].AccountID], accounts[i] = &companies[i], companies[i].AccountID
 	}
 	sql := companiesLast + span.of(companiesLastOfVisits, "AND verdict = 'company' GROUP BY account_id") + "\n) GROUP BY account)"
-	err = r.each(ctx, sql, func(scan func(...any) error) error {
+	err := r.each(ctx, sql, func(scan func(...any) error) error {
 		var account string
 		var c VisitingCompany
 		if err := scan(&account, &c.Name, &c.Domain, &c.Country, &c.Confidence, &c.ResolvedBy, &c.Confirmation); err != nil {
@@ -127,7 +123,7 @@ func (r *Reader) describe(ctx context.Context, f Filter, companies []VisitingCom
 			to.Name, to.Domain, to.Country, to.Confidence, to.ResolvedBy, to.Confirmation = c.Name, c.Domain, c.Country, c.Confidence, c.ResolvedBy, c.Confirmation
 		}
 		return nil
-	}, options...)
+	}, append(options, clickhouse.Param("accounts", accounts))...) // of two values the last counts
 	if err != nil {
 		return fmt.Errorf("describing companies: %w", err)
 	}

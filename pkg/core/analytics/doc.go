@@ -11,6 +11,12 @@
 // additional_table_filters puts the same condition under every table of the
 // statement, so that one that forgets the predicate still sees one tenant.
 //
+// On real servers Readers (policies.go) checks at the start that row policies hold the
+// connection's user as well, and each statement states its tenant for them.
+//
+// Questions about some days read whole days that were counted (span.go) and the rest
+// from the rows; Counter counts them, across tenants, and shows nobody anything.
+//
 // The Operator answers across tenants, with counts by tenant and reason and
 // nothing else: no page, no company, no visit.
 //

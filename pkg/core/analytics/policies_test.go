@@ -3,10 +3,9 @@ package analytics
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
-
-	"log/slog"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	embedded "github.com/metiva-io/metiva/pkg/embedded/clickhouse"
