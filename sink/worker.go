@@ -93,12 +93,13 @@ func (w *Worker) Run(ctx context.Context) error {
 // handle writes the batches of one partition until ctx ends. An error gives
 // the partition back: whoever gets it next is given the planned range again.
 func (w *Worker) handle(ctx context.Context, claim Claim) error {
-	defer w.budget.join()()
+	leave := w.budget.join()
+	defer leave()
 	p := newPace(&w.cfg)
 	for {
 		if err := w.next(ctx, claim, &p); err != nil {
 			if ctx.Err() != nil {
-				return nil //nolint:nilerr // told to stop
+				return nil // told to stop
 			}
 			return err
 		}

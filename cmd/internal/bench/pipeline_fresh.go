@@ -187,7 +187,7 @@ func (w *watcher) run(ctx context.Context) error {
 			return nil
 		}, clickhouse.Param("from", newest.Add(-watchBack)))
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // told to stop
+			return nil // told to stop
 		}
 		if err != nil {
 			return fmt.Errorf("watching the events: %w", err)

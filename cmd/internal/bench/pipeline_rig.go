@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -26,6 +27,9 @@ const (
 	serverEnrich     = "enrich"
 	serverSink       = "sink"
 )
+
+// statementMax is longer than the longest statement, a merge of millions of rows.
+const statementMax = 20 * time.Minute
 
 // pipelineRig is the engines of a run and the processes between them.
 type pipelineRig struct {
@@ -97,7 +101,7 @@ func (r *pipelineRig) url(database string) secret.Text {
 
 // database opens a database of its own with all tables.
 func (r *pipelineRig) database(ctx context.Context, name string) (*clickhouse.Conn, error) {
-	conn, err := clickhouse.Open(clickhouse.Config{URL: r.url(name)})
+	conn, err := clickhouse.Open(clickhouse.Config{URL: r.url(name), ReadTimeout: statementMax})
 	if err != nil {
 		return nil, err
 	}

@@ -190,6 +190,7 @@ type noLetters struct{}
 var errBadEvent = errors.New("the sink calls a recorded event dead")
 
 func (noLetters) PartitionFor(context.Context, string, []byte) (int, error) { return 0, errBadEvent }
+
 func (noLetters) ProduceSync(context.Context, string, int, []byte, []byte, ...kafka.Header) error {
 	return errBadEvent
 }

@@ -53,8 +53,11 @@ func TestFreshnessIsJudgedByIDs(t *testing.T) {
 	id := func(n byte) [16]byte { return [16]byte{n} }
 	began := time.Now()
 	shots := []shot{
-		{id: id(1), at: pipelineWarm - 1, accepted: true}, {id: id(2), at: pipelineWarm, accepted: true},
-		{id: id(3), at: pipelineWarm, accepted: true}, {id: id(4), at: pipelineWarm}, {id: id(5), at: pipelineWarm, accepted: true},
+		{id: id(1), at: pipelineWarm - 1, accepted: true},
+		{id: id(2), at: pipelineWarm, accepted: true},
+		{id: id(3), at: pipelineWarm, accepted: true},
+		{id: id(4), at: pipelineWarm},
+		{id: id(5), at: pipelineWarm, accepted: true},
 	}
 	seen := map[[16]byte]time.Time{
 		id(1): began.Add(pipelineWarm + 9*time.Second), id(2): began.Add(pipelineWarm + time.Second), id(5): began.Add(pipelineWarm + 3*time.Second),
