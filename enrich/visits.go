@@ -345,9 +345,9 @@ func (v *visits) produceSync(ctx context.Context, key, value []byte) error {
 	return v.await(ctx)
 }
 
-func (v *visits) produce(ctx context.Context, topic string, target int, key, value []byte, headers ...kafka.Header) error {
+func (v *visits) produce(ctx context.Context, topic string, target int, key, value []byte) error {
 	for {
-		ack, err := v.w.producer.Produce(topic, target, key, value, headers...)
+		ack, err := v.w.producer.Produce(topic, target, key, value)
 		if err == nil {
 			if n := len(v.acks); n == 0 || v.acks[n-1] != ack {
 				v.acks = append(v.acks, ack)

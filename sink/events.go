@@ -79,7 +79,7 @@ func (w *Worker) sort(items []item, stored store.Stored) rows {
 		// written stands before them.
 		it.revives = it.event != nil && (before.First || before.Replayed) && !before.Settled && !isKnown && w.expiry(it.event).After(now)
 		it.hasRow = stored.Identities[it.identity]
-		if seen[it.identity] || it.hasRow && !(it.revives && isPutBack(it.record)) {
+		if seen[it.identity] || it.hasRow && (!it.revives || !isPutBack(it.record)) {
 			left.repeated++
 			continue
 		}

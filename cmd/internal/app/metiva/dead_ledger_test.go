@@ -121,7 +121,9 @@ func TestTheLedgerBalancesAfterAReplay(t *testing.T) {
 	}
 	v.bury(collected, "unknown_key", "enrich", schemas.TopicEventsCollected, 3, time.Now())
 	v.enriched(schemas.EnrichedOf(v.event(2, 2, "/bad", false)))
-	v.until("both are dead", func(l analytics.Totals) bool { return l.Balanced && l.Written == 0 && events(l.DroppedLater["sink"]) == 1 && events(l.DroppedLater["enrich"]) == 1 })
+	v.until("both are dead", func(l analytics.Totals) bool {
+		return l.Balanced && l.Written == 0 && events(l.DroppedLater["sink"]) == 1 && events(l.DroppedLater["enrich"]) == 1
+	})
 
 	exec("ALTER TABLE events DROP CONSTRAINT no_bad_path")
 	for round := range uint64(2) {
@@ -133,7 +135,9 @@ func TestTheLedgerBalancesAfterAReplay(t *testing.T) {
 			t.Fatalf("put back as %v, %v", again, err)
 		}
 		v.enriched(schemas.EnrichedOf(v.event(1, int64(100+round), "/a", again.GetReplayed())))
-		v.until("both are written", func(l analytics.Totals) bool { return l.Balanced && l.Written == 2 && l.Recovered == 2 && l.Replayed == round })
+		v.until("both are written", func(l analytics.Totals) bool {
+			return l.Balanced && l.Written == 2 && l.Recovered == 2 && l.Replayed == round
+		})
 		if l := v.ledger(); l.Accepted != 2 || l.Received != 2 || len(l.DroppedLater) != 0 || l.Unreported+l.Doubled != 0 {
 			t.Errorf("round %d: %+v", round, l)
 		}
