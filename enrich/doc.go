@@ -3,8 +3,8 @@
 // from, and says what kind of browser it was.
 //
 // Enters: events.collected, in the consumer group "enrich"; control.keys,
-// control.withdrawals, control.erasures, control.sites and control.suppressions as tables. Leaves: one record on
-// events.enriched for each record that came in, an event or a drop with its
+// control.withdrawals, control.erasures, control.sites and control.suppressions as
+// tables. Leaves: one record on events.enriched for each record that came in, an event or a drop with its
 // reason, so that the ledger balances; a capture on captures.enriched beside the event
 // of a consented form; and a copy on events.dead of what could not be read. The source
 // (partition and offset) is the identity of an event on its way: a repetition after a crash gives the same sources again. Beside it

@@ -123,9 +123,8 @@ func (p *partition) restore(ctx context.Context, c claim) error {
 	if p.epoch, err = c.Epoch(ctx, p.store.highest); err != nil {
 		return fmt.Errorf("taking the accounts of a partition: %w", err)
 	}
-	if err := p.finish(ctx, func(ctx context.Context) error {
-		return p.removeRecords(ctx, slices.Collect(maps.Keys(p.store.outdone)))
-	}); err != nil {
+	outdone := slices.Collect(maps.Keys(p.store.outdone))
+	if err := p.finish(ctx, func(ctx context.Context) error { return p.removeRecords(ctx, outdone) }); err != nil {
 		return err
 	}
 	clear(p.store.outdone)
