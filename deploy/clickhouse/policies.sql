@@ -16,6 +16,9 @@ CREATE ROW POLICY OR REPLACE everything ON metiva.drops FOR SELECT USING 1 AS PE
 CREATE ROW POLICY OR REPLACE tenant ON metiva.ledger_edge FOR SELECT USING company_id = getSetting('metiva_company') AS PERMISSIVE TO reader;
 CREATE ROW POLICY OR REPLACE everything ON metiva.ledger_edge FOR SELECT USING 1 AS PERMISSIVE TO ingest, migrate;
 
+CREATE ROW POLICY OR REPLACE tenant ON metiva.ledger_checks FOR SELECT USING company_id = getSetting('metiva_company') AS PERMISSIVE TO reader;
+CREATE ROW POLICY OR REPLACE everything ON metiva.ledger_checks FOR SELECT USING 1 AS PERMISSIVE TO ingest, migrate;
+
 CREATE ROW POLICY OR REPLACE tenant ON metiva.visits FOR SELECT USING company_id = getSetting('metiva_company') AS PERMISSIVE TO reader;
 CREATE ROW POLICY OR REPLACE everything ON metiva.visits FOR SELECT USING 1 AS PERMISSIVE TO ingest, migrate;
 

@@ -99,7 +99,9 @@ func TestReleasedMigrationsAreIdempotentStatements(t *testing.T) {
 		for i, s := range statements {
 			// Filling a table repeats nothing only where its rows replace each other.
 			filling := strings.Contains(s, "INSERT INTO") && strings.Contains(s, "may be repeated")
-			if !strings.Contains(s, "IF NOT EXISTS") && !strings.Contains(s, "IF EXISTS") && !filling {
+			// MODIFY says what a column, an expiry or a setting is to be.
+			modifying := strings.Contains(s, "ALTER TABLE") && !strings.Contains(s, " ADD ") && strings.Contains(s, " MODIFY ")
+			if !strings.Contains(s, "IF NOT EXISTS") && !strings.Contains(s, "IF EXISTS") && !filling && !modifying {
 				t.Errorf("%s, statement %d can not be repeated", name, i+1)
 			}
 		}

@@ -10,12 +10,12 @@ import (
 // tellChanged says of days of a source what its view would have said, had it seen the
 // rows: that they were written to now.
 const (
-	tellEvents = `INSERT INTO counted_days (tenant_bucket, company_id, source, day, changed_at)
+	tellEvents = `INSERT INTO changed_days (tenant_bucket, company_id, source, day, changed_at)
 SELECT tenant_bucket, company_id, 'events', toDate(received_at) AS day, now64(3) FROM events
 WHERE tenant_bucket = {bucket:UInt8} AND company_id = {company:String} AND toDate(received_at) >= {first:Date} AND toDate(received_at) <= {last:Date}
 GROUP BY tenant_bucket, company_id, day`
 
-	tellVisits = `INSERT INTO counted_days (tenant_bucket, company_id, source, day, changed_at)
+	tellVisits = `INSERT INTO changed_days (tenant_bucket, company_id, source, day, changed_at)
 SELECT tenant_bucket, company_id, 'visits', toDate(started_at) AS day, now64(3) FROM visits
 WHERE tenant_bucket = {bucket:UInt8} AND company_id = {company:String} AND toDate(started_at) >= {first:Date} AND toDate(started_at) <= {last:Date}
 GROUP BY tenant_bucket, company_id, day`

@@ -55,6 +55,11 @@ func TestEraseAndReplay(t *testing.T) {
 	if n := l.count(ofVisitor); n["events"] != 16 || n["visits"] == 0 {
 		t.Fatalf("rows of the visitor: %v", n)
 	}
+	waittest.Until(t, time.Minute, "enrich's counts of B's events to be there", func() bool {
+		var n uint64
+		l.must(l.rows.QueryRow(t.Context(), "SELECT sum(count) FROM ledger_edge FINAL WHERE stage = 'enrich' AND company_id = '"+l.b.CompanyID+"'").Scan(&n))
+		return n == 46
+	})
 	b := l.checksum(l.b, false)
 
 	certificate, err := l.command("", "30s", "erase", "visitor", "--tenant", l.a.CompanyID, "--visitor", id)
