@@ -81,6 +81,48 @@ func TestPoliciesAreWhatTheTablesSay(t *testing.T) {
 	}
 }
 
+// TestEveryUserHasAPolicy: who has none sees no row, and who writes of what it reads would
+// write as if there were nothing.
+func TestEveryUserHasAPolicy(t *testing.T) {
+	t.Parallel()
+	var users struct {
+		Users struct {
+			User []struct {
+				XMLName xml.Name
+				Quota   string `xml:"quota"`
+				Grants  string `xml:"grants>query"`
+			} `xml:",any"`
+		} `xml:"users"`
+	}
+	if err := xml.Unmarshal([]byte(read(t, "clickhouse/users.xml")), &users); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, user := range users.Users.User {
+		name := user.XMLName.Local
+		seen[name] = true
+		// ClickHouse takes any one of a user's quotas: the tenants' must be the only one.
+		if name == "reader" && user.Quota != "" {
+			t.Errorf("the reader has the quota %s beside that of the policies", user.Quota)
+		}
+		for line := range strings.Lines(read(t, "clickhouse/policies.sql")) {
+			_, to, policy := strings.Cut(line, " AS PERMISSIVE TO ")
+			if !policy || user.Grants == "" {
+				continue
+			}
+			has := slices.Contains(strings.Split(strings.TrimSuffix(strings.TrimSpace(to), ";"), ", "), name)
+			if everything := strings.Contains(line, " POLICY OR REPLACE everything "); has != (everything == (name != "reader")) {
+				t.Errorf("%s: is of the user %s: %v", strings.TrimSpace(line), name, has)
+			}
+		}
+	}
+	for _, name := range []string{"ingest", "keeper", "reader", "migrate"} {
+		if !seen[name] {
+			t.Errorf("there is no user %s", name)
+		}
+	}
+}
+
 func TestServices(t *testing.T) {
 	t.Parallel()
 	c := parse(t)

@@ -6,7 +6,9 @@
 -- and never be counted twice.
 
 -- When rows of a day were last written: the greatest moment stands, so it may be told any
--- number of times.
+-- number of times. It takes no insert for a repetition of another: a batch that
+-- was cut off between here and its table, and is repeated under its token after the day
+-- was counted, has to tell the day again.
 CREATE TABLE IF NOT EXISTS changed_days
 (
     tenant_bucket UInt8,
@@ -19,7 +21,7 @@ ENGINE = AggregatingMergeTree
 PARTITION BY (tenant_bucket, toYYYYMM(day))
 ORDER BY (company_id, source, day)
 TTL day + INTERVAL 61 MONTH
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS non_replicated_deduplication_window = 0, replicated_deduplication_window = 0;
 
 -- The time is the server's at the insert, not the rows': a repetition that writes
 -- what was missing tells the later moment.

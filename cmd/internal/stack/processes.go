@@ -35,7 +35,7 @@ func (s *Stack) startProcesses(ctx context.Context) error {
 			// On one machine the pipeline is young soon.
 			"METIVA_CLICKHOUSE_OPERATOR_URL": s.addr.ClickHouseURL.Reveal(), "METIVA_LEDGER_CHECK_EVERY": "1m", "METIVA_LEDGER_SETTLE": "2m",
 			"METIVA_CLICKHOUSE_KEEPER_URL": s.addr.ClickHouseURL.Reveal(),
-			"METIVA_CLICKHOUSE_READER_URL": s.addr.ClickHouseURL.Reveal(), "METIVA_CLICKHOUSE_COUNTER_URL": s.addr.ClickHouseURL.Reveal(),
+			"METIVA_CLICKHOUSE_READER_URL": s.addr.ClickHouseURL.Reveal(),
 		},
 		Sink:   {"METIVA_CLICKHOUSE_URL": s.addr.ClickHouseURL.Reveal()},
 		Enrich: {"METIVA_GEO_DIR": s.addr.GeoDir},

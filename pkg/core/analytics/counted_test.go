@@ -256,6 +256,71 @@ func TestCountedDaysAnswerLikeTheirRows(t *testing.T) {
 	d.same("counted after an erasure")
 }
 
+// TestADayWithoutRowsIsCountedOnce: all of its rows expired or were deleted.
+func TestADayWithoutRowsIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	d := someDays(t)
+	for _, table := range []string{"events", "visits"} {
+		if err := d.c.Exec(ctx, "ALTER TABLE "+table+" DELETE WHERE company_id = 'cmp_a'", clickhouse.Setting("mutations_sync", 2)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := NewCounter(d.c).Forget(ctx, Days{"cmp_a", d.today.AddDate(0, 0, -daysBack), d.today}); err != nil {
+		t.Fatal(err)
+	}
+	d.age()
+	for _, want := range []bool{true, false} {
+		if n, err := NewCounter(d.c).Count(ctx, 1000); err != nil || (n > 0) != want {
+			t.Fatalf("%d days were due: %v", n, err)
+		}
+	}
+	if events, visits := d.standing(); events != daysBack-1 || visits != daysBack-1 {
+		t.Errorf("%d days of events and %d of visits stand", events, visits)
+	}
+	d.same("counted of nothing")
+	d.same("counted of nothing")
+	insertEvents(t, d.c, event{"cmp_a", "company", "late.nl", "Late", 9, d.minutes(4, 7), ""})
+	if events, _ := d.standing(); events != daysBack-2 {
+		t.Errorf("%d days of events stand after a late one", events)
+	}
+}
+
+// TestARepeatedBatchTellsItsDays: a batch that was cut off between its view and its table
+// is repeated under its token, perhaps after the day was counted without it.
+func TestARepeatedBatchTellsItsDays(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	c := migrated(t)
+	insert := func() {
+		t.Helper()
+		at := time.Now().UTC().Truncate(day).AddDate(0, 0, -3)
+		err := c.Insert(ctx, "events", "one token", []clickhouse.Column{
+			{Name: "company_id", Values: []string{"cmp_a"}}, {Name: "received_at", Values: []time.Time{at}}, {Name: "expires_at", Values: []time.Time{at.AddDate(1, 0, 0)}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	changed := func() (at time.Time, events uint64) {
+		t.Helper()
+		if err := c.QueryRow(ctx, "SELECT max(changed_at), (SELECT count() FROM events) FROM changed_days WHERE source = 'events'").Scan(&at, &events); err != nil {
+			t.Fatal(err)
+		}
+		return at, events
+	}
+	insert()
+	before, _ := changed()
+	// As if only the view's part were on disk.
+	if err := c.Exec(ctx, "ALTER TABLE events DROP PARTITION ALL"); err != nil {
+		t.Fatal(err)
+	}
+	insert()
+	if after, events := changed(); events != 1 || !after.After(before) {
+		t.Errorf("%d events were written again, and their day was told at %s and %s", events, before, after)
+	}
+}
+
 // TestADayStandsUntilItsFirstRowExpires: then the rest of its rows are read again.
 func TestADayStandsUntilItsFirstRowExpires(t *testing.T) {
 	t.Parallel()

@@ -107,7 +107,7 @@ const dueSQL = `SELECT tenant_bucket, source, toDateTime(day, 'UTC'), arraySort(
 	SELECT tenant_bucket, toString(company_id) AS company_id, toString(source) AS source, day, max(built_at) AS built
 	FROM counted_days GROUP BY tenant_bucket, company_id, source, day
 ) AS d USING (tenant_bucket, company_id, source, day)
-WHERE day < toDate(now('UTC')) AND changed < now64(3) - {margin:UInt32} AND built <= changed + {margin:UInt32}
+WHERE day < toDate(now('UTC')) AND day > toDate(now('UTC')) - INTERVAL 61 MONTH AND changed < now64(3) - {margin:UInt32} AND built <= changed + {margin:UInt32}
 GROUP BY tenant_bucket, source, day ORDER BY day DESC, tenant_bucket, source LIMIT {limit:UInt32}`
 
 // Count counts the days that need it: those that are over, were written to last more

@@ -13,13 +13,16 @@ SELECT tenant_bucket, company_id, toDate(received_at) AS on_day, {built:DateTime
 FROM events FINAL` + ofDay + ` AND toDate(received_at) = {day:Date} AND expires_at > now()
 GROUP BY tenant_bucket, company_id, on_day, brand_id, site_id, verdict, bot, account_id`
 
-// countedOf says that a counting stands until its first row goes.
+// countedOf says that a counting stands until its first row goes. A day without rows
+// stands too, as long as anybody knows of it: it would else be counted for ever.
 const countedOf = `INSERT INTO counted_days (tenant_bucket, company_id, source, day, built_at, expires_at)
-SELECT tenant_bucket, company_id, {source:String}, day, built_at, min(expires_at)
-FROM `
+SELECT {bucket:UInt8}, company, {source:String}, {day:Date}, {built:DateTime64(3, 'UTC')}, min(expires) FROM (
+	SELECT toString(company_id) AS company, toDateTime({day:Date} + INTERVAL 61 MONTH, 'UTC') AS expires FROM changed_days` + ofDay + ` AND day = {day:Date} AND source = {source:String}
+	UNION ALL
+	SELECT toString(company_id) AS company, expires_at AS expires FROM `
 
 const countedEnd = ofDay + ` AND day = {day:Date} AND built_at = {built:DateTime64(3, 'UTC')}
-GROUP BY tenant_bucket, company_id, day, built_at`
+) GROUP BY company`
 
 const (
 	countedTraffic = countedOf + `traffic_daily` + countedEnd

@@ -1,8 +1,10 @@
 package analytics
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 )
@@ -32,6 +34,14 @@ func limits() []clickhouse.Option {
 		clickhouse.Setting("do_not_merge_across_partitions_select_final", 1),
 	}
 }
+
+// undated is a context that does not tell when it ends; it ends all the same. The driver
+// makes max_execution_time of that, in place of the limit, and longer than the reader's
+// profile permits.
+type undated struct{ context.Context }
+
+// Deadline says that there is none.
+func (undated) Deadline() (time.Time, bool) { return time.Time{}, false }
 
 // limitOf names the limit that a code of ClickHouse says was met: TOO_MANY_ROWS,
 // TIMEOUT_EXCEEDED, MEMORY_LIMIT_EXCEEDED, QUOTA_EXCEEDED, TOO_MANY_BYTES and

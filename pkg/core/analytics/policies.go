@@ -36,7 +36,8 @@ func CheckedReaders(ctx context.Context, conn *clickhouse.Conn) (*Readers, error
 		return nil, fmt.Errorf("asking for the reader's rights: %w", err)
 	}
 	var found []policy
-	err := conn.Each(ctx, `SELECT table, toString(select_filter), toUInt8(apply_to_all = 1 OR has(apply_to_list, currentUser()) OR hasAny(apply_to_list, currentRoles()))
+	err := conn.Each(ctx, `SELECT table, toString(select_filter), toUInt8((apply_to_all = 1 OR has(apply_to_list, currentUser()) OR hasAny(apply_to_list, enabledRoles()))
+	AND NOT (has(apply_to_except, currentUser()) OR hasAny(apply_to_except, enabledRoles())))
 FROM system.row_policies WHERE database = currentDatabase()`, func(scan func(...any) error) error {
 		var p policy
 		if err := scan(&p.table, &p.condition, &p.applies); err != nil {
@@ -63,6 +64,9 @@ type policy struct {
 	applies          uint8
 }
 
+// ofAll reports whether it is on every table of the database, which widens each table's own.
+func (p *policy) ofAll() bool { return p.table == "" || p.table == "*" }
+
 // checkPolicies says what is missing, all of it.
 func checkPolicies(readonly string, found []policy) error {
 	var faults []string
@@ -72,7 +76,7 @@ func checkPolicies(readonly string, found []policy) error {
 	for _, t := range schema.Tables() {
 		var conditions []string
 		for _, p := range found {
-			if p.table == t.Name && p.applies == 1 {
+			if (p.table == t.Name || p.ofAll()) && p.applies == 1 {
 				conditions = append(conditions, p.condition)
 			}
 		}

@@ -88,6 +88,7 @@ func TestReadersAreRefusedWithoutPolicies(t *testing.T) {
 		"events has none":      all[1:],
 		"visits has others":    append([]policy{{"visits", "1", 1}}, all...),
 		"pages_daily has none": all[:len(all)-2],
+		"drops has others":     append([]policy{{"", "1", 1}}, all...), // on metiva.*
 	} {
 		if err := checkPolicies("1", found); !errors.Is(err, ErrPolicies) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)

@@ -55,7 +55,7 @@ func (r *Reader) filters() string {
 
 func (r *Reader) each(ctx context.Context, sql string, fn func(scan func(...any) error) error, options ...clickhouse.Option) error {
 	options = append(append(options, limits()...), r.under()...)
-	return tooMuch(r.conn.Each(ctx, sql, fn, append(options, clickhouse.Setting("additional_table_filters", r.filters()))...))
+	return tooMuch(r.conn.Each(undated{ctx}, sql, fn, append(options, clickhouse.Setting("additional_table_filters", r.filters()))...))
 }
 
 // Company is a visiting company in a period.

@@ -15,51 +15,50 @@ import (
 )
 
 const (
-	readerURL  = "METIVA_CLICKHOUSE_READER_URL"
-	counterURL = "METIVA_CLICKHOUSE_COUNTER_URL"
+	readerURL = "METIVA_CLICKHOUSE_READER_URL"
 	// countEvery is the pause between two looks for days to count, countAtOnce how many
 	// it takes on in one.
 	countEvery  = 5 * time.Minute
 	countAtOnce = 200
 )
 
-// Analytics is how core reads ClickHouse for tenants, and counts whole days. Without the
-// address of either it does not.
+// Analytics is how core reads ClickHouse for tenants. Without an address it does not.
 type Analytics struct {
-	Reader, Counter config.ClickHouse
+	// Reader has the address alone, as Retention.
+	Reader config.ClickHouse
 }
 
 // Bind adds the settings.
 func (a *Analytics) Bind(s *config.Set) {
 	s.Secret(&a.Reader.URL, config.Option{Flag: "clickhouse-reader-url", Env: readerURL, Help: "ClickHouse as the user reader, for the questions of tenants; empty: none is answered."})
-	s.Secret(&a.Counter.URL, config.Option{Flag: "clickhouse-counter-url", Env: counterURL, Help: "ClickHouse as the user migrate, to count whole days; empty: none is counted."})
 }
 
 // Validate joins every fault.
-func (a *Analytics) Validate(p *config.Process) error {
-	var faults []error
-	for name, c := range map[string]*config.ClickHouse{readerURL: &a.Reader, counterURL: &a.Counter} {
-		if c.URL.IsZero() {
-			continue
-		}
-		err := c.Validate(p)
-		if err == nil {
-			err = (clickhouse.Config{URL: c.URL}).Validate()
-		}
-		if err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", name, err))
-		}
+func (a *Analytics) Validate(p *config.Process, caFile string) error {
+	if a.Reader.URL.IsZero() {
+		return nil
 	}
-	return errors.Join(faults...)
+	err := a.Reader.Validate(p)
+	if err == nil {
+		err = a.engine(caFile).Validate()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", readerURL, err)
+	}
+	return nil
+}
+
+func (a *Analytics) engine(caFile string) clickhouse.Config {
+	return clickhouse.Config{URL: a.Reader.URL, TLSCAFile: caFile}
 }
 
 // checkReader opens the readers' connection and, in production, has the server's row
 // policies checked: without them the process ends.
-func (a *Analytics) checkReader(ctx context.Context, w *app.Watched, p *config.Process) (err error) {
+func (a *Analytics) checkReader(ctx context.Context, w *app.Watched, p *config.Process, caFile string) (err error) {
 	if a.Reader.URL.IsZero() {
 		return nil
 	}
-	conn, err := clickhouse.Open(clickhouse.Config{URL: a.Reader.URL})
+	conn, err := clickhouse.Open(a.engine(caFile))
 	if err != nil {
 		return err
 	}
@@ -78,26 +77,24 @@ func (a *Analytics) checkReader(ctx context.Context, w *app.Watched, p *config.P
 	return errors.Join(err, fault)
 }
 
-// stages are the check at the start and the counter.
-func (a *Analytics) stages(w *app.Watched, p *config.Process) []lifecycle.Stage {
-	return []lifecycle.Stage{
-		{Name: "analytics", Run: func(ctx context.Context) error {
-			if err := a.checkReader(ctx, w, p); err != nil {
-				return err
-			}
-			return a.count(ctx, w)
-		}},
-	}
+// analyticsStage is the check at the start, and then the counter.
+func analyticsStage(w *app.Watched, cfg *Config) lifecycle.Stage {
+	return lifecycle.Stage{Name: "analytics", Run: func(ctx context.Context) error {
+		if err := cfg.Analytics.checkReader(ctx, w, &cfg.Process, cfg.Ledger.ClickHouse.TLSCAFile); err != nil {
+			return err
+		}
+		return countDays(ctx, w, clickhouse.Config{URL: cfg.Retention.ClickHouse.URL, TLSCAFile: cfg.Ledger.ClickHouse.TLSCAFile})
+	}}
 }
 
-// count counts days until the context ends. A failure is only told: questions are
+// countDays counts days until the context ends. A failure is only told: questions are
 // answered without a counting too.
-func (a *Analytics) count(ctx context.Context, w *app.Watched) (err error) {
-	if a.Counter.URL.IsZero() {
+func countDays(ctx context.Context, w *app.Watched, engine clickhouse.Config) (err error) {
+	if engine.URL.IsZero() {
 		<-ctx.Done()
 		return nil
 	}
-	conn, err := clickhouse.Open(clickhouse.Config{URL: a.Counter.URL})
+	conn, err := clickhouse.Open(engine)
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func (c *Config) Validate() error {
 		c.Process.Validate(), c.Kafka.Validate(&c.Process), c.RW.Validate(&c.Process), c.Worker.Validate(&c.Process),
 		readable(&c.RW), readable(&c.Worker),
 		app.CheckKeys(&c.Keys, &c.Process, seal.PurposeEdgePublic), c.Ledger.Validate(&c.Process),
-		c.Retention.Validate(&c.Process, c.Ledger.ClickHouse.TLSCAFile), c.Analytics.Validate(&c.Process),
+		c.Retention.Validate(&c.Process, c.Ledger.ClickHouse.TLSCAFile), c.Analytics.Validate(&c.Process, c.Ledger.ClickHouse.TLSCAFile),
 	)
 }
 
@@ -103,12 +103,12 @@ func Run(ctx context.Context, sys app.System) error {
 		return err
 	}
 	defer closeRetention()
-	return w.Run(ctx, append(cfg.Analytics.stages(w, &cfg.Process), ledger, retention,
+	return w.Run(ctx, analyticsStage(w, &cfg), ledger, retention,
 		lifecycle.Stage{Name: "publisher", Run: func(ctx context.Context) error {
 			return publish(ctx, w, &cfg, edgeKey, client, producer)
 		}},
 		lifecycle.Stage{Name: "shredder", Run: func(ctx context.Context) error { return shred(ctx, w, client, producer) }},
-		lifecycle.Stage{Name: "producer", Run: producer.Run})...)
+		lifecycle.Stage{Name: "producer", Run: producer.Run})
 }
 
 // publish connects, sends what Kafka does not have, and then keeps publishing.

@@ -17,8 +17,8 @@ import (
 	"github.com/metiva-io/metiva/pkg/tenant"
 )
 
-// keeperURL is the setting of the connection that may change and delete rows, of which
-// no other connection of the processes may.
+// keeperURL is the setting of the connections that may change and delete rows, which no
+// other connection of the processes may: of the retention, and of who counts days.
 const keeperURL = "METIVA_CLICKHOUSE_KEEPER_URL"
 
 // retentionActor asks for the sites' retention.
@@ -38,7 +38,7 @@ type Retention struct {
 
 // Bind adds the settings of the retention.
 func (r *Retention) Bind(s *config.Set) {
-	s.Secret(&r.ClickHouse.URL, config.Option{Flag: "clickhouse-keeper-url", Env: keeperURL, Help: "ClickHouse as the user keeper, to shorten what sites keep less long than it was written for; empty: it is not done here."})
+	s.Secret(&r.ClickHouse.URL, config.Option{Flag: "clickhouse-keeper-url", Env: keeperURL, Help: "ClickHouse as the user keeper, to shorten what sites keep less long than it was written for, and to count whole days; empty: neither is done here."})
 	s.Duration(&r.Job.Interval, config.Option{Flag: "retention-every", Env: "METIVA_RETENTION_EVERY", Default: "24h", Help: "Pause between two comparisons of all rows with their sites' retention."})
 }
 
