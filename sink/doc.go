@@ -21,13 +21,17 @@
 //     type and consent. Also a dead letter.
 //   - rejected_row: ClickHouse refuses this row alone. Also a dead letter.
 //   - expired: the event is older than its tenant keeps data.
-//   - erased: the event's visitor was erased (control.erasures).
+//   - erased: the event's visitor was erased (control.erasures), also where the record
+//     breaks the rules: then it is no dead letter.
 //
 // Each is a row in drops under stage "sink". A record seen again under its own
 // source (enrich or this sink was killed and repeated it) changes nothing, unless an
 // operator has put it back from its dead letter (schemas.HeaderDeadLetter). An event
 // with the header replay was enriched again: it replaces the row its source has in
 // events, and adds one only where there is none or a dead letter.
+//
+// A replay that shares its batch with the event it replaces comes behind it; ClickHouse
+// keeps the later of the two.
 //
 // Of an erased tenant nothing is written, and no dead letter; a visit of an erased
 // visitor is left out. Both are counted only.

@@ -21,8 +21,10 @@ type item struct {
 	// Exactly one is set: the event to write, or the drop.
 	event *metivav1.EnrichedEvent
 	drop  *store.DropRow
-	// dead means that the record also goes to events.dead.
-	dead bool
+	// dead means that the record also goes to events.dead, and visitorID is whose it is
+	// then, as far as it could be read.
+	dead      bool
+	visitorID []byte
 	// What the record is a copy of, and whether the collector had sent it before.
 	acceptance store.Acceptance
 	replayed   bool
@@ -67,11 +69,13 @@ func readItem(record *kafka.Record, memory *eventwire.Enriched) item {
 		return invalid(record, nil)
 	case e != nil:
 		if checkEvent(e) != nil {
-			return invalid(record, &metivav1.Drop{
+			it := invalid(record, &metivav1.Drop{
 				EventId: e.GetEventId(), CompanyId: e.GetCompanyId(), SiteId: e.GetSiteId(),
 				ReceivedAtMs: e.GetReceivedAtMs(), Source: e.GetSource(), WriterId: e.GetWriterId(),
 				Replayed: e.GetReplayed(), AcceptanceId: e.GetAcceptanceId(),
 			})
+			it.visitorID = e.GetVisitorId()
+			return it
 		}
 		return item{
 			record: record, event: e, replayed: e.GetReplayed(), acceptance: acceptanceOf(e.GetCompanyId(), e.GetAcceptanceId()),

@@ -29,13 +29,17 @@ func (w *Worker) isTenantErased(it *item) bool {
 	return true
 }
 
-// erasedDrop is the drop of the event of a visitor who was erased: the ledger goes on
-// balancing, and the drop names nobody.
-func (w *Worker) erasedDrop(it *item) (store.DropRow, bool) {
-	if !w.isErased(it.event.GetCompanyId(), it.event.GetVisitorId()) {
-		return store.DropRow{}, false
+// forgetErased reports whether the record's visitor was erased. What cannot be read of
+// such a visitor is a drop like any other of theirs, and no dead letter.
+func (w *Worker) forgetErased(it *item) bool {
+	if it.event != nil {
+		return w.deps.Erased.Has(it.event.GetCompanyId(), it.event.GetVisitorId())
 	}
-	return ownDrop(it, metivav1.Reason_REASON_ERASED), true
+	if !it.dead || !w.isErased(it.identity.Key.CompanyID, it.visitorID) {
+		return false
+	}
+	it.dead, it.drop.Reason = false, metivav1.Reason_REASON_ERASED
+	return true
 }
 
 // isErased reports whether a row's tenant or visitor was erased, and counts it.

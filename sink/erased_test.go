@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/metiva-io/metiva/pkg/kafka"
@@ -124,4 +125,7 @@ func TestErased(t *testing.T) {
 	write(events, "event cmp_a 0", "event cmp_b 2", "drop cmp_a 1 sink erased")
 	write(visits, "visit cmp_b 2")
 	write(days, "day cmp_a 1")
+	unreadable := of(testEvent("cmp_a", 5), visitor)
+	unreadable.Path = strings.Repeat("a", schemas.PathBytesMax+1)
+	write(batch(schemas.TopicEventsEnriched, encode(t, schemas.EnrichedOf(unreadable))), "drop cmp_a 0 sink erased")
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/eventwire"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -52,14 +51,6 @@ func (w *eventWriter) end() {
 	}
 }
 
-// rows are what is left to write of a batch.
-type rows struct {
-	events   []store.EventRow
-	drops    []store.DropRow
-	dead     []*kafka.Record
-	repeated int
-}
-
 // write looks up what is stored and writes the rest: dead letters first, then
 // events, then drops. A record's drop row so proves that its dead letter was
 // sent.
@@ -75,7 +66,7 @@ func (w *eventWriter) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	left := w.worker.sort(w.items, stored, store.Mark(w.token(store.TableEvents, w.batch.First, w.batch.Last)))
+	left := w.worker.sort(w.items, stored, store.Mark(w.token(store.TableEvents, w.batch.First, w.batch.Last)), w.now)
 	for _, r := range left.dead {
 		if err := w.dead(ctx, r, metivav1.Reason_REASON_INVALID_RECORD); err != nil {
 			return err
@@ -91,88 +82,6 @@ func (w *eventWriter) write(ctx context.Context) error {
 	}
 	w.worker.metrics.repeated.Add(float64(left.repeated))
 	return nil
-}
-
-// sort decides for each record what becomes of it, in the order of the batch.
-// The outcome depends on the records and on what is stored of them, so that
-// every attempt, by whichever process, decides the same. A row that an earlier attempt
-// at this very batch has written, under the token with this mark, is written again:
-// the table knows the token and takes nothing twice, and a materialised view that a
-// crash kept from the row gets it now.
-func (w *Worker) sort(items []item, stored store.Stored, mark uint64) rows {
-	var left rows
-	seen := make(map[store.Identity]bool, len(items))
-	inBatch := make(map[store.EventKey]bool, len(items))
-	copies := make(map[store.Acceptance]store.Copies, len(items))
-	now := w.deps.Now()
-	for i := range items {
-		it := &items[i]
-		if w.isTenantErased(it) {
-			continue
-		}
-		before := stored.Copies[it.acceptance].Or(copies[it.acceptance])
-		key := it.identity.Key
-		isKnown := stored.Events[key] || inBatch[key]
-		// Of its acceptance there are dead letters and nothing else: an event that can be
-		// written stands before them.
-		it.revives = it.event != nil && (before.First || before.Replayed) && !before.Settled && !isKnown && w.expiry(it.event).After(now)
-		it.hasRow = stored.Identities[it.identity]
-		replaces := stored.Rows[it.identity] && it.isReplay()
-		comesAgain := it.revives && (isPutBack(it.record) || it.isReplay())
-		own := it.event != nil && stored.Recent[it.identity] == mark && !w.isErased(it.event.GetCompanyId(), it.event.GetVisitorId())
-		if seen[it.identity] || it.hasRow && !own && !replaces && !comesAgain {
-			left.repeated++
-			continue
-		}
-		seen[it.identity] = true
-		if own {
-			if it.acceptance.Known() {
-				copies[it.acceptance] = copies[it.acceptance].Add(it.replayed, true)
-			}
-			inBatch[key] = true
-			left.events = append(left.events, store.EventRow{Position: it.record.Offset, Event: it.event, ExpiresAt: w.expiry(it.event), Replaces: it.isReplay()})
-			continue
-		}
-		if it.acceptance.Known() && !replaces {
-			// Of two records that were both sent for the first time, none is a
-			// replay, whatever they have in common.
-			isReplay := (before.Replayed || it.replayed && before.First) && !it.revives
-			settles := !isReplay && (it.event != nil || store.Settles(it.drop.Reason))
-			copies[it.acceptance] = copies[it.acceptance].Add(it.replayed, settles)
-			if isReplay {
-				left.drops = append(left.drops, replayOf(it))
-				continue
-			}
-		}
-		if it.dead {
-			left.dead = append(left.dead, it.record)
-		}
-		if it.drop != nil {
-			left.drops = append(left.drops, *it.drop)
-			continue
-		}
-		if d, erased := w.erasedDrop(it); erased {
-			if !replaces { // the erasure sees to the row that is there
-				left.drops = append(left.drops, d)
-			}
-			continue
-		}
-		expires := w.expiry(it.event)
-		switch {
-		case replaces && expires.After(now):
-			w.metrics.replaced.Inc()
-			left.events = append(left.events, store.EventRow{Position: it.record.Offset, Event: it.event, ExpiresAt: expires, Replaces: true})
-		case replaces: // its row is about to go
-		case isKnown:
-			left.drops = append(left.drops, ownDrop(it, metivav1.Reason_REASON_DUPLICATE))
-		case !expires.After(now):
-			left.drops = append(left.drops, ownDrop(it, metivav1.Reason_REASON_EXPIRED))
-		default:
-			inBatch[key] = true
-			left.events = append(left.events, store.EventRow{Position: it.record.Offset, Event: it.event, ExpiresAt: expires})
-		}
-	}
-	return left
 }
 
 // expiresMaxUnix is 2106-01-01, near the last time a DateTime column holds.
@@ -193,39 +102,6 @@ func (w *Worker) expiryOf(ms int64, retentionDays uint32) time.Time {
 		return time.Unix(expiresMaxUnix, 0).UTC()
 	}
 	return expires
-}
-
-// isPutBack reports whether an operator has put the record back from its dead letter.
-// Any other record that has a row is the same batch again.
-func isPutBack(r *kafka.Record) bool {
-	return slices.ContainsFunc(r.Headers, func(h kafka.Header) bool { return h.Key == schemas.HeaderDeadLetter })
-}
-
-// replayOf is a further copy of an acceptance that has its row. What became of
-// the first says what became of the event; this one's own fate does not count.
-func replayOf(it *item) store.DropRow {
-	if it.drop == nil {
-		return ownDrop(it, metivav1.Reason_REASON_REPLAYED)
-	}
-	row := *it.drop
-	row.Stage, row.Reason = metivav1.Stage_STAGE_SINK, metivav1.Reason_REASON_REPLAYED
-	return row
-}
-
-// ownDrop is an event that the sink itself drops.
-func ownDrop(it *item, reason metivav1.Reason) store.DropRow {
-	return store.DropRow{
-		Position:   it.record.Offset,
-		Key:        it.identity.Key,
-		SiteID:     it.event.GetSiteId(),
-		ReceivedAt: time.UnixMilli(it.event.GetReceivedAtMs()).UTC(),
-		Stage:      metivav1.Stage_STAGE_SINK,
-		Reason:     reason,
-		Source:     it.identity.Source,
-		WriterID:   it.event.GetWriterId(),
-		Acceptance: it.acceptance.ID,
-		Replayed:   it.replayed,
-	}
 }
 
 // writeEvents returns the drops of the rows that ClickHouse refuses.

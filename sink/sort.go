@@ -1,0 +1,176 @@
+package sink
+
+import (
+	"slices"
+	"time"
+
+	"github.com/metiva-io/metiva/pkg/kafka"
+	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/metivav1"
+	store "github.com/metiva-io/metiva/sink/clickhouse"
+)
+
+// rows are what is left to write of a batch.
+type rows struct {
+	events   []store.EventRow
+	drops    []store.DropRow
+	dead     []*kafka.Record
+	repeated int
+}
+
+// sort decides for each record what becomes of it, in the order of the batch.
+// The outcome depends on the records, on what is stored of them and on who was erased,
+// so that every attempt, by whichever process, decides the same. A row that an earlier
+// attempt at this very batch has written, under the token with this mark, is written
+// again: the table knows the token and takes nothing twice, and a materialised view that
+// a crash kept from the row gets it now. The moment is that of the first attempt.
+func (w *Worker) sort(items []item, stored store.Stored, mark uint64, now time.Time) rows {
+	s := sorter{
+		worker: w, stored: stored, mark: mark, now: now,
+		seen:    make(map[store.Identity]bool, len(items)),
+		inBatch: make(map[store.EventKey]store.Source, len(items)),
+		copies:  make(map[store.Acceptance]store.Copies, len(items)),
+	}
+	for i := range items {
+		if !w.isTenantErased(&items[i]) {
+			s.sort(&items[i])
+		}
+	}
+	return s.left
+}
+
+// sorter sorts the records of one batch, one after the other.
+type sorter struct {
+	worker *Worker
+	stored store.Stored
+	mark   uint64
+	now    time.Time
+	// What the records before have become: those that were sorted, the events among
+	// them with their source, and the copies of acceptances.
+	seen    map[store.Identity]bool
+	inBatch map[store.EventKey]store.Source
+	copies  map[store.Acceptance]store.Copies
+	left    rows
+}
+
+func (s *sorter) sort(it *item) {
+	erased := s.worker.forgetErased(it)
+	before := s.stored.Copies[it.acceptance].Or(s.copies[it.acceptance])
+	// Of its acceptance there are dead letters and nothing else: an event that can be
+	// written stands before them.
+	it.revives = it.event != nil && !erased && (before.First || before.Replayed) && !before.Settled &&
+		!s.isKnown(it) && s.worker.expiry(it.event).After(s.now)
+	seen := s.seen[it.identity]
+	it.hasRow = seen || s.stored.Identities[it.identity]
+	own := it.event != nil && !erased && s.stored.Recent[it.identity] == s.mark
+	replaces := s.replaces(it)
+	comesAgain := it.revives && (isPutBack(it.record) || it.isReplay())
+	if it.hasRow && !replaces && !comesAgain && (seen || !own) {
+		s.left.repeated++
+		return
+	}
+	s.seen[it.identity] = true
+	if replaces && !own {
+		s.replace(it, erased)
+		return
+	}
+	isReplay := false
+	if it.acceptance.Known() {
+		// Of two records that were both sent for the first time, none is a
+		// replay, whatever they have in common.
+		isReplay = (before.Replayed || it.replayed && before.First) && !it.revives && !own
+		settles := !isReplay && (it.event != nil || store.Settles(it.drop.Reason))
+		s.copies[it.acceptance] = s.copies[it.acceptance].Add(it.replayed, settles)
+	}
+	switch {
+	case own:
+		s.write(it, true)
+	case isReplay:
+		s.left.drops = append(s.left.drops, replayOf(it))
+	case it.drop != nil:
+		if it.dead {
+			s.left.dead = append(s.left.dead, it.record)
+		}
+		s.left.drops = append(s.left.drops, *it.drop)
+	case erased:
+		s.worker.metrics.erased.Inc()
+		s.drop(it, metivav1.Reason_REASON_ERASED)
+	case s.isKnown(it):
+		s.drop(it, metivav1.Reason_REASON_DUPLICATE)
+	case !s.worker.expiry(it.event).After(s.now):
+		s.drop(it, metivav1.Reason_REASON_EXPIRED)
+	default:
+		s.write(it, false)
+	}
+}
+
+// isKnown reports whether the record's event id has a row, or gets one in this batch.
+func (s *sorter) isKnown(it *item) bool {
+	_, inBatch := s.inBatch[it.identity.Key]
+	return inBatch || s.stored.Events[it.identity.Key]
+}
+
+// replaces reports whether the event was enriched again and its source has a row in
+// events, or gets it in this batch.
+func (s *sorter) replaces(it *item) bool {
+	if !it.isReplay() {
+		return false
+	}
+	source, inBatch := s.inBatch[it.identity.Key]
+	return s.stored.Rows[it.identity] || inBatch && source == it.identity.Source
+}
+
+// replace puts an event in place of its row. Of who was erased, and of what is about to
+// go, the row is left to the erasure and to its end.
+func (s *sorter) replace(it *item, erased bool) {
+	if erased {
+		s.worker.metrics.erased.Inc()
+		return
+	}
+	if s.worker.expiry(it.event).After(s.now) {
+		s.worker.metrics.replaced.Inc()
+		s.write(it, true)
+	}
+}
+
+func (s *sorter) write(it *item, hasRow bool) {
+	s.inBatch[it.identity.Key] = it.identity.Source
+	s.left.events = append(s.left.events, store.EventRow{Position: it.record.Offset, Event: it.event, ExpiresAt: s.worker.expiry(it.event), Replaces: hasRow})
+}
+
+func (s *sorter) drop(it *item, reason metivav1.Reason) {
+	s.left.drops = append(s.left.drops, ownDrop(it, reason))
+}
+
+// isPutBack reports whether an operator has put the record back from its dead letter.
+// Any other record that has a row is the same batch again.
+func isPutBack(r *kafka.Record) bool {
+	return slices.ContainsFunc(r.Headers, func(h kafka.Header) bool { return h.Key == schemas.HeaderDeadLetter })
+}
+
+// replayOf is a further copy of an acceptance that has its row. What became of
+// the first says what became of the event; this one's own fate does not count.
+func replayOf(it *item) store.DropRow {
+	if it.drop == nil {
+		return ownDrop(it, metivav1.Reason_REASON_REPLAYED)
+	}
+	row := *it.drop
+	row.Stage, row.Reason = metivav1.Stage_STAGE_SINK, metivav1.Reason_REASON_REPLAYED
+	return row
+}
+
+// ownDrop is an event that the sink itself drops.
+func ownDrop(it *item, reason metivav1.Reason) store.DropRow {
+	return store.DropRow{
+		Position:   it.record.Offset,
+		Key:        it.identity.Key,
+		SiteID:     it.event.GetSiteId(),
+		ReceivedAt: time.UnixMilli(it.event.GetReceivedAtMs()).UTC(),
+		Stage:      metivav1.Stage_STAGE_SINK,
+		Reason:     reason,
+		Source:     it.identity.Source,
+		WriterID:   it.event.GetWriterId(),
+		Acceptance: it.acceptance.ID,
+		Replayed:   it.replayed,
+	}
+}
