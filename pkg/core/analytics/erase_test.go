@@ -169,6 +169,18 @@ func TestEraser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// What is made of a table goes after it, or would be made again in between.
+	var order, want []string
+	tables, err := all.tables(t.Context())
+	for _, table := range tables {
+		order = append(order, table.name)
+	}
+	for _, table := range schema.Tables() {
+		want = append(want, table.Name)
+	}
+	if err != nil || !slices.Equal(order, want) {
+		t.Errorf("erased in the order %v, want %v (%v)", order, want, err)
+	}
 	if err := all.Delete(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)
 	}

@@ -104,7 +104,9 @@ func TestEveryCrash(t *testing.T) {
 func wantFound(t *testing.T, e Erasure, want map[string]uint64) {
 	t.Helper()
 	got := maps.Clone(e.Found)
-	maps.DeleteFunc(got, func(what string, n uint64) bool { return n == 0 || what == "clickhouse.counted_days" || what == "clickhouse.changed_days" })
+	maps.DeleteFunc(got, func(what string, n uint64) bool {
+		return n == 0 || what == "clickhouse.counted_days" || what == "clickhouse.changed_days"
+	})
 	if !maps.Equal(got, want) {
 		t.Errorf("found\n%v, want\n%v", got, want)
 	}
