@@ -141,7 +141,7 @@ func (w *work) certify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	proof, err := w.rows.Proof(ctx)
+	proof, err := w.proof(ctx)
 	if err != nil {
 		return err
 	}
