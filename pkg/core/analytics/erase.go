@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/schemas"
+	schema "github.com/metiva-io/metiva/schemas/clickhouse"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
@@ -76,6 +78,12 @@ GROUP BY c.table HAVING countIf(c.name = 'company_id') > 0 ORDER BY c.table`, fu
 	if len(out) == 0 {
 		return nil, errors.New("listing the tables with rows of tenants: there is none, so the connection is not that of the product's database, or may not see it")
 	}
+	// Sources before what is made from them: nothing is made anew of rows that are gone.
+	place := make(map[string]int)
+	for i, t := range schema.Tables() {
+		place[t.Name] = i + 1
+	}
+	slices.SortStableFunc(out, func(a, b erasable) int { return place[a.name] - place[b.name] })
 	return out, nil
 }
 

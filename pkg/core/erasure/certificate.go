@@ -141,7 +141,7 @@ func (w *work) certify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	proof, err := w.rows.Proof(ctx)
+	proof, err := w.proof(ctx)
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (w *work) certify(ctx context.Context) error {
 	if err := w.e.probe("signed"); err != nil {
 		return err
 	}
-	if err := w.exec(ctx, queryCertify, is.ID, printed); err != nil {
+	if err := w.exec(ctx, queryCertify, is.ID, printed, is.Round); err != nil {
 		return err
 	}
 	if err := w.e.probe("certificate stored"); err != nil {

@@ -24,7 +24,8 @@
 //   - rows_deleted: once the sinks have written all that was on its way (Settle), the
 //     rows are counted, then deleted in every table (analytics.Eraser); of the compacted
 //     topics the states of visits and accounts and a tenant's withdrawals get tombstones;
-//     of a tenant the rows of Postgres go, and its name.
+//     of a tenant the rows of Postgres go, and its name, and its sites and networks leave
+//     control.sites and control.suppressions.
 //   - verified: no row is left by id, no deletion is under way. Rows that came meanwhile
 //     are deleted again, a few times.
 //   - certified: the certificate is signed (Ed25519) and stored with the erasure.

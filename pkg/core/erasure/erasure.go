@@ -271,10 +271,26 @@ func (w *work) verify(ctx context.Context) error {
 		w.e.cfg.Log.Warn("rows came while they were deleted, deleting again", "erasure", w.is.ID, "rows", left)
 		return w.advance(ctx, KeysDestroyed)
 	}
-	if _, err := w.rows.Proof(ctx); err != nil {
+	if _, err := w.proof(ctx); err != nil {
 		return err
 	}
 	return w.advance(ctx, Verified)
+}
+
+// openMax is how long a deletion may be under way that another process began, here or
+// before a crash.
+const openMax = 2 * time.Minute
+
+// proof waits for deletions that are under way.
+func (w *work) proof(ctx context.Context) (analytics.Proof, error) {
+	waiting, cancel := context.WithTimeout(ctx, openMax)
+	defer cancel()
+	for {
+		p, err := w.rows.Proof(ctx)
+		if !errors.Is(err, analytics.ErrMutations) || pause(waiting, pollEvery) != nil {
+			return p, err
+		}
+	}
 }
 
 // left counts the rows that are in ClickHouse.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -143,6 +144,9 @@ func (w *world) tenant(name string) tenant.Claim {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	if _, err := w.registry.Suppress(ctx, claim, "office", []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}); err != nil {
+		w.t.Fatal(err)
+	}
 	w.fillTopics(made.CompanyID, site.ID)
 	w.fillTables(made.CompanyID, site.ID)
 	return claim
@@ -176,6 +180,7 @@ func (w *world) fillTopics(company, site string) {
 	for i, id := range [][]byte{visitor[:], other[:]} {
 		put(schemas.TopicVisitsState, fmt.Appendf(nil, "%s%d", company[4:], i), &metivav1.VisitState{Kind: &metivav1.VisitState_Journal{Journal: &metivav1.VisitJournal{CompanyId: company, VisitorId: id}}})
 	}
+	put(schemas.TopicControlSuppressions, []byte(company), &metivav1.SuppressionRecord{CompanyId: company, Prefixes: [][]byte{schemas.AppendPrefix(nil, netip.MustParsePrefix("192.0.2.0/24"))}})
 	put(schemas.TopicAccountsState, []byte(company+"/x"), &metivav1.AccountState{CompanyId: company, SiteId: site, AccountId: "ing.nl"})
 }
 
@@ -217,9 +222,14 @@ func (w *world) fillTables(company, site string) {
 			{Name: "version", Values: make([]uint64, n)},
 			{Name: "removed", Values: make([]uint8, n)},
 		},
-		"ledger_edge": {{Name: "minute", Values: at}, {Name: "count", Values: make([]uint64, n)}},
+		"ledger_edge":   {{Name: "minute", Values: at}, {Name: "count", Values: make([]uint64, n)}},
+		"ledger_checks": {{Name: "hour", Values: at}},
 	} {
-		if err := w.rows.Insert(w.t.Context(), table, "", append(slices.Clone(common), columns...)); err != nil {
+		of := slices.Clone(common)
+		if table == "ledger_checks" {
+			of = of[:2] // an hour of the tenant, of no site
+		}
+		if err := w.rows.Insert(w.t.Context(), table, "", append(of, columns...)); err != nil {
 			w.t.Fatal(err)
 		}
 	}

@@ -23,6 +23,9 @@ type SettleConfig struct {
 	Grace, AtMost time.Duration
 }
 
+// pollEvery is the pause between two looks at what others do.
+const pollEvery = 200 * time.Millisecond
+
 // Settled returns a function for Config.Settle. After the grace every batch that a sink
 // begins leaves the erased out. So once the group has committed all that was there at
 // its end, no insert that was begun without knowing of the erasure is under way.
@@ -40,7 +43,6 @@ func Settled(cfg SettleConfig) func(ctx context.Context) error {
 		}
 		deadline, cancel := context.WithTimeoutCause(ctx, cfg.AtMost, ErrUnsettled)
 		defer cancel()
-		const between = 200 * time.Millisecond
 		for {
 			behind, err := cfg.behind(ctx, ends)
 			if err != nil {
@@ -49,7 +51,7 @@ func Settled(cfg SettleConfig) func(ctx context.Context) error {
 			if behind == 0 {
 				return nil
 			}
-			if err := pause(deadline, between); err != nil {
+			if err := pause(deadline, pollEvery); err != nil {
 				return fmt.Errorf("%w: %d records are left", err, behind)
 			}
 		}

@@ -26,7 +26,7 @@ FROM core.erasures WHERE ($1 = '' OR id = $1) AND ($2::bytea IS NULL OR subject_
 	queryAdvance = `UPDATE core.erasures SET state = $3, updated_at = now() WHERE id = $1 AND state = $2`
 	queryFound   = `UPDATE core.erasures SET found = $2, updated_at = now() WHERE id = $1`
 	queryCertify = `
-UPDATE core.erasures SET state = 'certified', certificate = $2, updated_at = now() WHERE id = $1 AND state = 'verified'`
+UPDATE core.erasures SET state = 'certified', certificate = $2, updated_at = now() WHERE id = $1 AND state = 'verified' AND round = $3`
 	queryReopen = `
 UPDATE core.erasures SET state = 'requested', round = round + 1, updated_at = now() WHERE id = $1 AND state = 'certified' AND round = $2`
 	queryLock   = `SELECT found FROM core.erasures WHERE id = $1 FOR UPDATE`

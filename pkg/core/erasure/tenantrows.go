@@ -11,7 +11,10 @@ import (
 )
 
 const (
-	querySites = `SELECT id FROM core.sites ORDER BY id`
+	// A change of a setting holds the tenant's row FOR SHARE: those under way are waited
+	// for, and later ones find an erased tenant.
+	queryLockTenant = `SELECT FROM core.tenants FOR UPDATE`
+	querySites      = `SELECT id FROM core.sites ORDER BY id`
 	// What is left of a tenant says that it was one.
 	queryUnnameTenant = `UPDATE core.tenants SET status = 'erased', name = 'erased', version = version + 1, updated_at = now() WHERE status <> 'erased'`
 	queryUnnameAgency = `UPDATE core.agencies SET name = 'erased'`
@@ -21,17 +24,20 @@ const (
 	// The worker's: no role that serves a tenant may delete these.
 	queryAgency  = `SELECT d.agency_id, d.kind FROM core.directory d WHERE d.company_id = $1`
 	queryClients = `
-SELECT count(*) FROM core.directory WHERE agency_id = $1 AND company_id <> $2 AND active`
-	querySiteTombstones = `
-SELECT DISTINCT record_key FROM core.outbox WHERE company_id = $1 AND topic = 'control.sites' AND octet_length(value) = 0`
-	queryForgetOutbox = `DELETE FROM core.outbox WHERE company_id = $1 AND topic = 'control.sites' AND octet_length(value) > 0`
-	queryForgetSalts  = `DELETE FROM core.salts_published WHERE company_id = $1`
+SELECT company_id FROM core.directory WHERE agency_id = $1 AND company_id <> $2 ORDER BY company_id`
+	// Records of settings, whose newest would be published again if Kafka lost it.
+	querySettingTombstones = `
+SELECT DISTINCT topic, record_key FROM core.outbox
+WHERE company_id = $1 AND topic IN ('control.sites', 'control.suppressions') AND octet_length(value) = 0 ORDER BY topic, record_key`
+	queryForgetOutbox = `
+DELETE FROM core.outbox WHERE company_id = $1 AND topic IN ('control.sites', 'control.suppressions') AND octet_length(value) > 0`
+	queryForgetSalts = `DELETE FROM core.salts_published WHERE company_id = $1`
 )
 
 // erasedTables are the tables of Postgres that a tenant's rows are deleted from, each
 // before those it refers to.
 func erasedTables() []string {
-	return []string{"core.site_keys", "core.site_forms", "core.consent_texts", "core.sites", "core.memberships", "core.brands"}
+	return []string{"core.site_keys", "core.site_forms", "core.consent_texts", "core.sites", "core.memberships", "core.brands", "core.suppressions"}
 }
 
 // keptTables are those in which rows of an erased tenant stay, and why: tested to be
@@ -42,54 +48,61 @@ func keptTables() map[string]string {
 		"core.agencies":        "the id of an agency, without a name",
 		"core.directory":       "the id, not active",
 		"core.erasures":        "the erasures and their certificates",
-		"core.outbox":          "tombstones of the erasure and of sites, which name ids only; the worker's role deletes the rest",
+		"core.outbox":          "tombstones of the erasure and of settings, which name ids only; the worker's role deletes the rest",
 		"core.salts_published": "the worker's role deletes them",
 	}
 }
 
-// checkClients refuses to erase an agency's own tenant before its clients.
+// checkClients refuses to erase an agency's own tenant before its clients: also those
+// that are only suspended.
 func (e *Eraser) checkClients(ctx context.Context, claim tenant.Claim) error {
-	var others int
+	var clients []string
 	err := e.cfg.Worker.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		var agency, kind string
-		if err := tx.QueryRow(ctx, queryAgency, claim.CompanyID()).Scan(&agency, &kind); err != nil {
+		if err := tx.QueryRow(ctx, queryAgency, claim.CompanyID()).Scan(&agency, &kind); err != nil || kind != "agency" {
 			return err
 		}
-		if kind != "agency" {
-			return nil
+		rows, err := tx.Query(ctx, queryClients, agency, claim.CompanyID())
+		if err != nil {
+			return err
 		}
-		return tx.QueryRow(ctx, queryClients, agency, claim.CompanyID()).Scan(&others)
+		clients, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("looking for the tenant: %w", quiet(err))
 	}
-	if others > 0 {
-		return ErrHasClients
+	for _, id := range clients {
+		client, err := tenant.OperatorClaim(id, "schedule:erasure")
+		if err != nil {
+			return fmt.Errorf("looking at a client of the agency: %w", err)
+		}
+		erased, err := e.isErased(ctx, client)
+		if err != nil {
+			return err
+		}
+		if !erased {
+			return ErrHasClients
+		}
 	}
 	return nil
 }
 
 // deleteTenant deletes a tenant's rows of Postgres, counted in the same transaction,
-// and takes its sites off control.sites. For anybody else it does nothing.
+// and takes its sites off control.sites and its networks off control.suppressions. For
+// anybody else it does nothing.
 func (w *work) deleteTenant(ctx context.Context) error {
 	if w.is.Kind != Tenant {
 		return nil
 	}
 	err := tenant.Run(ctx, w.e.cfg.Pool, w.claim, func(ctx context.Context, tx tenant.Tx) error {
-		rows, err := tx.Query(ctx, querySites)
+		if _, err := tx.Exec(ctx, queryLockTenant); err != nil {
+			return err
+		}
+		found, err := w.queueTombstones(ctx, tx)
 		if err != nil {
 			return err
 		}
-		sites, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if err != nil {
-			return err
-		}
-		for _, id := range sites {
-			if _, err := tx.Exec(ctx, queryOutbox, schemas.TopicControlSites, []byte(id), []byte{}); err != nil {
-				return err
-			}
-		}
-		found := map[string]uint64{"kafka." + schemas.TopicControlSites: uint64(len(sites))}
 		for _, table := range erasedTables() {
 			tag, err := tx.Exec(ctx, "DELETE FROM "+table)
 			if err != nil {
@@ -110,48 +123,76 @@ func (w *work) deleteTenant(ctx context.Context) error {
 	if err := w.e.probe("postgres rows deleted"); err != nil {
 		return err
 	}
-	return w.removeSites(ctx)
+	return w.removeSettings(ctx)
 }
 
-// removeSites publishes the tombstones of the tenant's sites, those an earlier attempt
-// queued too, and deletes what else the outbox and the schedules know of the tenant.
-func (w *work) removeSites(ctx context.Context) error {
-	var sites [][]byte
+// queueTombstones queues those of the records of the tenant's settings, and counts what
+// they remove.
+func (w *work) queueTombstones(ctx context.Context, tx tenant.Tx) (map[string]uint64, error) {
+	rows, err := tx.Query(ctx, querySites)
+	if err != nil {
+		return nil, err
+	}
+	sites, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range sites {
+		if _, err := tx.Exec(ctx, queryOutbox, schemas.TopicControlSites, []byte(id), []byte{}); err != nil {
+			return nil, err
+		}
+	}
+	// All networks of a tenant are one record; one without any may have been published.
+	_, err = tx.Exec(ctx, queryOutbox, schemas.TopicControlSuppressions, []byte(w.is.CompanyID), []byte{})
+	return map[string]uint64{"kafka." + schemas.TopicControlSites: uint64(len(sites))}, err
+}
+
+// removeSettings publishes the tombstones of the tenant's settings, those an earlier
+// attempt queued too, and deletes what else the outbox and the schedules know of the
+// tenant.
+func (w *work) removeSettings(ctx context.Context) error {
+	var gone []record
 	err := w.e.cfg.Worker.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		for _, query := range []string{queryForgetOutbox, queryForgetSalts} {
 			if _, err := tx.Exec(ctx, query, w.is.CompanyID); err != nil {
 				return err
 			}
 		}
-		rows, err := tx.Query(ctx, querySiteTombstones, w.is.CompanyID)
+		rows, err := tx.Query(ctx, querySettingTombstones, w.is.CompanyID)
 		if err != nil {
 			return err
 		}
-		sites, err = pgx.CollectRows(rows, pgx.RowTo[[]byte])
+		gone, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r record, err error) {
+			return r, row.Scan(&r.topic, &r.key)
+		})
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("deleting the tenant's queued records: %w", quiet(err))
 	}
-	for _, id := range sites {
-		if err := w.e.publish(ctx, record{schemas.TopicControlSites, id, nil}); err != nil {
+	for _, r := range gone {
+		if err := w.e.publish(ctx, r); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// suspend makes the tenant's sites unknown to collectors, unless it is erased already.
-func (w *work) suspend(ctx context.Context) error {
-	var erased bool
-	err := tenant.Run(ctx, w.e.cfg.Pool, w.claim, func(ctx context.Context, tx tenant.Tx) error {
+// isErased reports whether the claim's tenant has been erased from Postgres.
+func (e *Eraser) isErased(ctx context.Context, claim tenant.Claim) (erased bool, err error) {
+	err = tenant.Run(ctx, e.cfg.Pool, claim, func(ctx context.Context, tx tenant.Tx) error {
 		return tx.QueryRow(ctx, queryIsErased).Scan(&erased)
 	})
 	if err != nil {
-		return fmt.Errorf("reading the tenant's status: %w", quiet(err))
+		return false, fmt.Errorf("reading the tenant's status: %w", quiet(err))
 	}
-	if erased {
-		return nil
+	return erased, nil
+}
+
+// suspend makes the tenant's sites unknown to collectors, unless it is erased already.
+func (w *work) suspend(ctx context.Context) error {
+	if erased, err := w.e.isErased(ctx, w.claim); err != nil || erased {
+		return err
 	}
 	return w.e.cfg.Registry.SuspendTenant(ctx, w.claim)
 }

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -67,6 +68,39 @@ func TestExportAndVerify(t *testing.T) {
 		}
 		if sum, err := Sum(dir); err != nil || len(sum) != 64 {
 			t.Errorf("sum %q, %v", sum, err)
+		}
+	}
+}
+
+// erasedMeanwhile is a clock that has the tenant's erasure begin when the export does.
+func (w *world) erasedMeanwhile(claim tenant.Claim) func() time.Time {
+	begin := sync.OnceFunc(func() {
+		err := tenant.Run(w.t.Context(), w.pool, claim, func(ctx context.Context, tx tenant.Tx) error {
+			_, err := tx.Exec(ctx, `INSERT INTO core.erasures (id, kind, subject_id, requested_by, requested_at, erased_at)
+VALUES ($1, 'tenant', '', 'operator:x', now(), now())`, tenant.NewID(tenant.PrefixErasure))
+			return err
+		})
+		if err != nil {
+			w.t.Error(err)
+		}
+	})
+	return func() time.Time { begin(); return time.Now() }
+}
+
+// TestNoExportOfTheErased: a tenant whose erasure begins while it is exported, or began
+// before, has no export, and nothing is left of the attempt.
+func TestNoExportOfTheErased(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	claim := w.tenant("Ours", 1)
+	cfg := config(filepath.Join(t.TempDir(), "out"), analytics.ExportNDJSON)
+	cfg.Now = w.erasedMeanwhile(claim)
+	for _, when := range []string{"meanwhile", "before"} {
+		if _, err := Write(t.Context(), w.conn, w.store, claim, cfg); !errors.Is(err, ErrErased) {
+			t.Errorf("erased %s: %v", when, err)
+		}
+		if _, err := os.Stat(cfg.Dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("erased %s: something is left: %v", when, err)
 		}
 	}
 }

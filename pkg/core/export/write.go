@@ -28,6 +28,9 @@ type Config struct {
 	Limits analytics.ExportLimits
 	// Now is the clock.
 	Now func() time.Time
+
+	// whole is asked before the manifest is written: ErrErased when rows went meanwhile.
+	whole func(ctx context.Context) error
 }
 
 // Validate lists every fault.
@@ -55,6 +58,10 @@ func (c Config) Validate() error {
 // ErrNotEmpty is returned for a directory that holds something.
 var ErrNotEmpty = errors.New("the directory of the export is not empty")
 
+// ErrErased is returned for a tenant that is being erased, or was: what is left of it is
+// no export.
+var ErrErased = errors.New("the tenant is being erased, or was")
+
 // source gives the rows of one tenant: an analytics.Reader.
 type source interface {
 	ExportTables(ctx context.Context, format analytics.ExportFormat) ([]analytics.ExportTable, error)
@@ -69,6 +76,16 @@ func Write(ctx context.Context, conn *clickhouse.Conn, store *registry.Store, cl
 	reader, err := analytics.NewReader(conn, claim)
 	if err != nil {
 		return Manifest{}, fmt.Errorf("exporting a tenant: %w", err)
+	}
+	cfg.whole = func(ctx context.Context) error {
+		begun, err := store.ErasureBegun(ctx, claim)
+		if err == nil && begun {
+			err = ErrErased
+		}
+		return err
+	}
+	if err := cfg.whole(ctx); err != nil {
+		return Manifest{}, err
 	}
 	facts, err := readFacts(ctx, store, claim)
 	if err != nil {
@@ -112,6 +129,11 @@ func write(ctx context.Context, from source, facts Facts, claim tenant.Claim, cf
 		return Manifest{}, err
 	}
 	m.Files = append(m.Files, file)
+	if cfg.whole != nil {
+		if err := cfg.whole(ctx); err != nil {
+			return Manifest{}, err
+		}
+	}
 	m.CreatedAt = cfg.Now().UTC()
 	if _, err := writeJSON(d, ManifestName, m); err != nil {
 		return Manifest{}, err

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -143,7 +144,8 @@ func (s *Store) setTenant(ctx context.Context, claim tenant.Claim, status string
 	return nil
 }
 
-// change runs fn with the tenant's row locked against a change of status.
+// change runs fn with the tenant's row locked against a change of status. Nothing is
+// changed of an erased tenant: that is ErrNotFound.
 func (s *Store) change(ctx context.Context, claim tenant.Claim, fn func(ctx context.Context, tx tenant.Tx, tenantActive bool) error) error {
 	return changeIn(ctx, s.pool, claim, fn)
 }
@@ -151,7 +153,11 @@ func (s *Store) change(ctx context.Context, claim tenant.Claim, fn func(ctx cont
 func changeIn(ctx context.Context, pool *tenant.Pool, claim tenant.Claim, fn func(ctx context.Context, tx tenant.Tx, tenantActive bool) error) error {
 	return tenant.Run(ctx, pool, claim, func(ctx context.Context, tx tenant.Tx) error {
 		var active bool
-		if err := tx.QueryRow(ctx, queryLockTenant).Scan(&active); err != nil {
+		err := tx.QueryRow(ctx, queryLockTenant).Scan(&active)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return fmt.Errorf("the tenant was erased: %w", ErrNotFound)
+		}
+		if err != nil {
 			return err
 		}
 		return fn(ctx, tx, active)

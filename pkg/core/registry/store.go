@@ -160,7 +160,7 @@ func (s *Store) CreateBrand(ctx context.Context, claim tenant.Claim, name string
 		return Brand{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	b := Brand{ID: tenant.NewID(tenant.PrefixBrand), Name: name}
-	err = tenant.Run(ctx, s.pool, claim, func(ctx context.Context, tx tenant.Tx) error {
+	err = s.change(ctx, claim, func(ctx context.Context, tx tenant.Tx, _ bool) error {
 		return tx.QueryRow(ctx, queryInsertBrand, b.ID, b.Name).Scan(&b.CompanyID, &b.CreatedAt)
 	})
 	if err != nil {

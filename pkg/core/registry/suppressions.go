@@ -85,7 +85,7 @@ func (s *Store) changeSuppressions(ctx context.Context, claim tenant.Claim, c su
 	if c, err = c.normalise(); err != nil {
 		return 0, err
 	}
-	err = tenant.Run(ctx, s.pool, claim, func(ctx context.Context, tx tenant.Tx) error {
+	err = s.change(ctx, claim, func(ctx context.Context, tx tenant.Tx, _ bool) error {
 		added, err = c.apply(ctx, tx)
 		return err
 	})
