@@ -17,10 +17,12 @@ import (
 )
 
 // ledgerEvery is the pause between two reports, ledgerBookAge how long one writer's
-// name is used: what a book holds stays in memory for that long.
+// name is used: what a book holds stays in memory for that long. A worker that catches
+// up has the minutes of days in a few of its own, so a book has its bound, too.
 const (
-	ledgerEvery   = time.Second
-	ledgerBookAge = 10 * time.Minute
+	ledgerEvery       = time.Second
+	ledgerBookAge     = 10 * time.Minute
+	ledgerBookKeysMax = 50_000
 )
 
 // ledger reports what the worker has passed on, by tenant, site, minute of receipt
@@ -30,8 +32,9 @@ const (
 type ledger struct {
 	run string
 
-	mu   sync.Mutex
-	book *book
+	mu    sync.Mutex
+	book  *book
+	begun uint64 // books: no two have one name
 
 	// Of whoever publishes, one at a time.
 	publishing sync.Mutex
@@ -114,12 +117,13 @@ func (l *ledger) add(c *counted, now time.Time) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.book == nil || now.Sub(l.book.begun) >= ledgerBookAge {
+	if l.book == nil || now.Sub(l.book.begun) >= ledgerBookAge || len(l.book.counts) >= ledgerBookKeysMax {
 		if l.book != nil {
 			l.closed = append(l.closed, l.book)
 		}
+		l.begun++
 		l.book = &book{
-			writerID: l.run + "-" + strconv.FormatInt(now.UnixMilli(), 36), begun: now,
+			writerID: l.run + "-" + strconv.FormatUint(l.begun, 36), begun: now,
 			counts: make(map[ledgerKey]uint64), unsent: make(map[ledgerKey]bool),
 		}
 	}

@@ -94,3 +94,32 @@ func TestABookIsClosedAndStillSent(t *testing.T) {
 		t.Fatalf("nothing has changed and something was sent, %v", err)
 	}
 }
+
+// TestABookHasItsBound: a worker that catches up has counts of days in minutes; they go
+// under as many names as it takes, each of its own, and none is lost.
+func TestABookHasItsBound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	l, now := newLedger(), time.Now()
+	batch := func(from, n int) *counted {
+		c := &counted{}
+		for i := range n {
+			at := now.UnixMilli() + int64(from+i)*time.Minute.Milliseconds()
+			c.add(&outcome{record: schemas.EnrichedOf(&metivav1.EnrichedEvent{CompanyId: tenant, SiteId: "sit_a", ReceivedAtMs: at})})
+		}
+		return c
+	}
+	l.add(batch(0, ledgerBookKeysMax), now)
+	l.take() // as if they had been sent
+	former := l.book.writerID
+	l.add(batch(0, 2), now)
+	if len(l.book.counts) != 2 || l.book.writerID == former || len(l.closed) != 1 {
+		t.Fatalf("%d counts under %s after %s, %d books wait", len(l.book.counts), l.book.writerID, former, len(l.closed))
+	}
+	if err := l.publish(t.Context(), w.sender); err != nil {
+		t.Fatal(err)
+	}
+	if _, total := w.reported(); total != 2 || len(l.closed) != 0 {
+		t.Fatalf("%d are reported, %d books wait", total, len(l.closed))
+	}
+}

@@ -239,6 +239,37 @@ func TestAReplayBringsNobodyBack(t *testing.T) {
 	}
 }
 
+// TestWhoWithdrawsDuringAReplay: the visits of a visitor who has withdrawn after the
+// replay had read the events are not sent again.
+func TestWhoWithdrawsDuringAReplay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	visitor := random(16)
+	w.worked([]*metivav1.CollectedEvent{w.event(ingAddr, agent, analytics(visitor, 2)), w.event(ingAddr, agent, nil)})
+	value, err := proto.Marshal(&metivav1.Withdrawal{CompanyId: tenant, SubjectId: visitor, Sequence: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	worker, _ := w.visitWorker(0)
+	r := w.past()
+	r.Note = func(int, int64, int64) {
+		if err := worker.revocations.ApplyWithdrawal([]byte("key"), value); err != nil {
+			t.Error(err)
+		}
+	}
+	r.Standing = func(ctx context.Context, ask []*metivav1.Visit) (map[visit.ID]StandingVisit, error) {
+		for _, v := range ask {
+			if len(v.GetVisitorId()) > 0 {
+				t.Error("the visit of a visitor who has withdrawn is made again")
+			}
+		}
+		return w.standing(ctx, ask)
+	}
+	if report, err := worker.Replay(t.Context(), r); err != nil || report.Events != 2 || report.Visits != 1 {
+		t.Errorf("%+v, %v", report, err)
+	}
+}
+
 // TestAReplayRefuses what it cannot do, and says why.
 func TestAReplayRefuses(t *testing.T) {
 	t.Parallel()

@@ -103,6 +103,7 @@ type replayer struct {
 	pending int   // events since progress was noted
 	done    int64 // behind the last event produced
 	evicted uint64
+	looked  uint64 // revocations.changes when journals were last looked through
 	// sinceMs and untilMs bound the times of receipt of the range's events. They are
 	// not those of the range: a collector may have held an event for hours.
 	sinceMs, untilMs int64
@@ -144,6 +145,7 @@ func (p *replayer) work(ctx context.Context) error {
 	if p.set == nil {
 		return nil
 	}
+	p.revoke()
 	var visits []*metivav1.Visit
 	for more := true; more; visits = visits[:0] {
 		more = p.set.TakeVisits(replayStandingChunk, func(v *metivav1.Visit) { visits = append(visits, proto.CloneOf(v)) })
@@ -224,11 +226,22 @@ func (p *replayer) toVisit(out *outcome, offset int64) {
 		return
 	}
 	p.set.Advance(offset, min(e.GetReceivedAtMs(), e.GetEnrichedAtMs()))
+	p.set.Renew(e, p.w.revocations.isRevoked)
 	p.set.Apply(e, offset)
 	if n := p.set.Counts().EvictedBySize; n != p.evicted {
 		// Visits that had to leave before their time may lack what comes later.
 		p.evicted = n
 		p.run.report.Beyond += uint64(len(p.set.TakeFinished()))
+	}
+}
+
+// revoke drops the journals of whoever was erased or has withdrawn while the replay
+// ran: their visits are not sent again.
+func (p *replayer) revoke() {
+	if changes := p.w.revocations.changes.Load(); changes != p.looked {
+		p.looked = changes
+		p.set.DropIf(p.w.revocations.isRevoked)
+		p.set.TakeGone() // no journal of a replay is on visits.state
 	}
 }
 
@@ -241,6 +254,7 @@ func (p *replayer) flush(ctx context.Context, next int64) error {
 		return err
 	}
 	if p.set != nil {
+		p.revoke()
 		if err := p.sendVisits(ctx, p.set.TakeFinished()); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/metiva-io/metiva/enrich/visit"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
@@ -142,4 +143,9 @@ func (r *revocations) isWithdrawn(companyID string, visitorID []byte, sequence u
 	defer r.mu.RUnlock()
 	last, ok := r.withdrawn[subject{companyID: companyID, id: [schemas.IDBytes]byte(visitorID)}]
 	return ok && sequence <= last
+}
+
+// isRevoked reports whether the subject of a journal was erased or has withdrawn.
+func (r *revocations) isRevoked(s visit.Subject) bool {
+	return r.isErased(s.CompanyID, s.VisitorID) || r.isWithdrawn(s.CompanyID, s.VisitorID, s.ConsentSeq)
 }

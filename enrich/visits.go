@@ -87,10 +87,10 @@ func (v *visits) apply(out *outcome, offset int64) {
 	v.set.Advance(offset, min(e.GetReceivedAtMs(), e.GetEnrichedAtMs()))
 	// Since the steps ran the visitor may have withdrawn, and the journals have been
 	// looked through already: nobody would drop the one that this makes.
-	if v.isRevoked(visit.Subject{CompanyID: e.GetCompanyId(), VisitorID: e.GetVisitorId(), ConsentSeq: e.GetConsentSeq()}) {
+	if v.w.revocations.isRevoked(visit.Subject{CompanyID: e.GetCompanyId(), VisitorID: e.GetVisitorId(), ConsentSeq: e.GetConsentSeq()}) {
 		return
 	}
-	v.set.Renew(e, v.isRevoked)
+	v.set.Renew(e, v.w.revocations.isRevoked)
 	v.set.Apply(e, offset)
 }
 
@@ -207,13 +207,7 @@ func (v *visits) revoke() {
 		return
 	}
 	v.looked, v.hasLooked = changes, true
-	v.set.DropIf(v.isRevoked)
-}
-
-// isRevoked reports whether the subject was erased or has withdrawn.
-func (v *visits) isRevoked(s visit.Subject) bool {
-	r := v.w.revocations
-	return r.isErased(s.CompanyID, s.VisitorID) || r.isWithdrawn(s.CompanyID, s.VisitorID, s.ConsentSeq)
+	v.set.DropIf(v.w.revocations.isRevoked)
 }
 
 // collect puts the record of a visit into unsent.

@@ -164,13 +164,13 @@ func (j *journal) respan(r *Rules, before []head, at int, offset int64) {
 		}
 		if was != nil {
 			if account := accountOf(was.resolution); account != "" && account != accountOf(now.resolution) {
-				j.end(was)
+				j.end(was, endOf(offset))
 			}
 		}
 	}
 	for i := range before {
 		if headOf(after, &before[i].id) == nil {
-			j.end(&before[i])
+			j.end(&before[i], endOf(offset))
 		}
 	}
 }
@@ -184,11 +184,13 @@ func headOf(heads []head, id *ID) *head {
 	return nil
 }
 
-// end says that a visit, as it was last known, is no more.
-func (j *journal) end(h *head) {
+// end says that a visit, as it was last known, is no more, under a version above all
+// that it had: of the record that ends it, since a replay may have sent the visit again
+// under that of the log's end (ADR 0039).
+func (j *journal) end(h *head, version uint64) {
 	j.removals = append(j.removals, &metivav1.Visit{
 		VisitId: bytesOf(&h.id), CompanyId: j.who.CompanyID, BrandId: j.who.BrandID, SiteId: j.who.SiteID, VisitKey: bytesOf(&h.visitKey),
-		StartedAtMs: h.startedMs, RetentionDays: h.retentionDays, Resolution: h.resolution, Removed: true, Version: versionOf(h.offset) + 1,
+		StartedAtMs: h.startedMs, RetentionDays: h.retentionDays, Resolution: h.resolution, Removed: true, Version: max(versionOf(h.offset)+1, version),
 	})
 }
 
@@ -298,9 +300,9 @@ func (j *journal) fold(r *Rules, entriesMax int, dst []*metivav1.Visit) ([]*meti
 	return dst, gone
 }
 
-// removeAll says that every visit of the journal is no more.
-func (j *journal) removeAll() {
+// removeAll says that every visit of the journal is no more from an offset on.
+func (j *journal) removeAll(at int64) {
 	for _, h := range j.heads() {
-		j.end(&h)
+		j.end(&h, endOf(at))
 	}
 }

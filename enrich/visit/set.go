@@ -248,7 +248,7 @@ func (s *Set) Renew(e *metivav1.EnrichedEvent, revoked func(Subject) bool) {
 	who := Identity{CompanyID: e.GetCompanyId(), SiteID: e.GetSiteId(), Key: ID(e.GetVisitorId()), IsVisitor: true}
 	j := s.find(&who)
 	if j != nil && j.consentSeq < e.GetConsentSeq() && revoked(j.subject()) {
-		s.drop(j)
+		s.drop(j, s.next-1) // the event at hand may make a visit
 	}
 }
 
@@ -400,12 +400,12 @@ type Subject struct {
 func (s *Set) DropIf(revoked func(Subject) bool) {
 	for _, j := range s.journals {
 		if revoked(j.subject()) {
-			s.drop(j)
+			s.drop(j, s.next)
 		}
 	}
 	for _, j := range s.leaving {
 		if revoked(j.subject()) {
-			s.drop(j)
+			s.drop(j, s.next)
 		}
 	}
 }
@@ -418,12 +418,13 @@ func (j *journal) subject() Subject {
 	return subject
 }
 
-func (s *Set) drop(j *journal) {
+// drop ends every visit of a journal, from an offset on.
+func (s *Set) drop(j *journal, at int64) {
 	s.counts.Dropped++
 	if err := s.open(j, s.rulesOf(j.who.CompanyID, j.who.SiteID)); err != nil {
 		s.counts.Unreadable++
 	} else {
-		j.removeAll()
+		j.removeAll(at)
 		s.out = append(s.out, j.removals...)
 	}
 	j.dirty, j.removals = false, nil

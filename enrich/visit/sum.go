@@ -287,9 +287,12 @@ func isConsented(state metivav1.ConsentState) bool {
 	return state == metivav1.ConsentState_CONSENT_STATE_ANALYTICS || state == metivav1.ConsentState_CONSENT_STATE_IDENTIFIED
 }
 
-// versionOf is the version of a visit that a record has changed; its removal has
-// one more.
+// versionOf is the version of a visit that a record has changed.
 func versionOf(offset int64) uint64 { return 2 * (uint64(offset) + 1) }
+
+// endOf is the version of the removal of a visit that a record has ended: above that of
+// every record before it, and below what the record itself makes.
+func endOf(offset int64) uint64 { return 2*uint64(max(offset, 0)) + 1 }
 
 func touchMessage(t *source.Touch) *metivav1.VisitTouch {
 	return setTouch(&metivav1.VisitTouch{}, &metivav1.Campaign{}, t)
