@@ -143,8 +143,8 @@ func TestAStormOfConnections(t *testing.T) {
 	if n := e.inFlight.Load(); n != 0 || len(ln.open) != 0 || len(ln.byAddress) != 0 {
 		t.Errorf("%d events are in flight, %d connections open", n, len(ln.open))
 	}
-	if served.Load() == 0 {
-		t.Error("no request was served as an ordinary one")
+	if n := served.Load(); n < 10 {
+		t.Errorf("%d requests were served as ordinary ones", n)
 	}
 	t.Logf("%d events, %d requests served as ordinary ones", s.asked, served.Load())
 	if strings.Contains(e.logged.String(), "panic") {
@@ -184,11 +184,14 @@ func (e *edge) storm(rng *rand.Rand, s *storm) {
 			}
 		}
 	}()
-	whole := true
+	whole, together, next := true, 3, e.stormRequest
+	if rng.IntN(2) == 0 { // as the snippet does
+		together, next = 1, e.stormOrdinary
+	}
 	for range 1 + rng.IntN(4) {
 		var raw strings.Builder
-		for range 1 + rng.IntN(3) {
-			request, ids := e.stormRequest(rng)
+		for range 1 + rng.IntN(together) {
+			request, ids := next(rng)
 			raw.WriteString(request)
 			if whole = whole && ids != nil; whole { // else nobody knows which answer is whose
 				sent <- ids
@@ -234,6 +237,16 @@ func (e *edge) checkQuiet(s *storm, a answered, sent <-chan []string) {
 		}
 	default:
 	}
+}
+
+// stormOrdinary is a request as the snippet sends it, and its events.
+func (e *edge) stormOrdinary(rng *rand.Rand) (raw string, ids []string) {
+	var pages []page
+	for range 1 + rng.IntN(3) {
+		pages = append(pages, newPage(e))
+		ids = append(ids, pages[len(pages)-1]["id"].(string))
+	}
+	return e.rawPost("?"+noResults, "", pages...), ids
 }
 
 // stormRequest is a request and its events; nil when it ends early, or its answer is
