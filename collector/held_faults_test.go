@@ -324,6 +324,8 @@ func TestARequestOutlivesItsConnection(t *testing.T) {
 	ln := e.startListener()
 	far := e.dial(e.rawPost("", "", newPage(e)))
 	<-log.arrived
+	// Else the stop comes first, and the server reads nothing after this request.
+	untilSeen(t, func() bool { return heldOf(ln) == 1 })
 	e.cancel()
 	oneConn(t, ln, "the server ends the connection behind its answer", func(c *conn) bool {
 		c.held.mu.Lock()
