@@ -86,6 +86,17 @@ func (c *conn) takeBack() {
 	c.held.mu.Unlock()
 }
 
+// drop ends the holding of a request that nobody will settle.
+func (h *held) drop(r *request) {
+	if !h.claim(r) { // it is not held, or somebody else settles it
+		return
+	}
+	h.mu.Lock()
+	h.busy = false
+	h.tell()
+	h.mu.Unlock()
+}
+
 // enter begins a request the server does not know of, once no answer is held.
 func (h *held) enter() {
 	h.mu.Lock()

@@ -125,6 +125,41 @@ func TestAPanicBehindTheHandler(t *testing.T) {
 	wantLedger(t, e.stoppedLedger(), map[string]uint64{testCompany + "/internal": 1})
 }
 
+// untold is a Producer whose acks cannot be waited for.
+type untold struct{ *memoryLog }
+
+func (p untold) tell(*waiter) bool     { panic("x") }
+func (p untold) Done() <-chan struct{} { return nil }
+func (p untold) Err() error            { return nil }
+
+func (p untold) Produce(topic string, partition int, key, value []byte) (Ack, error) {
+	if topic != schemas.TopicEventsCollected {
+		return p.memoryLog.Produce(topic, partition, key, value)
+	}
+	return p, nil
+}
+
+// A panic while an ordinary request is left waiting ends its connection, of which nothing stays.
+func TestAPanicWhileLeavingToWait(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t, untold{&memoryLog{}}, nil)
+	l, served := e.startServing(false)
+	conn, from := e.second()
+	if _, err := io.WriteString(conn, ordinaryPost(batchOf(eventOf()))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := from.ReadByte(); err == nil {
+		t.Error("it is answered")
+	}
+	waitConns(t, l, 0, 0)
+	if served.Load() != 1 {
+		t.Error("it was not served as an ordinary one")
+	}
+	if n := e.inFlight.Load(); n != 0 {
+		t.Errorf("%d events wait for ever", n)
+	}
+}
+
 // sweeping is a Producer whose acks are waited for while the listener sweeps, as
 // it does when the machine stood still for a while.
 type sweeping struct {
@@ -289,6 +324,8 @@ func TestARequestOutlivesItsConnection(t *testing.T) {
 	ln := e.startListener()
 	far := e.dial(e.rawPost("", "", newPage(e)))
 	<-log.arrived
+	// Else the stop comes first, and the server reads nothing after this request.
+	untilSeen(t, func() bool { return heldOf(ln) == 1 })
 	e.cancel()
 	oneConn(t, ln, "the server ends the connection behind its answer", func(c *conn) bool {
 		c.held.mu.Lock()

@@ -110,15 +110,12 @@ func TestAStormOfConnections(t *testing.T) {
 		c.AckTimeout, c.ReadTimeout, c.IdleTimeout, c.WriteTimeout, c.DrainGrace = stormPatience, 100*time.Millisecond, 80*time.Millisecond, time.Second, 50*time.Millisecond
 	})
 	e.log = s.memoryLog
-	e.applySite(siteRecord())
-	e.applySalt(testCompany, "2026-11-22")
-	e.CaughtUp()
 	// Events whose data key is not published within the AckTimeout, which is short here,
 	// are unacknowledged too, and never asked of the storm.
 	if err := e.sealer.Prepare(t.Context(), testCompany); err != nil {
 		t.Fatal(err)
 	}
-	ln := e.startListener()
+	ln, served := e.startServing(false)
 	stopping, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var wg sync.WaitGroup
@@ -146,6 +143,10 @@ func TestAStormOfConnections(t *testing.T) {
 	if n := e.inFlight.Load(); n != 0 || len(ln.open) != 0 || len(ln.byAddress) != 0 {
 		t.Errorf("%d events are in flight, %d connections open", n, len(ln.open))
 	}
+	if n := served.Load(); n < 10 {
+		t.Errorf("%d requests were served as ordinary ones", n)
+	}
+	t.Logf("%d events, %d requests served as ordinary ones", s.asked, served.Load())
 	if strings.Contains(e.logged.String(), "panic") {
 		t.Error(e.logged.String())
 	}
@@ -161,6 +162,7 @@ func (e *edge) storm(rng *rand.Rand, s *storm) {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	read := make(chan struct{})
+	sent := make(chan []string, 4*3) // the events of each request, in order
 	go func() {
 		defer close(read)
 		from := bufio.NewReader(conn)
@@ -168,6 +170,9 @@ func (e *edge) storm(rng *rand.Rand, s *storm) {
 			a, err := readAnswered(from)
 			if err != nil {
 				return
+			}
+			if a.status != http.StatusContinue {
+				e.checkQuiet(s, a, sent)
 			}
 			for _, r := range a.Results {
 				if r.Outcome == "accepted" && !s.isDurable(r.ID) {
@@ -179,10 +184,18 @@ func (e *edge) storm(rng *rand.Rand, s *storm) {
 			}
 		}
 	}()
+	whole, together, next := true, 3, e.stormRequest
+	if rng.IntN(2) == 0 { // as the snippet does
+		together, next = 1, e.stormOrdinary
+	}
 	for range 1 + rng.IntN(4) {
 		var raw strings.Builder
-		for range 1 + rng.IntN(3) {
-			raw.WriteString(e.stormRequest(rng))
+		for range 1 + rng.IntN(together) {
+			request, ids := next(rng)
+			raw.WriteString(request)
+			if whole = whole && ids != nil; whole { // else nobody knows which answer is whose
+				sent <- ids
+			}
 		}
 		text := raw.String()
 		if rng.IntN(4) == 0 { // in two pieces
@@ -212,34 +225,62 @@ func (e *edge) storm(rng *rand.Rand, s *storm) {
 	<-read
 }
 
-func (e *edge) stormRequest(rng *rand.Rand) string {
+// checkQuiet takes the events of the request that is answered, and checks that they are
+// durable where the answer says so without naming them.
+func (e *edge) checkQuiet(s *storm, a answered, sent <-chan []string) {
+	select {
+	case ids := <-sent:
+		for _, id := range ids {
+			if a.status == http.StatusNoContent && !s.isDurable(id) {
+				e.t.Errorf("%s is answered with %d and not durable", id, a.status)
+			}
+		}
+	default:
+	}
+}
+
+// stormOrdinary is a request as the snippet sends it, and its events.
+func (e *edge) stormOrdinary(rng *rand.Rand) (raw string, ids []string) {
 	var pages []page
+	for range 1 + rng.IntN(3) {
+		pages = append(pages, newPage(e))
+		ids = append(ids, pages[len(pages)-1]["id"].(string))
+	}
+	return e.rawPost("?"+noResults, "", pages...), ids
+}
+
+// stormRequest is a request and its events; nil when it ends early, or its answer is
+// read as if it had a body.
+func (e *edge) stormRequest(rng *rand.Rand) (raw string, ids []string) {
+	var pages []page
+	ids = []string{}
 	for range 1 + rng.IntN(3)*rng.IntN(10) {
 		pages = append(pages, newPage(e))
+		ids = append(ids, pages[len(pages)-1]["id"].(string))
 	}
 	switch rng.IntN(14) {
 	case 0:
-		return "HEAD " + PathScript + " HTTP/1.1\r\nHost: x\r\n\r\n"
+		return "HEAD " + PathScript + " HTTP/1.1\r\nHost: x\r\n\r\n", nil
 	case 1:
-		return "OPTIONS " + PathEvents + " HTTP/1.1\r\nHost: x\r\nOrigin: " + testOrigin + "\r\n\r\n"
+		return "OPTIONS " + PathEvents + " HTTP/1.1\r\nHost: x\r\nOrigin: " + testOrigin + "\r\n\r\n", []string{}
 	case 2:
-		return "GET " + PathPixel + "?site=" + testKey + "&u=" + testOrigin + "/x HTTP/1.0\r\nConnection: keep-alive\r\nX-Forwarded-For: " + testVisitor + "\r\nHost: x\r\n\r\n"
+		return "GET " + PathPixel + "?site=" + testKey + "&u=" + testOrigin + "/x HTTP/1.0\r\nConnection: keep-alive\r\nX-Forwarded-For: " + testVisitor + "\r\nHost: x\r\n\r\n", []string{}
 	case 3:
-		return e.rawPost("", "Connection: close\r\n", pages...)
+		return e.rawPost("", "Connection: close\r\n", pages...), ids
 	case 4:
-		return strings.Replace(e.rawPost("?r=0", "", pages...), "HTTP/1.1", "HTTP/1.0", 1)
+		return strings.Replace(e.rawPost("?r=0", "", pages...), "HTTP/1.1", "HTTP/1.0", 1), ids
 	case 5:
 		whole := e.rawPost("", "", pages...)
-		return whole[:rng.IntN(len(whole))]
+		return whole[:rng.IntN(len(whole))], nil
 	case 6:
-		return "not http\r\n\r\n"
+		return "not http\r\n\r\n", []string{}
 	case 7:
-		return e.rawPost("", "Expect: 100-continue\r\n", pages...)
+		return e.rawPost("", "Expect: 100-continue\r\n", pages...), ids
 	case 8:
 		head, body, _ := strings.Cut(e.rawPost("", "", pages...), "\r\n\r\n")
 		head = head[:strings.LastIndex(head, "Content-Length")]
-		return fmt.Sprintf("%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", head, len(body), body)
+		return fmt.Sprintf("%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", head, len(body), body), ids
 	default:
-		return e.rawPost("?r=0"[:4*rng.IntN(2)], "", pages...)
+		return e.rawPost("?r=0"[:4*rng.IntN(2)], "", pages...), ids
 	}
 }

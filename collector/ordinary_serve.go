@@ -58,6 +58,7 @@ func (c *Collector) handleOrdinary(conn *conn, r *request, o *ordinary) {
 			r.refuse(metivav1.Reason_REASON_INTERNAL)
 			c.metrics.request(routePanic, fasthttp.StatusInternalServerError)
 			if holding { // nobody knows what state it is in
+				conn.held.drop(r)
 				_ = conn.abort()
 				return
 			}

@@ -37,6 +37,7 @@ func (e *edge) startServing(never bool) (*listener, *atomic.Int64) {
 		if never || !serve(c, raw) {
 			return false
 		}
+		spoil(raw) // as the next request that is read into it does
 		served.Add(1)
 		return true
 	}

@@ -136,6 +136,10 @@ func checkOrdinary(t *testing.T, raw []byte) {
 		t.Fatalf("the server reads %v and leaves %d bytes of %q", err, from.Buffered(), raw)
 	}
 	req := &ctx.Request
+	var uri fasthttp.URI
+	if err := uri.Parse(req.Header.Host(), req.RequestURI()); err != nil { // the server refuses it then
+		t.Errorf("the server reads %v of %q", err, raw)
+	}
 	if string(req.Header.Method()) != "POST" || string(ctx.Path()) != PathEvents || !wantsNoResults(&ctx) {
 		t.Errorf("the server reads %s %s", req.Header.Method(), req.RequestURI())
 	}
