@@ -242,6 +242,18 @@ func TestADeadLetterThatIsReplayedIsRecovered(t *testing.T) {
 	}
 }
 
+func TestADeadLetterIsRecoveredThoughItsEventWasErased(t *testing.T) {
+	t.Parallel()
+	b := book{t, migrated(t)}
+	b.edge("cmp_a", "w1", "none", 0, 1)
+	b.copied("unknown_key", "first", 1, false)
+	b.copied("erased", "first", 2, true) // what is left of the event that came of it
+	a := b.ledger().Tenants["cmp_a"]
+	if a.Accepted != 1 || a.Written != 0 || a.Recovered != 1 || events(a.DroppedLater) != 1 || a.Missing+a.Doubled != 0 || !a.Balanced {
+		t.Errorf("%+v", a)
+	}
+}
+
 func events(later map[string]map[string]uint64) (n uint64) {
 	for _, reasons := range later {
 		for _, count := range reasons {

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
 // The scope of a statement: whose rows it adds up.
@@ -43,17 +44,21 @@ GROUP BY company_id, at, open, writer_id, stage, outcome`
 const recovered = "recovered"
 
 // isRecovered is whether a row of drops is a dead letter, or a copy of one, of an
-// acceptance that has its event: the letter was replayed. All of them share their time
-// of receipt. Few drops are dead letters, so the inner question is the small one.
+// acceptance that has its event, or had it before it was erased: the letter was
+// replayed. All of them share their time of receipt. Few drops are dead letters, so the
+// inner question is the small one.
 func isRecovered(scope string) string {
 	var dead []string
 	for _, r := range schemas.DeadReasons() {
 		dead = append(dead, "'"+schemas.Label(r)+"'")
 	}
 	reasons := strings.Join(dead, ", ")
+	dying := ` AND (company_id, acceptance_id) IN (
+SELECT company_id, acceptance_id FROM drops FINAL` + rowPeriod + scope + ` AND reason IN (` + reasons + `) AND acceptance_id != toFixedString('', 16))`
 	return `reason IN (` + reasons + `, 'replayed') AND (company_id, acceptance_id) IN (
-SELECT company_id, acceptance_id FROM events FINAL` + rowPeriod + scope + ` AND (company_id, acceptance_id) IN (
-SELECT company_id, acceptance_id FROM drops FINAL` + rowPeriod + scope + ` AND reason IN (` + reasons + `) AND acceptance_id != toFixedString('', 16)))`
+SELECT company_id, acceptance_id FROM events FINAL` + rowPeriod + scope + dying + `
+UNION ALL
+SELECT company_id, acceptance_id FROM drops FINAL` + rowPeriod + scope + ` AND reason = '` + schemas.Label(metivav1.Reason_REASON_ERASED) + `'` + dying + `)`
 }
 
 // ledgerDoubled: rows of two tables may not share a record, and no two rows but
