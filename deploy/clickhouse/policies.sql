@@ -20,9 +20,6 @@ CREATE ROW POLICY OR REPLACE everything ON metiva.ledger_edge FOR SELECT USING 1
 CREATE ROW POLICY OR REPLACE tenant ON metiva.ledger_checks FOR SELECT USING company_id = getSetting('metiva_company') AS PERMISSIVE TO reader;
 CREATE ROW POLICY OR REPLACE everything ON metiva.ledger_checks FOR SELECT USING 1 AS PERMISSIVE TO ingest, keeper, migrate;
 
-CREATE ROW POLICY OR REPLACE tenant ON metiva.ledger_checks FOR SELECT USING company_id = getSetting('metiva_company') AS PERMISSIVE TO reader;
-CREATE ROW POLICY OR REPLACE everything ON metiva.ledger_checks FOR SELECT USING 1 AS PERMISSIVE TO ingest, migrate;
-
 CREATE ROW POLICY OR REPLACE tenant ON metiva.visits FOR SELECT USING company_id = getSetting('metiva_company') AS PERMISSIVE TO reader;
 CREATE ROW POLICY OR REPLACE everything ON metiva.visits FOR SELECT USING 1 AS PERMISSIVE TO ingest, keeper, migrate;
 
