@@ -31,7 +31,7 @@ func TestRebuild(t *testing.T) {
 		return n
 	}
 	// The views saw nothing, and countings say what is not so.
-	exec("TRUNCATE TABLE counted_days")
+	exec("TRUNCATE TABLE changed_days")
 	for _, company := range []string{"cmp_a", "cmp_b"} {
 		b.insert("traffic_daily", company, from, clickhouse.Column{Name: "built_at", Values: []time.Time{time.Now()}},
 			clickhouse.Column{Name: "expires_at", Values: []time.Time{time.Now().AddDate(1, 0, 0)}})
@@ -42,10 +42,10 @@ func TestRebuild(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := number("SELECT count() FROM counted_days FINAL WHERE company_id = 'cmp_a' AND source = 'events'"); n != 1 {
+	if n := number("SELECT count() FROM changed_days FINAL WHERE company_id = 'cmp_a' AND source = 'events'"); n != 1 {
 		t.Errorf("%d days have changed", n)
 	}
-	if n := number("SELECT count() FROM counted_days FINAL WHERE company_id != 'cmp_a'"); n != 0 {
+	if n := number("SELECT count() FROM changed_days FINAL WHERE company_id != 'cmp_a'"); n != 0 {
 		t.Errorf("%d days of another tenant have changed", n)
 	}
 	if a, other := number("SELECT count() FROM traffic_daily FINAL WHERE company_id = 'cmp_a'"), number("SELECT count() FROM traffic_daily FINAL WHERE company_id = 'cmp_b'"); a != 0 || other != 1 {
