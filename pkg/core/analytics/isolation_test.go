@@ -16,7 +16,7 @@ import (
 
 // isolationSets is how many sets of parameters TestNoQuestionReachesAnotherTenant
 // asks with; `make isolation` asks with 10,000.
-var isolationSets = flag.Int("isolation-sets", 300, "sets of parameters to reach another tenant with")
+var isolationSets = flag.Int("isolation-sets", 150, "sets of parameters to reach another tenant with")
 
 // hostile are values that would matter if one of them became part of a statement,
 // and the other tenant's own.
