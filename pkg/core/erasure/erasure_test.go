@@ -196,11 +196,11 @@ VALUES ({b:UInt8}, {c:String}, 'restored', '0123456789abcdef', 'analytics', now6
 	if n := w.count("events", "visitor_id = '0123456789abcdef' AND company_id = '"+w.a.CompanyID()+"'"); n != 0 {
 		t.Errorf("%d rows are there again", n)
 	}
-	all, err := w.eraser(nil).List(t.Context(), w.a, "")
+	all, err := List(t.Context(), w.eraser(nil).cfg.Pool, w.a, "")
 	if err != nil || len(all) != 1 {
 		t.Errorf("%d erasures, %v", len(all), err)
 	}
-	if all, err := w.eraser(nil).List(t.Context(), w.b, first.ID); err != nil || len(all) != 0 {
+	if all, err := List(t.Context(), w.eraser(nil).cfg.Pool, w.b, first.ID); err != nil || len(all) != 0 {
 		t.Errorf("B sees A's erasure: %v, %v", all, err)
 	}
 

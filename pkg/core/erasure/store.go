@@ -68,7 +68,7 @@ func (e *Eraser) begin(ctx context.Context, claim tenant.Claim, subject Subject)
 
 // load reads the erasure anew.
 func (w *work) load(ctx context.Context, id string, subject []byte) error {
-	all, err := w.e.list(ctx, w.claim, id, subject)
+	all, err := list(ctx, w.e.cfg.Pool, w.claim, id, subject)
 	if err != nil {
 		return err
 	}
@@ -77,15 +77,6 @@ func (w *work) load(ctx context.Context, id string, subject []byte) error {
 	}
 	w.is = all[0]
 	return nil
-}
-
-// List gives the tenant's erasures, oldest first; the one with the id when it is given.
-func (e *Eraser) List(ctx context.Context, claim tenant.Claim, id string) ([]Erasure, error) {
-	return List(ctx, e.cfg.Pool, claim, id)
-}
-
-func (e *Eraser) list(ctx context.Context, claim tenant.Claim, id string, subject []byte) ([]Erasure, error) {
-	return list(ctx, e.cfg.Pool, claim, id, subject)
 }
 
 // List gives the tenant's erasures, oldest first; the one with the id when it is given.

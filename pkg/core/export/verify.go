@@ -82,10 +82,17 @@ func Sum(path string) (string, error) {
 }
 
 func manifestBytes(root *os.Root) ([]byte, error) {
-	f, err := root.Open(ManifestName)
+	is, err := root.Lstat(ManifestName)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, ErrNotWhole
 	}
+	if err != nil {
+		return nil, fmt.Errorf("looking at the manifest: %w", err)
+	}
+	if !is.Mode().IsRegular() { // a pipe would be waited for
+		return nil, fmt.Errorf("%w: %s is no plain file", ErrChanged, ManifestName)
+	}
+	f, err := root.Open(ManifestName)
 	if err != nil {
 		return nil, fmt.Errorf("opening the manifest: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/metiva-io/metiva/pkg/core/analytics"
@@ -53,10 +54,16 @@ func TestVerifyFindsEveryChange(t *testing.T) {
 		"a byte": {func(t *testing.T, dir string) {
 			overwrite(t, filepath.Join(dir, "two.ndjson"), []byte("{\"a\":1}\n{\"a\":3}\n"))
 		}, "SHA-256"},
-		"its end":          {func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, "two.ndjson"), []byte("{\"a\":1}\n")) }, "bytes instead of"},
-		"a file":           {func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "one.ndjson")) }, "missing"},
-		"the facts":        {func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, RegistryName), []byte("{}")) }, RegistryName},
-		"another file":     {func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, "three.ndjson"), nil) }, "three.ndjson"},
+		"its end":      {func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, "two.ndjson"), []byte("{\"a\":1}\n")) }, "bytes instead of"},
+		"a file":       {func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "one.ndjson")) }, "missing"},
+		"the facts":    {func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, RegistryName), []byte("{}")) }, RegistryName},
+		"another file": {func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, "three.ndjson"), nil) }, "three.ndjson"},
+		"a pipe for the manifest": {func(t *testing.T, dir string) {
+			remove(t, filepath.Join(dir, ManifestName))
+			if err := syscall.Mkfifo(filepath.Join(dir, ManifestName), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "no plain file"},
 		"what was partial": {func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, "one.ndjson.partial"), nil) }, "partial"},
 		"no manifest":      {func(t *testing.T, dir string) { remove(t, filepath.Join(dir, ManifestName)) }, ErrNotWhole.Error()},
 		"half a manifest":  {func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, ManifestName), []byte("{")) }, "reading the manifest"},
