@@ -60,6 +60,9 @@ func DefaultConfig() Config {
 	}
 }
 
+// Drain is how long a batch goes on after a stop, or after its partition was taken away.
+func (c Config) Drain() time.Duration { return c.withDefaults().DrainTimeout }
+
 func (c Config) withDefaults() Config {
 	d := DefaultConfig()
 	set(&c.BatchRowsMax, d.BatchRowsMax)

@@ -215,7 +215,7 @@ func TestKilledProcesses(t *testing.T) {
 			t.Error("ClickHouse does not answer after a round")
 		}
 	}
-	p.until("all rows are written", time.Minute, func() bool {
+	p.until("all rows are written", 2*time.Minute, func() bool {
 		return p.count("events")+p.count("drops") >= uint64(len(events)+len(drops))
 	})
 	p.untilIdle()

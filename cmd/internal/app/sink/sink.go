@@ -55,6 +55,13 @@ func (c *Config) Validate() error {
 	return errors.Join(faults...)
 }
 
+// rebalanceTimeout is how long others wait for this sink to end its batches. They end
+// within the drain time, so the 30 s a consumer has by itself would only keep partitions
+// idle after a crash.
+func (c *Config) rebalanceTimeout() time.Duration {
+	return max(c.SessionTimeout, 2*c.Sink.Drain())
+}
+
 func (c *Config) engine() clickhouse.Config {
 	return clickhouse.Config{URL: c.ClickHouse.URL, TLSCAFile: c.ClickHouse.TLSCAFile}
 }
@@ -72,7 +79,7 @@ func Run(ctx context.Context, sys app.System) error {
 	if err != nil {
 		return err
 	}
-	consumer, err := client.NewConsumer(kafka.ConsumerConfig{Group: stage.Group, Topics: stage.Topics(), FetchBytesMax: stage.FetchBytesMax, SessionTimeout: cfg.SessionTimeout})
+	consumer, err := client.NewConsumer(kafka.ConsumerConfig{Group: stage.Group, Topics: stage.Topics(), FetchBytesMax: stage.FetchBytesMax, SessionTimeout: cfg.SessionTimeout, RebalanceTimeout: cfg.rebalanceTimeout()})
 	if err != nil {
 		return err
 	}
