@@ -203,14 +203,26 @@ func playAll(t *testing.T, stories map[string]story) (back func(t *testing.T, na
 		run(t, tab, chromedp.Navigate(url+"/"+strings.ReplaceAll(name, " ", "%20")))
 		play(t, tab, acts)
 	}
-	forget := call(network.ClearBrowserCookies, cdp.Empty{}, nil)
+	// What a page wrote last may still be on its way to the cookies: reading them waits
+	// for it, and they are cleared until there are none.
+	forget := func(t *testing.T) {
+		t.Helper()
+		run(t, tab, js(`if (location.protocol !== "about:") void document.cookie`))
+		for {
+			var left network.GetCookiesResult
+			run(t, tab, call(network.ClearBrowserCookies, cdp.Empty{}, nil), call(network.GetCookies, network.GetCookiesParams{URLs: []string{url}}, &left))
+			if len(left.Cookies) == 0 {
+				return
+			}
+		}
+	}
 	for name, s := range stories {
 		t.Run(name, func(t *testing.T) {
-			run(t, tab, forget)
+			forget(t)
 			back(t, name, s.acts...)
 		})
 	}
-	run(t, tab, forget)
+	forget(t)
 	return back
 }
 
