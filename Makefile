@@ -33,8 +33,8 @@ test: engines chromium consent-platforms ## Run all tests, on the embedded engin
 	$(GO) test -timeout 10m ./...
 
 .PHONY: race
-race: engines chromium consent-platforms ## Run the tests of the packages with goroutines under the race detector
-	$(GO) test -race -timeout 15m $$($(GO) list ./collector/... ./consent/... ./enrich/... ./sink/... ./pkg/... | grep -v -e /pkg/core/analytics$$ -e /enrich/verdict$$)
+race: engines ## Run the tests of the packages with goroutines under the race detector
+	$(GO) test -race -timeout 15m $$($(GO) list ./collector/... ./consent/... ./enrich/... ./sink/... ./pkg/... | grep -vE '/(pkg/core/analytics|enrich/verdict|enrich/bot|collector/snippet)$$')
 
 .PHONY: exactly-once
 exactly-once: engines ## Kill ClickHouse and sinks thirty times under load and compare every row (some minutes)
