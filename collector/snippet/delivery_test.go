@@ -85,8 +85,9 @@ func TestOfflineThenOnline(t *testing.T) {
 	e.quiet(t, tab)
 }
 
+// TestUnsentGoesOutWithThePage is not parallel: the browser has one quota for what
+// outlives a page, which the tests of large batches use up.
 func TestUnsentGoesOutWithThePage(t *testing.T) {
-	t.Parallel()
 	e, tab := newEdge(t), newTab(t)
 	refused := make(chan struct{}, 1)
 	e.answer = func(n int, _ beacon) (int, string) {
