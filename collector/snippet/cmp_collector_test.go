@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/chromedp"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/metiva-io/metiva/consent/tcf"
@@ -173,7 +172,7 @@ func TestPlatformsReachTheCollector(t *testing.T) {
 			address, produced = startCollector(t, server.URL, c.site)
 			tab := newTab(t)
 			// cmp.js has been there when the core has its command.
-			run(t, tab, chromedp.Navigate(server.URL+"/"), until(`window.visitor && visitor.ready && visitor.ready.cmp`))
+			run(t, tab, navigateBare(server.URL+"/"), until(`window.visitor && visitor.ready && visitor.ready.cmp`))
 			var want []recorded
 			for i, a := range c.acts {
 				run(t, tab, js(a.do))

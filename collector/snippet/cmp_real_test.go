@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-
-	"github.com/chromedp/chromedp"
 )
 
 // The platforms that run for real, as .ci/tools/consent-platforms installs them.
@@ -179,7 +177,7 @@ func TestAdaptersReadNothingOfTheDevice(t *testing.T) {
 		before: slices.Concat([]string{options(`wpconsent: {type: 'optin'}`)}, everyDouble, []string{" window.names = Object.keys(window)"}),
 	}})
 	tab := newTab(t)
-	run(t, tab, beforeLoad(deviceWatch), chromedp.Navigate(url+"/"), until(`calls.length >= 8`),
+	run(t, tab, beforeLoad(deviceWatch), navigateBare(url+"/"), until(`calls.length >= 8`),
 		js(`for (const platform of Object.values(visit)) platform.accept()`), until(`calls.length >= 17`))
 	var touched, names []string
 	run(t, tab, jsInto(`touched`, &touched), jsInto(`Object.keys(window).filter((name) => !names.includes(name) && name !== 'names')`, &names))
@@ -238,7 +236,7 @@ func TestTheWaitIsBounded(t *testing.T) {
 			waits.push(ms)
 			return later(run, 0, ...rest)
 		} }`),
-		chromedp.Navigate(url+"/"), until(`waits.includes(25600)`), js(`void settle()`), until(`window.settled`))
+		navigateBare(url+"/"), until(`waits.includes(25600)`), js(`void settle()`), until(`window.settled`))
 	var waits []int
 	run(t, tab, jsInto(`waits`, &waits))
 	if want := []int{50, 100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600}; !slices.Equal(waits, want) {

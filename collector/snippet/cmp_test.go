@@ -200,7 +200,7 @@ func playAll(t *testing.T, stories map[string]story) (back func(t *testing.T, na
 	url, tab := servePlatforms(t, pages), newTab(t)
 	back = func(t *testing.T, name string, acts ...act) {
 		t.Helper()
-		run(t, tab, chromedp.Navigate(url+"/"+strings.ReplaceAll(name, " ", "%20")))
+		run(t, tab, navigateBare(url+"/"+strings.ReplaceAll(name, " ", "%20")))
 		play(t, tab, acts)
 	}
 	// What a page wrote last may still be on its way to the cookies: reading them waits

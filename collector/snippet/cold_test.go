@@ -80,7 +80,7 @@ func coldStart(t *testing.T, path string, e *edge) (longest time.Duration) {
 		run(t, tab, call(domain, cdp.Empty{}, nil))
 	}
 	run(t, tab, call(tracing.Start, tracing.StartParams{TraceConfig: &tracing.TraceConfig{IncludedCategories: []string{"devtools.timeline"}}}, nil),
-		chromedp.Navigate(e.URL+"/cold"))
+		navigateBare(e.URL+"/cold"))
 	e.nextView(t, "/cold")
 	run(t, tab, call(tracing.End, cdp.Empty{}, nil))
 	select {

@@ -6,7 +6,6 @@ import (
 
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/storage"
-	"github.com/chromedp/chromedp"
 )
 
 func TestNothingIsStored(t *testing.T) {
@@ -20,7 +19,7 @@ func TestNothingIsStored(t *testing.T) {
 		}
 		const jar = Object.getOwnPropertyDescriptor(Document.prototype, 'cookie')
 		Object.defineProperty(document, 'cookie', {get() { note('cookie'); return jar.get.call(document) }, set(v) { note('cookie='); jar.set.call(document, v) }})`),
-		chromedp.Navigate(e.URL+"/leeg"))
+		navigateBare(e.URL+"/leeg"))
 	e.nextView(t, "/leeg")
 	run(t, tab, js(`history.pushState(null, '', '/leeg2')`))
 	e.nextView(t, "/leeg2")
@@ -59,7 +58,7 @@ func TestObjectionSendsNothing(t *testing.T) {
 				const original = window.fetch
 				window.fetch = (...a) => { sent.push('fetch'); return original(...a) }
 				navigator.sendBeacon = () => { sent.push('beacon'); return true }`),
-				chromedp.Navigate(e.URL+"/g"), until(loaded))
+				navigateBare(e.URL+"/g"), until(loaded))
 			var sent []string
 			run(t, tab, jsInto(`history.pushState(null, '', '/g2'); dispatchEvent(new Event('pagehide')); dispatchEvent(new Event('online')); sent`, &sent))
 			if (len(sent) > 0) != c.sends {
@@ -73,7 +72,7 @@ func TestConsentTokenStaysInMemory(t *testing.T) {
 	t.Parallel()
 	e, tab := newEdge(t), newTab(t)
 	e.tag = tagWith(`data-engagement="off"`)
-	run(t, tab, chromedp.Navigate(e.URL+"/k"))
+	run(t, tab, navigateBare(e.URL+"/k"))
 	if b := e.nextView(t, "/k"); b.Consent != "" {
 		t.Errorf("consent %q before any grant", b.Consent)
 	}
@@ -89,7 +88,7 @@ func TestConsentTokenStaysInMemory(t *testing.T) {
 			t.Errorf("after %s: consent %q, want %q", step.call, b.Consent, step.want)
 		}
 	}
-	run(t, tab, chromedp.Navigate(e.URL+"/nieuw"))
+	run(t, tab, navigateBare(e.URL+"/nieuw"))
 	if b := e.nextView(t, "/nieuw"); b.Consent != "" {
 		t.Errorf("the token outlived its document: %q", b.Consent)
 	}
@@ -100,7 +99,7 @@ func TestWithdrawalReachesWhatStillWaits(t *testing.T) {
 	e, tab := newEdge(t), newTab(t)
 	run(t, tab, beforeLoad(slowRetry+`; const original = window.fetch
 		window.fetch = (...a) => window.down ? Promise.reject(new TypeError('Failed to fetch')) : original(...a)`),
-		chromedp.Navigate(e.URL+"/w"))
+		navigateBare(e.URL+"/w"))
 	e.nextView(t, "/w")
 	run(t, tab, js(`window.down = true; visitor('consent', 'token', 'v1-abc'); history.pushState(null, '', '/w1')`),
 		until(`window.waits === true`),

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/chromedp/chromedp"
 )
 
 func TestRetryKeepsTheID(t *testing.T) {
@@ -31,7 +29,7 @@ func TestRetryKeepsTheID(t *testing.T) {
 				}
 				return http.StatusOK, "accepted"
 			}
-			run(t, tab, chromedp.Navigate(e.URL+"/r"))
+			run(t, tab, navigateBare(e.URL+"/r"))
 			id := e.nextView(t, "/r").Events[0].ID
 			for range 2 {
 				if got := e.nextView(t, "/r").Events[0].ID; got != id {
@@ -52,7 +50,7 @@ func TestRefusedEventsAreNotRetried(t *testing.T) {
 		}
 		return http.StatusOK, "dropped"
 	}
-	run(t, tab, chromedp.Navigate(e.URL+"/f"))
+	run(t, tab, navigateBare(e.URL+"/f"))
 	e.nextView(t, "/f")
 	e.quiet(t, tab)
 }
@@ -66,7 +64,7 @@ func TestOfflineThenOnline(t *testing.T) {
 	// A long wait before the retry: only the event can send it in this test.
 	run(t, tab, beforeLoad(slowRetry+`; const original = window.fetch
 		window.fetch = (...a) => window.down ? Promise.reject(new TypeError('Failed to fetch')) : original(...a)`),
-		chromedp.Navigate(e.URL+"/o"))
+		navigateBare(e.URL+"/o"))
 	e.nextView(t, "/o")
 	run(t, tab, js(`window.down = true; history.pushState(null, '', '/o1'); history.pushState(null, '', '/o2')`))
 	run(t, tab, until(`window.waits === true`), js(`window.down = false; dispatchEvent(new Event('online'))`))
@@ -99,10 +97,10 @@ func TestUnsentGoesOutWithThePage(t *testing.T) {
 	}
 	// A long wait before the retry: only pagehide can send it in this test.
 	run(t, tab, beforeLoad(slowRetry),
-		chromedp.Navigate(e.URL+"/weg"))
+		navigateBare(e.URL+"/weg"))
 	<-refused
 	id := e.nextView(t, "/weg").Events[0].ID
-	run(t, tab, until(`window.waits === true`), chromedp.Navigate(e.URL+"/without"))
+	run(t, tab, until(`window.waits === true`), navigateBare(e.URL+"/without"))
 	if got := e.nextView(t, "/weg").Events[0].ID; got != id {
 		t.Errorf("sent on the way out as %s, was %s", got, id)
 	}

@@ -2,15 +2,13 @@ package snippet_test
 
 import (
 	"testing"
-
-	"github.com/chromedp/chromedp"
 )
 
 func TestStrictContentSecurityPolicy(t *testing.T) {
 	t.Parallel()
 	e, tab := newEdge(t), newTab(t)
 	e.headers.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; connect-src 'self'; require-trusted-types-for 'script'; trusted-types 'none'")
-	run(t, tab, chromedp.Navigate(e.URL+"/csp"))
+	run(t, tab, navigateBare(e.URL+"/csp"))
 	e.nextView(t, "/csp")
 	e.quiet(t, tab)
 }
@@ -25,7 +23,7 @@ func TestHostilePages(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e, tab := newEdge(t), newTab(t)
-			run(t, tab, beforeLoad(c.script), chromedp.Navigate(e.URL+"/h"))
+			run(t, tab, beforeLoad(c.script), navigateBare(e.URL+"/h"))
 			e.nextView(t, "/h")
 			var ok bool
 			run(t, tab, jsInto(c.check, &ok))
@@ -42,7 +40,7 @@ func TestPageWhereNothingWorks(t *testing.T) {
 	run(t, tab, beforeLoad(`window.fetch = () => { throw new Error('no fetch') }; navigator.sendBeacon = () => { throw new Error('no beacon') }
 		Object.defineProperty(window, 'crypto', {value: undefined})
 		addEventListener('unhandledrejection', (e) => { throw e.reason })`),
-		chromedp.Navigate(e.URL+"/x"), until(loaded))
+		navigateBare(e.URL+"/x"), until(loaded))
 	var path string
 	run(t, tab, jsInto(`history.pushState(null, '', '/x2'); dispatchEvent(new Event('pagehide')); location.pathname`, &path))
 	if path != "/x2" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -131,15 +132,27 @@ func navigate(address string) chromedp.Action[chromedp.Void] {
 		if _, err := chromedp.Navigate(address)(ctx, tab); err != nil {
 			return err
 		}
-		_, err := until(loaded)(ctx, tab)
-		return err
+		return inNewPage(ctx, tab, until(loaded))
 	})
 }
 
-// navigateBare opens a page without the snippet.
+// navigateBare opens a page, with or without the snippet, and does not wait for it.
 func navigateBare(address string) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
-		_, err := chromedp.Navigate(address)(ctx, tab)
-		return err
+		if _, err := chromedp.Navigate(address)(ctx, tab); err != nil {
+			return err
+		}
+		return inNewPage(ctx, tab, js(`void 0`))
 	})
+}
+
+// inNewPage does something in a page just opened. The page may be there before the
+// driver has heard of it, and what it asks the page before then is refused.
+func inNewPage(ctx context.Context, tab *chromedp.Target, do chromedp.Action[chromedp.Void]) error {
+	for {
+		_, err := do(ctx, tab)
+		if err == nil || !strings.Contains(err.Error(), "Cannot find context") {
+			return err
+		}
+	}
 }

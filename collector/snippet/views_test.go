@@ -6,15 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/chromedp"
-
 	"github.com/metiva-io/metiva/collector/snippet/chromium"
 )
 
 func TestPageViewOnLoad(t *testing.T) {
 	t.Parallel()
 	e, tab := newEdge(t), newTab(t)
-	run(t, tab, chromedp.Navigate(e.URL+"/prijzen?utm_source=nieuwsbrief&email=jan@example.nl&utm_medium=mail#token=geheim"))
+	run(t, tab, navigateBare(e.URL+"/prijzen?utm_source=nieuwsbrief&email=jan@example.nl&utm_medium=mail#token=geheim"))
 	b := e.nextView(t, "/prijzen?utm_source=nieuwsbrief&utm_medium=mail")
 	ev := b.Events[0]
 	if id := ev.ID; len(id) != 36 || id[14] != '7' || !strings.ContainsAny(id[19:20], "89ab") {
@@ -42,7 +40,7 @@ func TestPageViewOnLoad(t *testing.T) {
 func TestViewsOfASinglePageApplication(t *testing.T) {
 	t.Parallel()
 	e, tab := newEdge(t), newTab(t)
-	run(t, tab, chromedp.Navigate(e.URL+"/a"))
+	run(t, tab, navigateBare(e.URL+"/a"))
 	e.nextView(t, "/a")
 	do := func(script string) { t.Helper(); run(t, tab, js(script)) }
 
@@ -61,9 +59,9 @@ func TestViewsOfASinglePageApplication(t *testing.T) {
 func TestBackForwardCache(t *testing.T) {
 	t.Parallel()
 	e, tab := newEdge(t), newTab(t)
-	run(t, tab, chromedp.Navigate(e.URL+"/een"))
+	run(t, tab, navigateBare(e.URL+"/een"))
 	first := e.nextView(t, "/een")
-	run(t, tab, js(`window.kept = true`), chromedp.Navigate(e.URL+"/twee"))
+	run(t, tab, js(`window.kept = true`), navigateBare(e.URL+"/twee"))
 	e.nextView(t, "/twee")
 	var kept bool
 	run(t, tab, js(`history.back()`))
@@ -84,7 +82,7 @@ func TestBackForwardCache(t *testing.T) {
 func TestShownAgain(t *testing.T) {
 	t.Parallel()
 	e, tab := newEdge(t), newTab(t)
-	run(t, tab, chromedp.Navigate(e.URL+"/weer"))
+	run(t, tab, navigateBare(e.URL+"/weer"))
 	first := e.nextView(t, "/weer")
 	run(t, tab, js(`dispatchEvent(new PageTransitionEvent('pageshow', {persisted: false}))
 		dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))`))
@@ -100,7 +98,7 @@ func TestPrerenderedPageWaits(t *testing.T) {
 	run(t, tab, beforeLoad(`let hidden = true
 		Object.defineProperty(Document.prototype, 'prerendering', {get: () => hidden})
 		window.activate = () => { hidden = false; document.dispatchEvent(new Event('prerenderingchange')) }`),
-		chromedp.Navigate(e.URL+"/vooraf"), until(loaded))
+		navigateBare(e.URL+"/vooraf"), until(loaded))
 	// Nothing is watched yet: not even a change of address is a view.
 	run(t, tab, js(`history.replaceState(null, '', '/getoond'); activate()`))
 	e.nextView(t, "/getoond")

@@ -69,10 +69,12 @@ func (b *tab) run(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// open loads a page of the site.
+// open loads a page of the site, and waits until the driver knows it: what it asks the
+// page before then is refused.
 func (b *tab) open(path string) {
 	b.t.Helper()
 	b.run(chromedp.Navigate(b.site.Origin + path))
+	b.until(`document`)
 }
 
 // leave goes to an empty page, as a visitor who closes the site does.
