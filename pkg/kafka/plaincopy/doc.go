@@ -14,9 +14,8 @@
 // has them by default; up to 10,000 messages a round, written by one call that groups
 // them by partition; batches of the Writer of at most 1,000 messages, 5 ms old, packed
 // with snappy and acknowledged by all replicas; one synchronous commit a round, of the
-// last message of each partition alone. The library's own values (a queue of 100
-// messages, batches of 100 that wait a second, a commit for each message handed in) cost
-// more.
+// last message of each partition alone. The library's own values are for other loads:
+// queues and batches of 100 messages, batches that wait a second.
 //
 // Limits: no TLS and no SASL; the topics exist and have the same number of partitions;
 // memory is some 20,000 messages, the queue and a round.
