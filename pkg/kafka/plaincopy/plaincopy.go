@@ -103,21 +103,29 @@ type round struct {
 // messages, or none, when ctx ends.
 func (r *round) gather(ctx context.Context) error {
 	r.messages = r.messages[:0]
-	waiting, cancel := ctx, context.CancelFunc(func() {})
-	defer func() { cancel() }()
-	for len(r.messages) < roundMessagesMax {
-		m, err := r.reader.FetchMessage(waiting)
-		if waiting.Err() != nil && err != nil {
-			return nil //nolint:nilerr // the round is over, or the copy
-		}
-		if err != nil {
-			return fmt.Errorf("fetching messages: %w", err)
-		}
-		if len(r.messages) == 0 {
-			waiting, cancel = context.WithTimeout(ctx, roundWaitMax)
-		}
-		r.messages = append(r.messages, m)
+	if err := r.fetch(ctx); err != nil || len(r.messages) == 0 {
+		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, roundWaitMax)
+	defer cancel()
+	for len(r.messages) < roundMessagesMax && ctx.Err() == nil {
+		if err := r.fetch(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fetch takes one message, or none when ctx ends.
+func (r *round) fetch(ctx context.Context) error {
+	m, err := r.reader.FetchMessage(ctx)
+	if err != nil && ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("fetching messages: %w", err)
+	}
+	r.messages = append(r.messages, m)
 	return nil
 }
 
