@@ -120,7 +120,7 @@ func (r *round) gather(ctx context.Context) error {
 func (r *round) fetch(ctx context.Context) error {
 	m, err := r.reader.FetchMessage(ctx)
 	if err != nil && ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the round is over, or the copy
 	}
 	if err != nil {
 		return fmt.Errorf("fetching messages: %w", err)
