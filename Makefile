@@ -63,7 +63,7 @@ bench-collector-profile: engines build ## Take the profile the compiler builds t
 	cp $(BIN)/profiles/collector-cpu.pprof cmd/collector/default.pgo
 
 .PHONY: bench-enrich
-bench-enrich: engines build ## Compare the enrich worker with a bare copy of its topic, in one run
+bench-enrich: engines build ## Compare the enrich worker with two bare copies of its topic, in one run
 	@$(BIN)/metiva bench enrich
 
 .PHONY: bench-pipeline

@@ -41,6 +41,7 @@ type Table struct {
 func Rules() Table {
 	stage := []string{"schemas", "consent", "pkg"}
 	const meet = "stages meet only in Kafka, whose messages are in schemas"
+	const plainCopy = Module + "/pkg/kafka/plaincopy" // for benches alone
 	return Table{
 		Rules: []Rule{
 			{Part: "schemas", Allow: nil, Why: "the contract depends on nothing of the product"},
@@ -59,7 +60,7 @@ func Rules() Table {
 		},
 		Drivers: []Driver{
 			{Path: "github.com/valyala/fasthttp", Only: []string{"collector", "cmd/internal/bench"}, Why: "the edge's server; its buffers must not outlive the handler; the bench has the bare server it is compared with"},
-			{Path: "github.com/segmentio/kafka-go", Only: []string{"pkg/kafka"}, Why: "one producer and consumer for all"},
+			{Path: "github.com/segmentio/kafka-go", Only: []string{"pkg/kafka"}, Why: "one producer and consumer for all; below it the plain copy that benches compare with"},
 			{Path: "github.com/twmb/franz-go", Only: []string{"pkg/embedded/kafka"}, Why: "kfake only, for one machine"},
 			{Path: "github.com/ClickHouse/clickhouse-go", Only: []string{"pkg/clickhouse"}, Why: "one package opens connections"},
 			{Path: "github.com/ClickHouse/ch-go", Only: []string{"pkg/clickhouse", "pkg/embedded/clickhouse"}, Why: "the native format, for the driver and the embedded engine"},
@@ -81,11 +82,11 @@ func Rules() Table {
 				"github.com/jackc/pgx", "github.com/ClickHouse/clickhouse-go", "github.com/ClickHouse/ch-go", "github.com/twmb/franz-go",
 				"github.com/ebitengine/purego", "github.com/evanw/esbuild", "github.com/chromedp",
 				"github.com/oschwald/maxminddb-golang", "github.com/maxmind/mmdbwriter",
-				"github.com/tink-crypto", "github.com/hashicorp",
+				"github.com/tink-crypto", "github.com/hashicorp", plainCopy,
 			}, Why: "the exposed process holds no database client, knows no company, and has no token for a KMS"},
-			{Binary: "cmd/enrich", Never: []string{"github.com/jackc/pgx", "github.com/ClickHouse/clickhouse-go", "github.com/valyala/fasthttp", "github.com/twmb/franz-go"}, Why: "it only reads and writes Kafka"},
-			{Binary: "cmd/sink", Never: []string{"github.com/jackc/pgx", "github.com/valyala/fasthttp", "github.com/twmb/franz-go", "github.com/tink-crypto", "github.com/hashicorp"}, Why: "it only reads Kafka and writes ClickHouse"},
-			{Binary: "cmd/core", Never: []string{"github.com/valyala/fasthttp", "github.com/twmb/franz-go"}, Why: "the embedded engines are for one machine"},
+			{Binary: "cmd/enrich", Never: []string{"github.com/jackc/pgx", "github.com/ClickHouse/clickhouse-go", "github.com/valyala/fasthttp", "github.com/twmb/franz-go", plainCopy}, Why: "it only reads and writes Kafka"},
+			{Binary: "cmd/sink", Never: []string{"github.com/jackc/pgx", "github.com/valyala/fasthttp", "github.com/twmb/franz-go", "github.com/tink-crypto", "github.com/hashicorp", plainCopy}, Why: "it only reads Kafka and writes ClickHouse"},
+			{Binary: "cmd/core", Never: []string{"github.com/valyala/fasthttp", "github.com/twmb/franz-go", plainCopy}, Why: "the embedded engines are for one machine"},
 		},
 		Programs: []string{"collector/snippet/internal/build", "enrich/internal/lists"},
 	}

@@ -53,6 +53,28 @@ func decodeBatches(dst []Record, topic string, partition int, data []byte, from 
 	return dst, next, nil
 }
 
+// survey looks at the heads of batches: how many records they say they have, as far as
+// so many may be in them, and whether all are compressed, so that what is decoded shares
+// no memory with data.
+func survey(data []byte) (records int, isPacked bool) {
+	isPacked = true
+	for len(data) >= batchHeaderBytes {
+		length := int64(int32(binary.BigEndian.Uint32(data[batchAtLength:])))
+		if length < batchHeaderBytes-12 || length > int64(len(data)-12) {
+			break
+		}
+		n := 12 + int(length)
+		records += max(min(int(int32(binary.BigEndian.Uint32(data[57:]))), n/surveyRecordBytes), 0)
+		isPacked = isPacked && binary.BigEndian.Uint16(data[batchAtBody:])&attributeCodec != 0
+		data = data[n:]
+	}
+	return records, isPacked
+}
+
+// surveyRecordBytes bounds the memory that a head alone makes us allocate. Batches of
+// smaller records, packed, grow as they are decoded.
+const surveyRecordBytes = 8
+
 // decodeBatch appends the records of one batch whose checksum is right.
 func decodeBatch(dst []Record, topic string, partition int, raw []byte, from int64) ([]Record, error) {
 	be := binary.BigEndian

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -38,6 +39,7 @@ type fetchMessage struct {
 	throttled     time.Duration // above zero: a quota has answered, not the partition
 	highWatermark int64
 	records       []byte
+	answer        []byte // whose memory records share
 }
 
 func (*fetchMessage) ApiKey() protocol.ApiKey { return protocol.Fetch }
@@ -90,11 +92,11 @@ func (m *fetchMessage) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 	b = be.AppendUint32(b, uint32(m.bytesMax))
 	b = be.AppendUint32(b, 0) // nothing to forget
 	b = appendString(b, "")   // no rack
-	answer, err := exchange(rw, finishRequest(b), nil)
-	if err != nil {
+	var err error
+	if m.answer, err = exchange(rw, finishRequest(b), m.answer); err != nil {
 		return nil, err
 	}
-	return m, m.parse(answer)
+	return m, m.parse(m.answer)
 }
 
 func (m *fetchMessage) parse(answer []byte) error {
@@ -199,7 +201,13 @@ func (f *fetcher) fetch(ctx context.Context, wait time.Duration, bytesMin int) e
 	wait = max(wait, time.Millisecond)
 	request, cancel := context.WithTimeout(ctx, wait+c.cfg.RequestTimeout)
 	defer cancel()
+	// After an error a connection may still be writing into the answer: it is left.
+	answer, _ := c.answers.Get().(*[]byte)
+	if answer == nil {
+		answer = new([]byte)
+	}
 	res, err := c.transport.RoundTrip(request, c.addr, &fetchMessage{
+		answer:     *answer,
 		rawMessage: rawMessage{clientID: c.cfg.ClientID},
 		topic:      f.topic, partition: int32(f.partition), offset: f.next,
 		wait: wait, bytesMin: int32(max(bytesMin, 1)), bytesMax: int32(f.bytesMax),
@@ -215,7 +223,13 @@ func (f *fetcher) fetch(ctx context.Context, wait time.Duration, bytesMin int) e
 		sleep(ctx, min(m.throttled, throttleWaitMax))
 		return ctx.Err()
 	}
-	return f.take(m)
+	records, isPacked := survey(m.records)
+	f.pending = slices.Grow(f.pending, records)
+	err = f.take(m)
+	if *answer = m.answer; isPacked {
+		c.answers.Put(answer)
+	}
+	return err
 }
 
 // take decodes an answer of the partition.

@@ -240,6 +240,9 @@ func FuzzDecodeBatches(f *testing.F) {
 		if err == nil && len(records) > 0 && len(data) < batchHeaderBytes {
 			t.Fatal("records from nothing")
 		}
+		if n, _ := survey(data); n < 0 || n > len(data) {
+			t.Fatalf("%d records surveyed in %d bytes", n, len(data))
+		}
 		// The same without checksum and framing in the way.
 		if len(data) >= batchHeaderBytes {
 			_, _ = decodeBatch(nil, "t", 0, data, from)

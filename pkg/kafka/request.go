@@ -23,6 +23,10 @@ const mergedWait = 500 * time.Millisecond
 // answers it. https://kafka.apache.org/protocol.html#The_Messages_Produce
 const produceVersion = 7
 
+// keepWireBytesMax is how large the memory of a request may be that is kept for
+// another: that of several partitions with full batches.
+const keepWireBytesMax = 8 << 20
+
 // codeMissing stands for a partition that the answer does not name.
 const codeMissing = math.MinInt16
 
@@ -98,7 +102,7 @@ func (p *Producer) release(r *produceRequest) {
 	}
 	p.land(r.lanes...)
 	clear(r.lanes)
-	if cap(r.wire) > keepBytesMax {
+	if cap(r.wire) > keepWireBytesMax {
 		r.wire = nil
 	}
 	p.requests.Put(r)

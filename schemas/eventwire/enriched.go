@@ -48,14 +48,19 @@ func (w *writer) varint(number int, v uint64) {
 		return
 	}
 	w.tag(number, varint)
-	w.b = binary.AppendUvarint(w.b, v)
+	for v >= 0x80 {
+		w.b = append(w.b, byte(v)|0x80)
+		v >>= 7
+	}
+	w.b = append(w.b, byte(v))
 }
 
 func (w *writer) bytes(number int, v []byte) {
 	if len(v) == 0 {
 		return
 	}
-	w.b = append(appendHead(w.b, number, len(v)), v...)
+	w.head(number, len(v))
+	w.b = append(w.b, v...)
 }
 
 func (w *writer) string(number int, v string) {
@@ -65,19 +70,22 @@ func (w *writer) string(number int, v string) {
 	if !utf8.ValidString(v) {
 		w.err = errText
 	}
-	w.b = append(appendHead(w.b, number, len(v)), v...)
+	w.head(number, len(v))
+	w.b = append(w.b, v...)
 }
 
-// appendHead is what stands before a delimited field of n bytes. Most are short.
-func appendHead(b []byte, number, n int) []byte {
+// head is what stands before a delimited field of n bytes. Most are short. It appends
+// to w.b itself, as all do: a slice that is made of another is a pointer written, which
+// costs more while garbage is collected.
+func (w *writer) head(number, n int) {
 	switch {
 	case n >= 0x80:
-		b = binary.AppendUvarint(b, uint64(number<<3|delimited))
-		return binary.AppendUvarint(b, uint64(n))
+		w.b = binary.AppendUvarint(w.b, uint64(number<<3|delimited))
+		w.b = binary.AppendUvarint(w.b, uint64(n))
 	case number < 16:
-		return append(b, byte(number<<3|delimited), byte(n))
+		w.b = append(w.b, byte(number<<3|delimited), byte(n))
 	default:
-		return append(b, byte(number<<3&0x7f|delimited|0x80), byte(number>>4), byte(n))
+		w.b = append(w.b, byte(number<<3&0x7f|delimited|0x80), byte(number>>4), byte(n))
 	}
 }
 

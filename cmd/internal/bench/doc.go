@@ -23,9 +23,10 @@
 // alone; a connection that broke counts as an event not accepted.
 //
 // RunEnrich, for `metiva bench enrich`, records events on an embedded Kafka and has
-// them read, in turns, by a bare copy of the topic (consume, produce, commit) and by a
-// whole worker, both in this process, whose CPU is read by getrusage; then the chain
-// runs alone on the recorded bytes, and each of its steps is timed.
+// them read, in turns, by two bare copies of the topic (consume, produce, commit; with
+// our own client, and with the library as it comes) and by a whole worker, all in this
+// process, whose CPU is read by getrusage; then the chain runs alone on the recorded
+// bytes, and each of its steps is timed.
 //
 // RunPipeline, for `metiva bench pipeline`, sends single events at a steady rate to a
 // collector, behind which enrich, a sink and ClickHouse run as processes, and asks

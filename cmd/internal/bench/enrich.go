@@ -27,7 +27,7 @@ type EnrichConfig struct {
 	Chain     *company.Chain
 	// Events are recorded once and read in every round.
 	Events int
-	// Rounds is how often the copy and the worker read them, in turns.
+	// Rounds is how often the copies and the worker read them, in turns.
 	Rounds int
 	// ProfileDir, when given, gets a CPU profile of the worker and one of the chain,
 	// taken in rounds of their own that are not part of the figures.
@@ -63,15 +63,25 @@ func (c EnrichConfig) Validate() error {
 
 // enrichSample is what one round measured; CPU in seconds an event.
 type enrichSample struct {
-	copyCPU, workerCPU, chainCPU    float64
-	copyWall, workerWall            time.Duration
-	copyAllocs, workerAllocs, chain float64 // allocations an event
-	steps                           map[string]time.Duration
+	copied, library, worker spent
+	chainCPU, chain         float64 // chain: allocations an event
+	steps                   map[string]time.Duration
+}
+
+// spent is what one reading of the recorded events took; CPU in seconds an event.
+type spent struct {
+	cpu, allocs float64
+	wall        time.Duration
+}
+
+func (u usage) perEvent(events int) spent {
+	n := float64(events)
+	return spent{cpu: u.cpu.Seconds() / n, allocs: float64(u.mallocs) / n, wall: u.wall()}
 }
 
 // RunEnrich records events on an embedded Kafka and has them read, in turns, by a
-// bare copy of the topic and by a whole worker. Everything it started has ended
-// when it returns, whatever the error.
+// bare copy of the topic, by a copy with the library as it comes (package plaincopy) and
+// by a whole worker. Everything it started has ended when it returns, whatever the error.
 func RunEnrich(ctx context.Context, cfg EnrichConfig) (report EnrichReport, err error) {
 	if err := cfg.Validate(); err != nil {
 		return EnrichReport{}, err
@@ -138,20 +148,24 @@ func measured(do func() error) (usage, error) {
 
 func (u usage) wall() time.Duration { return u.at.Sub(time.Time{}) }
 
-// round has the copy, the worker and the chain alone take the recorded events once.
+// round has both copies, the worker and the chain alone take the recorded events once.
 func (r *enrichRig) round(ctx context.Context, round int) (s enrichSample, err error) {
-	n := float64(r.cfg.Events)
 	// Who goes first changes: what the first leaves behind is not always the same
 	// one's burden.
 	takers := []func() error{
 		func() error {
-			u, err := r.copyOnce(ctx, round)
-			s.copyCPU, s.copyWall, s.copyAllocs = u.cpu.Seconds()/n, u.wall(), float64(u.mallocs)/n
+			u, err := r.complete(ctx, r.copyOnce, round)
+			s.copied = u.perEvent(r.cfg.Events)
 			return err
 		},
 		func() error {
 			u, err := r.enrichOnce(ctx, round)
-			s.workerCPU, s.workerWall, s.workerAllocs = u.cpu.Seconds()/n, u.wall(), float64(u.mallocs)/n
+			s.worker = u.perEvent(r.cfg.Events)
+			return err
+		},
+		func() error {
+			u, err := r.complete(ctx, r.libraryCopyOnce, round)
+			s.library = u.perEvent(r.cfg.Events)
 			return err
 		},
 	}
@@ -193,8 +207,9 @@ func (r *enrichRig) profile(ctx context.Context) error {
 		return fmt.Errorf("making the folder for the profiles: %w", err)
 	}
 	for name, do := range map[string]func() error{
-		"enrich-cpu.pprof": func() error { _, err := r.enrichOnce(ctx, r.cfg.Rounds); return err },
-		"copy-cpu.pprof":   func() error { _, err := r.copyOnce(ctx, r.cfg.Rounds); return err },
+		"enrich-cpu.pprof":       func() error { _, err := r.enrichOnce(ctx, r.cfg.Rounds); return err },
+		"copy-cpu.pprof":         func() error { _, err := r.copyOnce(ctx, r.cfg.Rounds); return err },
+		"library-copy-cpu.pprof": func() error { _, err := r.libraryCopyOnce(ctx, r.cfg.Rounds); return err },
 		"chain-cpu.pprof": func() error {
 			for range 10 {
 				if err := r.chainOnce(r.records); err != nil {

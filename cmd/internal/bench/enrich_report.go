@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"text/tabwriter"
-	"time"
 )
 
 // EnrichSummary is the last line of a run of RunEnrich. All figures are medians
@@ -16,6 +15,13 @@ type EnrichSummary struct {
 	// CPURatioVsCopy is the CPU of the whole worker over that of the bare copy in the
 	// same round.
 	CPURatioVsCopy float64 `json:"cpu_ratio_vs_copy"`
+	// CPURatioVsLibraryCopy is the same over a copy with the library as it comes
+	// (package plaincopy).
+	CPURatioVsLibraryCopy float64 `json:"cpu_ratio_vs_library_copy"`
+	// CopyUs, LibraryCopyUs and WorkerUs are CPU an event, in microseconds.
+	CopyUs        float64 `json:"copy_us"`
+	LibraryCopyUs float64 `json:"library_copy_us"`
+	WorkerUs      float64 `json:"worker_us"`
 	// WorkerEventsPerCPUSecond is how many events one second of one core is enough
 	// for, Kafka's client included; ChainEventsPerCPUSecond without it.
 	WorkerEventsPerCPUSecond float64 `json:"worker_events_per_cpu_second"`
@@ -35,8 +41,12 @@ type EnrichReport struct {
 
 func newEnrichReport(events int, samples []enrichSample) EnrichReport {
 	r := EnrichReport{Events: events, samples: samples, Summary: EnrichSummary{StepsNs: make(map[string]float64)}}
-	r.Summary.CPURatioVsCopy = rounded(r.median(func(s enrichSample) float64 { return s.workerCPU / s.copyCPU }), 3)
-	r.Summary.WorkerEventsPerCPUSecond = rounded(1/r.median(func(s enrichSample) float64 { return s.workerCPU }), 0)
+	r.Summary.CPURatioVsCopy = rounded(r.median(func(s enrichSample) float64 { return s.worker.cpu / s.copied.cpu }), 3)
+	r.Summary.CPURatioVsLibraryCopy = rounded(r.median(func(s enrichSample) float64 { return s.worker.cpu / s.library.cpu }), 3)
+	r.Summary.CopyUs = rounded(microseconds(r.median(func(s enrichSample) float64 { return s.copied.cpu })), 2)
+	r.Summary.LibraryCopyUs = rounded(microseconds(r.median(func(s enrichSample) float64 { return s.library.cpu })), 2)
+	r.Summary.WorkerUs = rounded(microseconds(r.median(func(s enrichSample) float64 { return s.worker.cpu })), 2)
+	r.Summary.WorkerEventsPerCPUSecond = rounded(1/r.median(func(s enrichSample) float64 { return s.worker.cpu }), 0)
 	r.Summary.ChainEventsPerCPUSecond = rounded(1/r.median(func(s enrichSample) float64 { return s.chainCPU }), 0)
 	r.Summary.AllocsPerEvent = rounded(r.median(func(s enrichSample) float64 { return s.chain }), 2)
 	for step := range samples[0].steps {
@@ -57,19 +67,17 @@ func (r EnrichReport) median(f func(enrichSample) float64) float64 {
 func (r EnrichReport) Write(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	_, _ = fmt.Fprintln(table, "taker\tevents\tCPU us/event\tevents/CPU second\tallocs/event\tevents/s\tCPU vs copy\t")
-	seconds := func(f func(enrichSample) time.Duration) float64 {
-		return r.median(func(s enrichSample) float64 { return f(s).Seconds() })
+	line := func(name string, of func(enrichSample) spent) {
+		cpu := r.median(func(s enrichSample) float64 { return of(s).cpu })
+		wall := r.median(func(s enrichSample) float64 { return of(s).wall.Seconds() })
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%.2f\t%.0f\t%.2f\t%s\t%.2f\t\n", name, r.Events, microseconds(cpu), 1/cpu,
+			r.median(func(s enrichSample) float64 { return of(s).allocs }), rate(r.Events, wall),
+			r.median(func(s enrichSample) float64 { return of(s).cpu / s.copied.cpu }))
 	}
-	line := func(name string, cpu, allocs float64, wall string, ratio float64) {
-		_, _ = fmt.Fprintf(table, "%s\t%d\t%.2f\t%.0f\t%.2f\t%s\t%.2f\t\n", name, r.Events, microseconds(cpu), 1/cpu, allocs, wall, ratio)
-	}
-	rate := func(s float64) string { return fmt.Sprintf("%.0f", float64(r.Events)/s) }
-	copied := r.median(func(s enrichSample) float64 { return s.copyCPU })
-	line("copy", copied, r.median(func(s enrichSample) float64 { return s.copyAllocs }), rate(seconds(func(s enrichSample) time.Duration { return s.copyWall })), 1)
-	line("worker", r.median(func(s enrichSample) float64 { return s.workerCPU }), r.median(func(s enrichSample) float64 { return s.workerAllocs }),
-		rate(seconds(func(s enrichSample) time.Duration { return s.workerWall })), r.median(func(s enrichSample) float64 { return s.workerCPU / s.copyCPU }))
-	line("chain alone", r.median(func(s enrichSample) float64 { return s.chainCPU }), r.Summary.AllocsPerEvent, "-",
-		r.median(func(s enrichSample) float64 { return s.chainCPU / s.copyCPU }))
+	line("copy", func(s enrichSample) spent { return s.copied })
+	line("copy by the library", func(s enrichSample) spent { return s.library })
+	line("worker", func(s enrichSample) spent { return s.worker })
+	line("chain alone", func(s enrichSample) spent { return spent{cpu: s.chainCPU, allocs: s.chain} })
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("printing the table: %w", err)
 	}
@@ -80,4 +88,12 @@ func (r EnrichReport) Write(w io.Writer) error {
 		return fmt.Errorf("printing the figures: %w", err)
 	}
 	return nil
+}
+
+// rate is events a second of the clock; the chain alone has none of its own.
+func rate(events int, seconds float64) string {
+	if seconds == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f", float64(events)/seconds)
 }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +25,7 @@ type enrichRig struct {
 	cfg     EnrichConfig
 	servers *rig
 	client  *kafka.Client
+	broker  string
 	opener  *seal.Opener
 	probe   *enrich.Probe
 	// records are the first of those recorded, for the chain alone.
@@ -33,11 +33,6 @@ type enrichRig struct {
 }
 
 const (
-	// The limits of a batch are the worker's defaults, for the copy too.
-	copyRecordsMax  = 1000
-	copyBytesMax    = 2 << 20
-	copyWaitMax     = 20 * time.Millisecond
-	copyCompression = "snappy"
 	// lookEvery is how often a round looks whether it is over. What a look costs is
 	// part of the worker's account.
 	lookEvery = 100 * time.Millisecond
@@ -60,14 +55,13 @@ func newEnrichRig(ctx context.Context, cfg EnrichConfig) (r *enrichRig, err erro
 			err = errors.Join(err, r.stop())
 		}
 	}()
-	broker, err := freeAddress(ctx)
-	if err != nil {
+	if r.broker, err = freeAddress(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.servers.launch(ctx, serverKafka, broker, r.servers.kafkaSpec(serverKafka, broker)); err != nil {
+	if err := r.servers.launch(ctx, serverKafka, r.broker, r.servers.kafkaSpec(serverKafka, r.broker)); err != nil {
 		return nil, err
 	}
-	if r.client, err = kafka.NewClient(kafka.Config{Brokers: []string{broker}, ClientID: "metiva-bench"}, cfg.Log, prometheus.NewRegistry()); err != nil {
+	if r.client, err = kafka.NewClient(kafka.Config{Brokers: []string{r.broker}, ClientID: "metiva-bench"}, cfg.Log, prometheus.NewRegistry()); err != nil {
 		return nil, err
 	}
 	if err := r.client.EnsureTopics(ctx, stack.TopicSpecs(1)); err != nil {
@@ -160,68 +154,6 @@ func (r *enrichRig) producing(ctx context.Context, do func(*kafka.Producer) erro
 	go func() { ended <- producer.Run(running) }()
 	defer func() { cancel(); err = errors.Join(err, <-ended) }()
 	return do(producer)
-}
-
-// copyOnce has a bare worker copy the recorded events: consume, produce, commit.
-func (r *enrichRig) copyOnce(ctx context.Context, round int) (u usage, err error) {
-	ctx, cancel := context.WithTimeout(ctx, takeMax)
-	defer cancel()
-	var copied atomic.Int64
-	all := int64(r.cfg.Events)
-	u, err = measured(func() error {
-		return r.producing(ctx, func(producer *kafka.Producer) error {
-			consumer, err := r.client.NewConsumer(kafka.ConsumerConfig{Group: fmt.Sprintf("bench-copy-%d", round), Topics: []string{schemas.TopicEventsCollected}})
-			if err != nil {
-				return err
-			}
-			return until(ctx, func(ctx context.Context) error {
-				return consumer.Run(ctx, func(ctx context.Context, c *kafka.Claim) error { return copyPartition(ctx, c, producer, &copied) })
-			}, func() (bool, error) { return copied.Load() >= all, nil })
-		})
-	})
-	if err == nil && copied.Load() != all {
-		err = fmt.Errorf("the copy read %d of %d events", copied.Load(), all)
-	}
-	return u, err
-}
-
-// copyPartition copies the records of one partition as they are.
-func copyPartition(ctx context.Context, c *kafka.Claim, producer *kafka.Producer, copied *atomic.Int64) error {
-	var acks []*kafka.Ack
-	for {
-		batch, err := c.NextBatch(ctx, kafka.BatchLimit{RecordsMax: copyRecordsMax, BytesMax: copyBytesMax, WaitMax: copyWaitMax})
-		if ctx.Err() != nil {
-			return nil //nolint:nilerr // told to stop
-		}
-		if err != nil {
-			return fmt.Errorf("reading: %w", err)
-		}
-		acks = acks[:0]
-		for i := range batch.Records {
-			rec := &batch.Records[i]
-			ack, err := producer.Produce(schemas.TopicEventsEnriched, rec.Partition, rec.Key, rec.Value)
-			if err != nil {
-				return fmt.Errorf("copying: %w", err)
-			}
-			if n := len(acks); n == 0 || acks[n-1] != ack {
-				acks = append(acks, ack)
-			}
-		}
-		for _, ack := range acks {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-ack.Done():
-			}
-			if err := ack.Err(); err != nil {
-				return fmt.Errorf("copying: %w", err)
-			}
-		}
-		if err := c.Commit(ctx, batch); err != nil {
-			return fmt.Errorf("committing: %w", err)
-		}
-		copied.Add(int64(len(batch.Records)))
-	}
 }
 
 // forgetVisits makes visits.state anew. What the worker of a round before has left

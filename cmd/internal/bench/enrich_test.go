@@ -15,9 +15,9 @@ func TestEnrichReport(t *testing.T) {
 	steps := map[string]time.Duration{"decode": 600 * time.Nanosecond}
 	var out bytes.Buffer
 	if err := newEnrichReport(1000, []enrichSample{
-		{copyCPU: 2e-6, workerCPU: 4e-6, chainCPU: 2e-6, chain: 1.1, copyWall: time.Second, workerWall: time.Second, steps: steps},
-		{copyCPU: 4e-6, workerCPU: 8e-6, chainCPU: 4e-6, chain: 1.1, copyWall: time.Second, workerWall: time.Second, steps: steps},
-		{copyCPU: 1e-6, workerCPU: 5e-6, chainCPU: 2e-6, chain: 1.1, copyWall: time.Second, workerWall: time.Second, steps: steps},
+		{copied: spent{cpu: 2e-6, wall: time.Second}, library: spent{cpu: 8e-6, wall: time.Second}, worker: spent{cpu: 4e-6, wall: time.Second}, chainCPU: 2e-6, chain: 1.1, steps: steps},
+		{copied: spent{cpu: 4e-6, wall: time.Second}, library: spent{cpu: 8e-6, wall: time.Second}, worker: spent{cpu: 8e-6, wall: time.Second}, chainCPU: 4e-6, chain: 1.1, steps: steps},
+		{copied: spent{cpu: 1e-6, wall: time.Second}, library: spent{cpu: 4e-6, wall: time.Second}, worker: spent{cpu: 5e-6, wall: time.Second}, chainCPU: 2e-6, chain: 1.1, steps: steps},
 	}).Write(&out); err != nil {
 		t.Fatal(err)
 	}
@@ -27,6 +27,9 @@ func TestEnrichReport(t *testing.T) {
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&got); err != nil {
 		t.Fatal(err)
+	}
+	if got.CPURatioVsLibraryCopy != 1 || got.CopyUs != 2 || got.LibraryCopyUs != 8 || got.WorkerUs != 5 {
+		t.Errorf("got %+v", got)
 	}
 	if got.CPURatioVsCopy != 2 || got.WorkerEventsPerCPUSecond != 200000 || got.ChainEventsPerCPUSecond != 500000 || got.AllocsPerEvent != 1.1 || got.StepsNs["decode"] != 600 {
 		t.Errorf("got %+v", got)

@@ -18,8 +18,8 @@ type benchEnrich struct {
 	lists
 	Geo        string `env:"METIVA_GEO_DIR" help:"Directory of the databases; default: geo in the cache."`
 	Events     int    `default:"100000" help:"Events that are recorded and read in every round."`
-	Rounds     int    `default:"5" help:"How often the copy and the worker read them, in turns."`
-	ProfileDir string `help:"Also write CPU profiles of the worker, the copy and the chain into this folder."`
+	Rounds     int    `default:"5" help:"How often the copies and the worker read them, in turns."`
+	ProfileDir string `help:"Also write CPU profiles of the worker, the copies and the chain into this folder."`
 }
 
 // Run measures and prints the table, and the figures as JSON on the last line. It
