@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/klauspost/compress/s2"
@@ -21,6 +22,7 @@ const batchDecodedBytesMax = 128 << 20
 // end of data is left for the next fetch. Records share memory with data.
 func decodeBatches(dst []Record, topic string, partition int, data []byte, from int64) ([]Record, int64, error) {
 	next := from
+	dst = slices.Grow(dst, countRecords(data, from))
 	for len(data) > batchAtCRC {
 		base := int64(binary.BigEndian.Uint64(data))
 		length := int64(int32(binary.BigEndian.Uint32(data[batchAtLength:])))
@@ -51,6 +53,27 @@ func decodeBatches(dst []Record, topic string, partition int, data []byte, from 
 		next = last + 1
 	}
 	return dst, next, nil
+}
+
+// recordBytesUsual is less than what a record of ours takes, packed.
+const recordBytesUsual = 16
+
+// countRecords is how many records the whole batches of data at or after the offset
+// from say they have. More than the usual for their size are not believed: the list
+// then grows as they are read.
+func countRecords(data []byte, from int64) (records int) {
+	for len(data) >= batchHeaderBytes {
+		length := int64(int32(binary.BigEndian.Uint32(data[batchAtLength:])))
+		if length < batchHeaderBytes-12 || length > int64(len(data)-12) {
+			break
+		}
+		last := int64(binary.BigEndian.Uint64(data)) + int64(int32(binary.BigEndian.Uint32(data[23:])))
+		if last >= from {
+			records += min(max(int(int32(binary.BigEndian.Uint32(data[57:]))), 0), int(length)/recordBytesUsual)
+		}
+		data = data[12+length:]
+	}
+	return records
 }
 
 // decodeBatch appends the records of one batch whose checksum is right.
