@@ -28,8 +28,13 @@ func inserted(block, rows int, withMap bool) []clickhouse.Column {
 		words.Add(fmt.Sprintf("word %d", i%(1+block*131%700)))
 	}
 	columns := []clickhouse.Column{
-		{Name: "id", Values: ids}, {Name: "block", Values: numbers}, {Name: "text", Values: texts}, {Name: "plain", Values: plain},
-		{Name: "at", Values: moments}, {Name: "yes", Values: yes}, {Name: "low", Values: words},
+		{Name: "id", Values: ids},
+		{Name: "block", Values: numbers},
+		{Name: "text", Values: texts},
+		{Name: "plain", Values: plain},
+		{Name: "at", Values: moments},
+		{Name: "yes", Values: yes},
+		{Name: "low", Values: words},
 	}
 	if withMap {
 		columns = append(columns, clickhouse.Column{Name: "m", Values: maps})

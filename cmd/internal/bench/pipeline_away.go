@@ -89,8 +89,9 @@ func (r *pipelineRig) away(ctx context.Context, conn *clickhouse.Conn) (a awayFi
 	}
 	back := time.Now()
 	a.after, err = r.watchWhile(ctx, func() error {
-		rows := map[[16]byte]int{}
+		var rows map[[16]byte]int
 		for first := true; ; first = false {
+			var err error
 			if rows, err = rowsByID(ctx, conn); err != nil {
 				return err
 			}
@@ -127,16 +128,20 @@ func (r *pipelineRig) away(ctx context.Context, conn *clickhouse.Conn) (a awayFi
 }
 
 // watchWhile notes the sink's memory while do works.
-func (r *pipelineRig) watchWhile(ctx context.Context, do func() error) (most sinkMemory, err error) {
-	stop, watched := make(chan struct{}), make(chan error, 1)
+func (r *pipelineRig) watchWhile(ctx context.Context, do func() error) (sinkMemory, error) {
+	type watched struct {
+		most sinkMemory
+		err  error
+	}
+	stop, ended := make(chan struct{}), make(chan watched, 1)
 	go func() {
-		var err error
-		most, err = r.watchMemory(ctx, stop)
-		watched <- err
+		most, err := r.watchMemory(ctx, stop)
+		ended <- watched{most, err}
 	}()
-	err = do()
+	err := do()
 	close(stop)
-	return most, errors.Join(err, <-watched)
+	w := <-ended
+	return w.most, errors.Join(err, w.err)
 }
 
 func (a awayFigures) write(w io.Writer) {
