@@ -21,11 +21,11 @@ import (
 // budget, and no more after many attempts; afterwards it goes on. Beside the
 // other tests the heap would be theirs too, so this one is alone.
 func TestHeapWhileClickHouseIsAway(t *testing.T) { //nolint:paralleltest // it measures the heap of the process
-	const partitions, memoryMax = 16, memoryBytesLow
+	const partitions, memoryMax = 8, memoryBytesLow
 	s := &awayStore{}
 	s.away.Store(true)
 	w := testWorker(t, s)
-	cfg := Config{MemoryBytesMax: memoryMax, RetryMin: time.Millisecond, RetryMax: 2 * time.Millisecond}.withDefaults()
+	cfg := Config{BatchRowsMax: 300, MemoryBytesMax: memoryMax, RetryMin: time.Millisecond, RetryMax: 2 * time.Millisecond}.withDefaults()
 	w.cfg, w.budget = cfg, newBudget(cfg.MemoryBytesMax)
 	value := encode(t, schemas.EnrichedOf(testEvent("cmp_a", 1)))
 	before := heapInUse()
@@ -61,7 +61,7 @@ func TestHeapWhileClickHouseIsAway(t *testing.T) { //nolint:paralleltest // it m
 	}
 	s.away.Store(false)
 	waittest.Until(t, 30*time.Second, "every partition goes on", func() bool {
-		return !slices.ContainsFunc(claims, func(c *endlessClaim) bool { return c.committed.Load() < 3 })
+		return !slices.ContainsFunc(claims, func(c *endlessClaim) bool { return c.committed.Load() < 2 })
 	})
 }
 
