@@ -23,6 +23,7 @@ type eventMemory struct {
 	events eventwire.Enriched
 	items  []item
 	wanted []store.Wanted
+	sorted sortMemory
 }
 
 // memoryKept is how many are kept while none is used.
@@ -44,6 +45,7 @@ func (w *eventWriter) end() {
 	clear(m.items)
 	clear(m.wanted)
 	m.items, m.wanted = m.items[:0], m.wanted[:0]
+	m.sorted.end()
 	w.memory, w.items = nil, nil
 	select {
 	case w.worker.memory <- m:
@@ -66,7 +68,7 @@ func (w *eventWriter) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	left := w.worker.sort(w.items, stored, store.Mark(w.token(store.TableEvents, w.batch.First, w.batch.Last)), w.now)
+	left := w.worker.sort(w.items, stored, store.Mark(w.token(store.TableEvents, w.batch.First, w.batch.Last)), w.now, &m.sorted)
 	for _, r := range left.dead {
 		if err := w.dead(ctx, r, metivav1.Reason_REASON_INVALID_RECORD); err != nil {
 			return err
@@ -87,6 +89,8 @@ func (w *eventWriter) write(ctx context.Context) error {
 // expiresMaxUnix is 2106-01-01, near the last time a DateTime column holds.
 const expiresMaxUnix = 4_291_747_200
 
+const secondsOfDay = 24 * 60 * 60
+
 func (w *Worker) expiry(e *metivav1.EnrichedEvent) time.Time {
 	return w.expiryOf(e.GetReceivedAtMs(), e.GetRetentionDays())
 }
@@ -97,11 +101,7 @@ func (w *Worker) expiryOf(ms int64, retentionDays uint32) time.Time {
 	if days == 0 {
 		days = w.cfg.RetentionDaysDefault
 	}
-	expires := time.UnixMilli(ms).UTC().Truncate(time.Second).AddDate(0, 0, days)
-	if expires.Unix() > expiresMaxUnix {
-		return time.Unix(expiresMaxUnix, 0).UTC()
-	}
-	return expires
+	return time.Unix(min(ms/1000+int64(days)*secondsOfDay, expiresMaxUnix), 0).UTC()
 }
 
 // writeEvents returns the drops of the rows that ClickHouse refuses.

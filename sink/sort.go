@@ -18,24 +18,75 @@ type rows struct {
 	repeated int
 }
 
+// sortMemory is what sort needs of a batch, used again by the next. Its keys hold no
+// text, only the number of the tenant within the batch.
+type sortMemory struct {
+	companies map[string]uint32
+	seen      map[recordKey]bool
+	inBatch   map[idKey]store.Source
+	copies    map[idKey]store.Copies
+	events    []store.EventRow
+	room      int // records that the maps have had room for
+}
+
+// idKey is an event id or an acceptance within its tenant.
+type idKey struct {
+	id      [schemas.IDBytes]byte
+	company uint32
+}
+
+// recordKey is a store.Identity.
+type recordKey struct {
+	idKey
+	partition int32
+	offset    int64
+}
+
+// roomOver: maps that once had so many times the records are made anew, since each
+// clearing goes through all of their room.
+const roomOver = 8
+
+// start makes the memory empty, with room for some records.
+func (m *sortMemory) start(records int) {
+	if records > m.room || m.room > roomOver*(records+batchMemoryLeast) {
+		m.room = records
+		m.seen = make(map[recordKey]bool, records)
+		m.inBatch = make(map[idKey]store.Source, records)
+		m.copies = make(map[idKey]store.Copies, records)
+		m.companies = make(map[string]uint32)
+	}
+	m.events = slices.Grow(m.events[:0], records)
+}
+
+// end lets go of what is in it.
+func (m *sortMemory) end() {
+	clear(m.companies)
+	clear(m.seen)
+	clear(m.inBatch)
+	clear(m.copies)
+	clear(m.events)
+	m.events = m.events[:0]
+}
+
+// batchMemoryLeast is how many records' room is kept whatever a batch has.
+const batchMemoryLeast = 256
+
 // sort decides for each record what becomes of it, in the order of the batch.
 // The outcome depends on the records, on what is stored of them and on who was erased,
 // so that every attempt, by whichever process, decides the same. A row that an earlier
 // attempt at this very batch has written, under the token with this mark, is written
 // again: the table knows the token and takes nothing twice, and a materialised view that
 // a crash kept from the row gets it now. The moment is that of the first attempt.
-func (w *Worker) sort(items []item, stored store.Stored, mark uint64, now time.Time) rows {
-	s := sorter{
-		worker: w, stored: stored, mark: mark, now: now,
-		seen:    make(map[store.Identity]bool, len(items)),
-		inBatch: make(map[store.EventKey]store.Source, len(items)),
-		copies:  make(map[store.Acceptance]store.Copies, len(items)),
-	}
+func (w *Worker) sort(items []item, stored store.Stored, mark uint64, now time.Time, memory *sortMemory) rows {
+	memory.start(len(items))
+	s := sorter{worker: w, stored: stored, mark: mark, now: now, sortMemory: memory}
+	s.left.events = memory.events
 	for i := range items {
 		if !w.isTenantErased(&items[i]) {
 			s.sort(&items[i])
 		}
 	}
+	memory.events = s.left.events
 	return s.left
 }
 
@@ -47,20 +98,41 @@ type sorter struct {
 	now    time.Time
 	// What the records before have become: those that were sorted, the events among
 	// them with their source, and the copies of acceptances.
-	seen    map[store.Identity]bool
-	inBatch map[store.EventKey]store.Source
-	copies  map[store.Acceptance]store.Copies
-	left    rows
+	*sortMemory
+	left rows
+	// The keys of the record being sorted, and the tenant of the last.
+	record      recordKey
+	acceptance  idKey
+	lastCompany string
+	lastNumber  uint32
+}
+
+// company is the number of a tenant.
+func (s *sorter) company(id string) uint32 {
+	if id == s.lastCompany && s.lastNumber > 0 {
+		return s.lastNumber
+	}
+	n, known := s.companies[id]
+	if !known {
+		n = uint32(len(s.companies)) + 1
+		s.companies[id] = n
+	}
+	s.lastCompany, s.lastNumber = id, n
+	return n
 }
 
 func (s *sorter) sort(it *item) {
+	id := &it.identity
+	s.record = recordKey{idKey{id.Key.EventID, s.company(id.Key.CompanyID)}, id.Source.Partition, id.Source.Offset}
+	s.acceptance = idKey{it.acceptance.ID, s.company(it.acceptance.CompanyID)}
 	erased := s.worker.forgetErased(it)
-	before := s.stored.Copies[it.acceptance].Or(s.copies[it.acceptance])
+	copies := s.copies[s.acceptance]
+	before := s.stored.Copies[it.acceptance].Or(copies)
 	// Of its acceptance there are dead letters and nothing else: an event that can be
 	// written stands before them.
 	it.revives = it.event != nil && !erased && (before.First || before.Replayed) && !before.Settled &&
 		!s.isKnown(it) && s.worker.expiry(it.event).After(s.now)
-	seen := s.seen[it.identity]
+	seen := s.seen[s.record]
 	it.hasRow = seen || s.stored.Identities[it.identity]
 	own := it.event != nil && !erased && s.stored.Recent[it.identity] == s.mark
 	replaces := s.replaces(it)
@@ -69,7 +141,7 @@ func (s *sorter) sort(it *item) {
 		s.left.repeated++
 		return
 	}
-	s.seen[it.identity] = true
+	s.seen[s.record] = true
 	if replaces && !own {
 		s.replace(it, erased)
 		return
@@ -80,7 +152,7 @@ func (s *sorter) sort(it *item) {
 		// replay, whatever they have in common.
 		isReplay = (before.Replayed || it.replayed && before.First) && !it.revives && !own
 		settles := !isReplay && (it.event != nil || store.Settles(it.drop.Reason))
-		s.copies[it.acceptance] = s.copies[it.acceptance].Add(it.replayed, settles)
+		s.copies[s.acceptance] = copies.Add(it.replayed, settles)
 	}
 	switch {
 	case own:
@@ -106,7 +178,7 @@ func (s *sorter) sort(it *item) {
 
 // isKnown reports whether the record's event id has a row, or gets one in this batch.
 func (s *sorter) isKnown(it *item) bool {
-	_, inBatch := s.inBatch[it.identity.Key]
+	_, inBatch := s.inBatch[s.record.idKey]
 	return inBatch || s.stored.Events[it.identity.Key]
 }
 
@@ -116,7 +188,7 @@ func (s *sorter) replaces(it *item) bool {
 	if !it.isReplay() {
 		return false
 	}
-	source, inBatch := s.inBatch[it.identity.Key]
+	source, inBatch := s.inBatch[s.record.idKey]
 	return s.stored.Rows[it.identity] || inBatch && source == it.identity.Source
 }
 
@@ -134,7 +206,7 @@ func (s *sorter) replace(it *item, erased bool) {
 }
 
 func (s *sorter) write(it *item, hasRow bool) {
-	s.inBatch[it.identity.Key] = it.identity.Source
+	s.inBatch[s.record.idKey] = it.identity.Source
 	s.left.events = append(s.left.events, store.EventRow{Position: it.record.Offset, Event: it.event, ExpiresAt: s.worker.expiry(it.event), Replaces: hasRow})
 }
 

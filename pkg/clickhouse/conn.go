@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	driver "github.com/ClickHouse/clickhouse-go/v2"
-	"github.com/ClickHouse/clickhouse-go/v2/lib/column"
 	rowdriver "github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
@@ -178,10 +177,15 @@ type Column struct {
 // Insert writes rows into a table as one block. token identifies its content:
 // a second insert with the same token and rows is a no-op within the table's
 // deduplication window. An insert without rows does nothing.
-func (c *Conn) Insert(ctx context.Context, table, token string, columns []Column) (err error) {
+func (c *Conn) Insert(ctx context.Context, table, token string, columns []Column) error {
+	return c.insert(ctx, table, insertSQL(table, columns), token, columns, new(block))
+}
+
+// insert writes rows in the memory of b, which keeps the block's afterwards; after an
+// error it must not be used again.
+func (c *Conn) insert(ctx context.Context, table, sql, token string, columns []Column, b *block) (err error) {
 	settings := insertSettings()
 	maps.Copy(settings, driver.Settings{"insert_deduplication_token": token})
-	sql := insertSQL(table, columns)
 	options := []driver.QueryOption{driver.WithSettings(settings)}
 	if shape, known := c.shapes.of(sql); known {
 		options = append(options, driver.WithColumnNamesAndTypes(shape))
@@ -201,8 +205,9 @@ func (c *Conn) Insert(ctx context.Context, table, token string, columns []Column
 	}()
 	made := batch.Columns()
 	c.shapes.note(sql, made)
+	b.lend(made)
 	for i, col := range columns {
-		if err := appendValues(batch.Column(i), made[i], col.Values); err != nil {
+		if err := b.appendValues(batch.Column(i), made[i], col.Values); err != nil {
 			return fmt.Errorf("column %s of %s: %w: %w", col.Name, table, ErrBadColumn, err)
 		}
 	}
@@ -210,18 +215,6 @@ func (c *Conn) Insert(ctx context.Context, table, token string, columns []Column
 		return fmt.Errorf("inserting into %s: %w", table, quiet(err))
 	}
 	return nil
-}
-
-// appendValues puts the values of a column into the block.
-func appendValues(to rowdriver.BatchColumn, made column.Interface, values any) error {
-	words, ok := values.(*Dictionary)
-	if !ok {
-		return to.Append(values)
-	}
-	if low, ok := made.(*column.LowCardinality); ok && low.Type() == "LowCardinality(String)" {
-		return words.fill(low)
-	}
-	return to.Append(words.texts())
 }
 
 func insertSQL(table string, columns []Column) string {

@@ -1,7 +1,6 @@
 package clickhouse
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -87,10 +86,24 @@ const (
 	dictionaryFlagsMask = dictionaryHasWords | dictionaryReplaces
 )
 
-// fill makes the driver's column of the dictionary, by giving it the bytes a server
+// fill makes the driver's column of a dictionary, by giving it the bytes a server
 // would send.
-func (d *Dictionary) fill(to *column.LowCardinality) error {
-	b := make([]byte, 0, 32+4*len(d.rows)+16*len(d.words))
+func (b *block) fill(to *column.LowCardinality, d *Dictionary) error {
+	if b.reader == nil {
+		b.reader = proto.NewReader(&b.words)
+	}
+	b.encoded = d.encode(b.encoded[:0])
+	b.words.Reset(b.encoded)
+	if err := to.Decode(b.reader, len(d.rows)); err != nil {
+		b.reader = nil // it holds what is left
+		return fmt.Errorf("filling a dictionary: %w", err)
+	}
+	return nil
+}
+
+// encode appends the dictionary as a server sends it.
+func (d *Dictionary) encode(b []byte) []byte {
+	b = slices.Grow(b, 32+4*len(d.rows)+16*len(d.words))
 	width := uint64(dictionaryWidth32)
 	switch {
 	case len(d.words) <= 1<<8:
@@ -105,18 +118,21 @@ func (d *Dictionary) fill(to *column.LowCardinality) error {
 		b = append(b, w...)
 	}
 	b = binary.LittleEndian.AppendUint64(b, uint64(len(d.rows)))
-	for _, n := range d.rows {
-		switch width {
-		case dictionaryWidth8:
-			b = append(b, byte(n))
-		case dictionaryWidth16:
+	switch width {
+	case dictionaryWidth8:
+		from := len(b)
+		b = slices.Grow(b, len(d.rows))[:from+len(d.rows)]
+		for i, n := range d.rows {
+			b[from+i] = byte(n)
+		}
+	case dictionaryWidth16:
+		for _, n := range d.rows {
 			b = binary.LittleEndian.AppendUint16(b, uint16(n))
-		default:
+		}
+	default:
+		for _, n := range d.rows {
 			b = binary.LittleEndian.AppendUint32(b, n)
 		}
 	}
-	if err := to.Decode(proto.NewReader(bytes.NewReader(b)), len(d.rows)); err != nil {
-		return fmt.Errorf("filling a dictionary: %w", err)
-	}
-	return nil
+	return b
 }

@@ -25,6 +25,7 @@
 //
 // # Limits
 //
-// One insert is one block in memory. Retrying is the caller's: Transient and
+// One insert is one block in memory; an Inserter keeps the room of four for inserts to
+// come. Retrying is the caller's: Transient and
 // DataFault say what a retry or a smaller insert could help.
 package clickhouse

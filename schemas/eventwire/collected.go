@@ -250,7 +250,7 @@ func (c *Collected) readCampaign(outer *reader) {
 }
 
 func readEngagement(m *metivav1.Engagement, outer *reader) *metivav1.Engagement {
-	m.Reset()
+	*m = metivav1.Engagement{}
 	r := outer.message()
 	for r.more() {
 		switch r.tag() {
@@ -267,7 +267,7 @@ func readEngagement(m *metivav1.Engagement, outer *reader) *metivav1.Engagement 
 }
 
 func readClick(m *metivav1.Click, outer *reader) *metivav1.Click {
-	m.Reset()
+	*m = metivav1.Click{}
 	r := outer.message()
 	for r.more() {
 		switch r.tag() {
@@ -286,7 +286,7 @@ func readClick(m *metivav1.Click, outer *reader) *metivav1.Click {
 }
 
 func readForm(m *metivav1.FormAction, outer *reader) *metivav1.FormAction {
-	m.Reset()
+	*m = metivav1.FormAction{}
 	r := outer.message()
 	for r.more() {
 		switch r.tag() {

@@ -83,7 +83,8 @@ func (x *enriched) isPlain(value []byte, t *texts) bool {
 	if outer.bad || outer.more() {
 		return false
 	}
-	x.event.Reset()
+	// Not Reset, which also stores the type of the message, as whatever needs it does.
+	x.event = metivav1.EnrichedEvent{}
 	e := &x.event
 	for r.more() {
 		switch tag := r.tag(); tag {
@@ -181,7 +182,7 @@ func (x *enriched) readFurther(tag uint64, r *reader) bool {
 }
 
 func readEnrichedCampaign(m *metivav1.Campaign, outer *reader) *metivav1.Campaign {
-	m.Reset()
+	*m = metivav1.Campaign{}
 	r := outer.message()
 	for r.more() {
 		switch r.tag() {
@@ -200,7 +201,7 @@ func readEnrichedCampaign(m *metivav1.Campaign, outer *reader) *metivav1.Campaig
 }
 
 func readResolution(m *metivav1.Resolution, outer *reader) *metivav1.Resolution {
-	m.Reset()
+	*m = metivav1.Resolution{}
 	r := outer.message()
 	for r.more() {
 		switch r.tag() {
@@ -233,7 +234,7 @@ func readResolution(m *metivav1.Resolution, outer *reader) *metivav1.Resolution 
 }
 
 func readSource(m *metivav1.SourceRef, outer *reader) *metivav1.SourceRef {
-	m.Reset()
+	*m = metivav1.SourceRef{}
 	r := outer.message()
 	for r.more() {
 		switch r.tag() {

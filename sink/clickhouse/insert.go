@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"hash/fnv"
+	"slices"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/schemas"
@@ -13,7 +14,14 @@ import (
 type Store struct {
 	conn   *clickhouse.Conn
 	labels labels
-	events free[*table[EventRow]]
+	events free[*eventBlock]
+	insert *clickhouse.Inserter // into events
+}
+
+// eventBlock is the memory of an insert into events.
+type eventBlock struct {
+	*table[EventRow]
+	marks []uint64 // of the column batch
 }
 
 // labels are the names of the enums, which ClickHouse stores as text.
@@ -33,7 +41,7 @@ type labels struct {
 
 // New makes a store on a connection whose database was migrated.
 func New(conn *clickhouse.Conn) *Store {
-	return &Store{conn: conn, labels: labels{
+	return &Store{conn: conn, insert: conn.Inserter(TableEvents), labels: labels{
 		types:    schemas.Labels(metivav1.EventType(0)),
 		consents: schemas.Labels(metivav1.ConsentState(0)),
 		devices:  schemas.Labels(metivav1.DeviceClass(0)),
@@ -52,14 +60,15 @@ func New(conn *clickhouse.Conn) *Store {
 func (s *Store) InsertEvents(ctx context.Context, token string, rows []EventRow) error {
 	t, ok := s.events.take()
 	if !ok {
-		t = s.eventTable()
+		t = &eventBlock{table: s.eventTable()}
 	}
 	defer func() { t.reset(); s.events.give(t) }()
-	marks, mark := make([]uint64, len(rows)), Mark(token)
-	for i := range marks {
-		marks[i] = mark
+	t.marks = slices.Grow(t.marks[:0], len(rows))[:len(rows)]
+	mark := Mark(token)
+	for i := range t.marks {
+		t.marks[i] = mark
 	}
-	return s.conn.Insert(ctx, TableEvents, token, append(t.columns(rows), clickhouse.Column{Name: "batch", Values: marks}))
+	return s.insert.Insert(ctx, token, append(t.columns(rows), clickhouse.Column{Name: "batch", Values: t.marks}))
 }
 
 // Mark is what the rows of an insert with this token have in the column batch; never 0.

@@ -122,15 +122,15 @@ func sumMetrics(text io.Reader, names ...string) (map[string]float64, error) {
 func rssOf(pid int) (float64, error) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
-		return 0, fmt.Errorf("reading the memory of a collector: %w", err)
+		return 0, fmt.Errorf("reading the memory of a process: %w", err)
 	}
 	fields := strings.Fields(string(raw))
 	if len(fields) < 2 {
-		return 0, fmt.Errorf("reading the memory of a collector: %d fields", len(fields))
+		return 0, fmt.Errorf("reading the memory of a process: %d fields", len(fields))
 	}
 	pages, err := strconv.ParseInt(fields[1], 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("reading the memory of a collector: %w", err)
+		return 0, fmt.Errorf("reading the memory of a process: %w", err)
 	}
 	return float64(pages) * float64(os.Getpagesize()), nil
 }

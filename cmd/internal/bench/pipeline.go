@@ -19,6 +19,9 @@ type PipelineConfig struct {
 	// answers do; Seconds how long, after PipelineWarm.
 	Rate    float64
 	Seconds float64
+	// AwaySeconds is how long the events flow on after that without a ClickHouse, which
+	// then comes back; 0 leaves this out.
+	AwaySeconds float64
 	// Events are recorded once and written in every round of the sink and of the
 	// bare loop; Rounds is how often.
 	Events, Rounds int
@@ -48,6 +51,9 @@ func (c PipelineConfig) Validate() error {
 	}
 	if c.Seconds < 1 || c.Seconds > pipelineSecondsMax {
 		faults = append(faults, fmt.Errorf("bench: between 1 and %d seconds can be sent", pipelineSecondsMax))
+	}
+	if c.AwaySeconds < 0 || c.AwaySeconds > pipelineSecondsMax {
+		faults = append(faults, fmt.Errorf("bench: clickhouse can be away for %d seconds at most", pipelineSecondsMax))
 	}
 	if c.Rounds < 1 || c.Rounds > roundsMax {
 		faults = append(faults, fmt.Errorf("bench: rounds must be between 1 and %d", roundsMax))

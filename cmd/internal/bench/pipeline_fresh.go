@@ -42,6 +42,7 @@ type freshness struct {
 	sent, accepted, measured int
 	lost, doubled, invented  int
 	p50, p95, max            time.Duration
+	away                     awayFigures
 }
 
 // fresh sends the open load and watches it arrive.
@@ -64,7 +65,7 @@ func (r *pipelineRig) fresh(ctx context.Context) (f freshness, err error) {
 	watched := make(chan error, 1)
 	go func() { watched <- w.run(watching) }()
 	began := time.Now()
-	shots := r.send(ctx, began)
+	shots := r.send(ctx, began, pipelineWarm+time.Duration(r.cfg.Seconds*float64(time.Second)))
 	accepted := 0
 	for i := range shots {
 		if shots[i].accepted {
@@ -80,18 +81,24 @@ func (r *pipelineRig) fresh(ctx context.Context) (f freshness, err error) {
 	if err != nil {
 		return f, err
 	}
+	f = judgeFreshness(shots, began, w.seen, rows)
+	if r.cfg.AwaySeconds > 0 {
+		if f.away, err = r.away(ctx, conn); err != nil {
+			return f, err
+		}
+	}
 	for _, name := range []string{serverCollector, serverEnrich, serverSink} {
 		if err := r.servers.end(name); err != nil {
 			return f, err
 		}
 	}
-	return judgeFreshness(shots, began, w.seen, rows), nil
+	return f, nil
 }
 
-// send runs a load for each tenant until the time is over.
-func (r *pipelineRig) send(ctx context.Context, began time.Time) []shot {
+// send runs a load for each tenant for a time.
+func (r *pipelineRig) send(ctx context.Context, began time.Time, length time.Duration) []shot {
 	stop := make(chan struct{})
-	timer := time.AfterFunc(pipelineWarm+time.Duration(r.cfg.Seconds*float64(time.Second)), func() { close(stop) })
+	timer := time.AfterFunc(length, func() { close(stop) })
 	defer timer.Stop()
 	var mu sync.Mutex
 	var all []shot

@@ -63,6 +63,9 @@ func (r PipelineReport) Check() error {
 	if f := r.fresh; f.lost+f.doubled+f.invented > 0 || f.accepted < f.sent {
 		faults = append(faults, fmt.Errorf("of %d events sent %d were accepted, %d lost, %d doubled, %d never sent", f.sent, f.accepted, f.lost, f.doubled, f.invented))
 	}
+	if a := r.fresh.away; a.lost+a.doubled > 0 || a.accepted < a.sent {
+		faults = append(faults, fmt.Errorf("of %d events sent while clickhouse was away %d were accepted, %d lost, %d doubled", a.sent, a.accepted, a.lost, a.doubled))
+	}
 	for i, s := range r.samples {
 		if s.wrong > 0 {
 			faults = append(faults, fmt.Errorf("round %d of the sink has %d events that are missing or there twice", i+1, s.wrong))
@@ -76,6 +79,7 @@ func (r PipelineReport) Write(w io.Writer) error {
 	f := r.fresh
 	_, _ = fmt.Fprintf(w, "beacon to queryable: %d events, p50 %.0f ms, p95 %.0f ms, at most %.0f ms; %d sent, %d accepted, %d lost, %d doubled\n",
 		f.measured, milliseconds(f.p50), milliseconds(f.p95), milliseconds(f.max), f.sent, f.accepted, f.lost, f.doubled)
+	f.away.write(w)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	_, _ = fmt.Fprintln(table, "writer\trows\tinserts\tCPU us/row\trows/CPU second\tallocs/row\trows/s\tCPU vs bare\t")
 	line := func(name string, inserts int, cpu, allocs, wall, ratio float64) {

@@ -64,9 +64,14 @@ func newPipelineRig(ctx context.Context, cfg PipelineConfig) (r *pipelineRig, er
 	if err := r.startKafka(ctx, serverKafka); err != nil {
 		return nil, err
 	}
-	return r, r.servers.launch(ctx, serverClickHouse, r.socket(), supervise.Spec{
-		Path: filepath.Join(cfg.BinDir, "metiva"), Ready: func(ctx context.Context) error { return embeddedclickhouse.Probe(ctx, r.socket()) },
-		Args: []string{"embedded", "clickhouse", "--data", filepath.Join(dir, serverClickHouse), "--socket", r.socket(), "--library", cfg.LibraryPath},
+	return r, r.startClickHouse(ctx)
+}
+
+// startClickHouse starts the engine, on the data it had when it was started before.
+func (r *pipelineRig) startClickHouse(ctx context.Context) error {
+	return r.servers.launch(ctx, serverClickHouse, r.socket(), supervise.Spec{
+		Path: filepath.Join(r.cfg.BinDir, "metiva"), Ready: func(ctx context.Context) error { return embeddedclickhouse.Probe(ctx, r.socket()) },
+		Args: []string{"embedded", "clickhouse", "--data", filepath.Join(r.servers.dir, serverClickHouse), "--socket", r.socket(), "--library", r.cfg.LibraryPath},
 	})
 }
 

@@ -288,22 +288,37 @@ func (r *pipelineRig) profile(ctx context.Context, events *recorded) error {
 		name string
 		do   func() error
 	}{
-		{"sink-cpu.pprof", func() error { _, err := r.sinkRound(ctx, r.cfg.Rounds, &s); return err }},
-		{"bare-cpu.pprof", func() error { return r.bareRound(ctx, events, r.cfg.Rounds, &s) }},
+		{"sink", func() error { _, err := r.sinkRound(ctx, r.cfg.Rounds, &s); return err }},
+		{"bare", func() error { return r.bareRound(ctx, events, r.cfg.Rounds, &s) }},
 	} {
-		r.say("taking the profile %s", p.name)
-		f, err := os.OpenFile(filepath.Join(r.cfg.ProfileDir, p.name), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+		r.say("taking the profiles of the %s", p.name)
+		f, err := os.OpenFile(filepath.Join(r.cfg.ProfileDir, p.name+"-cpu.pprof"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 		if err != nil {
 			return fmt.Errorf("opening a profile: %w", err)
 		}
 		if err := pprof.StartCPUProfile(f); err != nil {
 			return errors.Join(fmt.Errorf("taking a profile: %w", err), f.Close())
 		}
-		err = p.do()
+		// What was allocated since the process began, before and after: pprof -base.
+		err = r.writeAllocations(p.name + "-allocs-before.pprof")
+		err = errors.Join(err, p.do())
 		pprof.StopCPUProfile()
+		err = errors.Join(err, r.writeAllocations(p.name+"-allocs.pprof"))
 		if err = errors.Join(err, f.Close()); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (r *pipelineRig) writeAllocations(name string) error {
+	f, err := os.OpenFile(filepath.Join(r.cfg.ProfileDir, name), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening a profile: %w", err)
+	}
+	runtime.GC() // the profile is as of the last one
+	if err := errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close()); err != nil {
+		return fmt.Errorf("writing the profile %s: %w", name, err)
 	}
 	return nil
 }
