@@ -200,19 +200,28 @@ func (r *Resolver) entryOf(k key) *entry {
 	if r.closed || r.underWay >= networksAtOnce {
 		return nil
 	}
-	for len(r.order) >= keptMax {
-		oldest := r.order[0]
-		r.order = r.order[1:]
-		if r.kept[oldest.key] == oldest.entry {
-			delete(r.kept, oldest.key)
-		}
-	}
+	r.forget()
 	e := &entry{done: make(chan struct{})}
 	r.kept[k] = e
 	r.order = append(r.order, kept{key: k, entry: e})
 	r.underWay++
 	r.working.Go(func() { r.find(k, e) })
 	return e
+}
+
+// forget drops what is past its time, and the oldest when there is too much.
+func (r *Resolver) forget() {
+	now := r.now()
+	for len(r.order) > 0 {
+		oldest := r.order[0]
+		if past := !oldest.entry.until.IsZero() && !now.Before(oldest.entry.until); !past && len(r.order) < keptMax {
+			return
+		}
+		r.order = r.order[1:]
+		if r.kept[oldest.key] == oldest.entry {
+			delete(r.kept, oldest.key)
+		}
+	}
 }
 
 // find asks about a network and keeps what it finds.
