@@ -45,6 +45,7 @@ type Resolver struct {
 	closed   bool
 	underWay int
 	kept     map[key]*entry
+	keptMax  int
 	order    []kept // by age
 }
 
@@ -88,7 +89,7 @@ func New(cfg Config, deps Deps) (*Resolver, error) {
 	}
 	r := &Resolver{
 		client: client{server: server, timeout: cfg.QueryTimeout}, budget: cfg.BatchBudget, exclude: deps.Exclude, now: deps.Now, metrics: m,
-		slots: make(chan struct{}, cfg.QueriesMax), kept: make(map[key]*entry),
+		slots: make(chan struct{}, cfg.QueriesMax), kept: make(map[key]*entry), keptMax: keptMax,
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r, nil
@@ -214,7 +215,7 @@ func (r *Resolver) forget() {
 	now := r.now()
 	for len(r.order) > 0 {
 		oldest := r.order[0]
-		if past := !oldest.entry.until.IsZero() && !now.Before(oldest.entry.until); !past && len(r.order) < keptMax {
+		if past := !oldest.entry.until.IsZero() && !now.Before(oldest.entry.until); !past && len(r.order) < r.keptMax {
 			return
 		}
 		r.order = r.order[1:]

@@ -34,7 +34,7 @@ const (
 	Many                // many strays before the answer
 )
 
-// Server is a name server. The zone may be changed until the first question.
+// Server is a name server. The zone may change at any time.
 type Server struct {
 	Addr netip.AddrPort
 
@@ -81,11 +81,15 @@ func New(tb testing.TB) *Server {
 
 // Pointer gives an address names, which need not resolve back.
 func (s *Server) Pointer(addr string, names ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.ptr[ReverseName(netip.MustParseAddr(addr))] = names
 }
 
 // Host gives a name addresses.
 func (s *Server) Host(name string, addrs ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, a := range addrs {
 		s.hosts[dotted(name)] = append(s.hosts[dotted(name)], netip.MustParseAddr(a))
 	}
@@ -98,17 +102,27 @@ func (s *Server) Both(addr, name string) {
 }
 
 // Alias makes a name one of another.
-func (s *Server) Alias(name, to string) { s.alias[dotted(name)] = dotted(to) }
+func (s *Server) Alias(name, to string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.alias[dotted(name)] = dotted(to)
+}
 
 // MovePointer puts the names of an address under another name, to which an alias leads.
 func (s *Server) MovePointer(addr, to string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	from := ReverseName(netip.MustParseAddr(addr))
 	s.ptr[dotted(to)] = s.ptr[from]
 	delete(s.ptr, from)
 }
 
 // Fail makes questions for a name go wrong.
-func (s *Server) Fail(name string, f Fault) { s.faults[dotted(name)] = f }
+func (s *Server) Fail(name string, f Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults[dotted(name)] = f
+}
 
 // Hold makes every question wait until the channel is closed.
 func (s *Server) Hold(gate chan struct{}) {
@@ -207,15 +221,17 @@ func (s *Server) answer(raw []byte, whole bool) [][]byte {
 		<-gate
 	}
 	m.Response, m.RecursionAvailable = true, true
+	s.mu.Lock()
 	fault := s.faults[name]
 	s.fill(&m, name)
+	s.mu.Unlock()
 	if out, done := fault.apply(&m, whole); done {
 		return out
 	}
 	return [][]byte{packed(m)}
 }
 
-// fill adds the records of a name and of what it is an alias of.
+// fill adds the records of a name and of what it is an alias of. The lock is held.
 func (s *Server) fill(m *dnsmessage.Message, name string) {
 	kind := m.Questions[0].Type
 	for to, ok := s.alias[name]; ok; to, ok = s.alias[name] {
