@@ -95,8 +95,11 @@ func New(cfg Config, deps Deps) (*Resolver, error) {
 	return r, nil
 }
 
-// Close ends what is under way, and returns once nothing is.
+// Close ends what is under way, and returns once nothing is. Nil has nothing.
 func (r *Resolver) Close() error {
+	if r == nil {
+		return nil
+	}
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()
@@ -129,18 +132,17 @@ func (a *Answers) Unanswered() int {
 	return len(a.unanswered)
 }
 
-// Ask returns what is known of the networks once it is known of all, or when the batch's
-// budget is spent. What is not answered by then goes on for the next batch.
-func (r *Resolver) Ask(ctx context.Context, networks []netip.Prefix) *Answers {
-	return r.ask(ctx, networks, r.budget)
+// Budget is how long a batch waits. Nil does not.
+func (r *Resolver) Budget() time.Duration {
+	if r == nil {
+		return 0
+	}
+	return r.budget
 }
 
-// AskPatiently is Ask for whoever has the time: it waits until every look-up has ended.
-func (r *Resolver) AskPatiently(ctx context.Context, networks []netip.Prefix) *Answers {
-	return r.ask(ctx, networks, 2*networkTimeMax)
-}
-
-func (r *Resolver) ask(ctx context.Context, networks []netip.Prefix, budget time.Duration) *Answers {
+// Ask returns what is known of the networks once it is known of all, or when the time is
+// over. What is not answered by then goes on, for whoever asks next.
+func (r *Resolver) Ask(ctx context.Context, networks []netip.Prefix, within time.Duration) *Answers {
 	if len(networks) == 0 {
 		return nil
 	}
@@ -154,7 +156,7 @@ func (r *Resolver) ask(ctx context.Context, networks []netip.Prefix, budget time
 		entries[k] = r.entryOf(k)
 	}
 	started := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, budget)
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for k, e := range entries {
 		got := e.wait(ctx)

@@ -157,7 +157,7 @@ func TestNetworks(t *testing.T) {
 			reg := prometheus.NewRegistry()
 			r := resolver(t, of(s), Deps{Registerer: reg, Exclude: func(d string) bool { return d == "freemail.nl" }})
 			network := netip.MustParsePrefix(c.network)
-			answers := r.Ask(t.Context(), []netip.Prefix{network, network})
+			answers := r.Ask(t.Context(), []netip.Prefix{network, network}, r.budget)
 			want := ""
 			if c.want == OutcomeConfirmed {
 				want = "example.nl"
@@ -196,7 +196,7 @@ func TestFewQuestions(t *testing.T) {
 			s := dnstest.New(t)
 			zone(s)
 			r := resolver(t, of(s), Deps{})
-			r.Ask(t.Context(), []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")})
+			r.Ask(t.Context(), []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}, r.budget)
 			if n := s.Questions(); n > blockHosts {
 				t.Errorf("%d questions", n)
 			}
@@ -217,12 +217,12 @@ func TestBudget(t *testing.T) {
 	r := resolver(t, cfg, Deps{})
 	network := []netip.Prefix{netip.MustParsePrefix("198.51.100.40/29")}
 	for range 2 {
-		if a := r.Ask(t.Context(), network); a.Domain(network[0]) != "" || a.Unanswered() != 1 {
+		if a := r.Ask(t.Context(), network, r.budget); a.Domain(network[0]) != "" || a.Unanswered() != 1 {
 			t.Fatal("there is an answer before there was one")
 		}
 	}
 	close(gate)
-	if a := r.AskPatiently(t.Context(), network); a.Domain(network[0]) != "example.nl" || a.Unanswered() != 0 {
+	if a := patiently(t, r, network); a.Domain(network[0]) != "example.nl" || a.Unanswered() != 0 {
 		t.Errorf("%q, %d unanswered", a.Domain(network[0]), a.Unanswered())
 	}
 	if got := counted(t, r, OutcomeOverBudget); got != 2 {
@@ -244,7 +244,7 @@ func TestTimeoutsAndWhatIsKept(t *testing.T) {
 	cfg.QueryTimeout = 50 * time.Millisecond
 	r := resolver(t, cfg, Deps{Now: clock.now})
 	known, quiet := netip.MustParsePrefix("198.51.100.40/29"), netip.MustParsePrefix(silent)
-	ask := func() *Answers { return r.AskPatiently(t.Context(), []netip.Prefix{known, quiet}) }
+	ask := func() *Answers { return patiently(t, r, []netip.Prefix{known, quiet}) }
 	if a := ask(); a.Domain(known) != "example.nl" || a.Unanswered() != 1 {
 		t.Fatalf("%q, %d unanswered", a.Domain(known), a.Unanswered())
 	}
@@ -275,13 +275,13 @@ func TestBounds(t *testing.T) {
 		r.stop() // every look-up ends at once
 		r.keptMax = 50
 		for i := range 2 * r.keptMax {
-			r.AskPatiently(t.Context(), []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24)})
+			patiently(t, r, []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24)})
 		}
 		if len(r.kept) > r.keptMax || len(r.order) > r.keptMax {
 			t.Errorf("%d networks are kept", len(r.kept))
 		}
 		time.Sleep(keptFor)
-		r.AskPatiently(t.Context(), []netip.Prefix{netip.MustParsePrefix("11.0.0.0/24")})
+		patiently(t, r, []netip.Prefix{netip.MustParsePrefix("11.0.0.0/24")})
 		if len(r.kept) != 1 || len(r.order) != 1 {
 			t.Errorf("%d networks are kept after their time", len(r.kept))
 		}
@@ -300,11 +300,11 @@ func TestTooManyAtOnce(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if a := r.Ask(ctx, all); a.Unanswered() != len(all) || r.underWay != networksAtOnce {
+	if a := r.Ask(ctx, all, r.budget); a.Unanswered() != len(all) || r.underWay != networksAtOnce {
 		t.Errorf("%d unanswered, %d under way", a.Unanswered(), r.underWay)
 	}
 	close(gate)
-	if a := r.AskPatiently(t.Context(), all[:1]); a.Unanswered() != 0 {
+	if a := patiently(t, r, all[:1]); a.Unanswered() != 0 {
 		t.Error("nothing is asked any more")
 	}
 }
@@ -314,11 +314,11 @@ func TestNotAsked(t *testing.T) {
 	s := dnstest.New(t)
 	r := resolver(t, of(s), Deps{})
 	for _, n := range []string{"2001:db8::/48", "198.51.0.0/16"} {
-		if a := r.Ask(t.Context(), []netip.Prefix{netip.MustParsePrefix(n)}); a.Unanswered() != 0 || a.Domain(netip.MustParsePrefix(n)) != "" {
+		if a := r.Ask(t.Context(), []netip.Prefix{netip.MustParsePrefix(n)}, r.budget); a.Unanswered() != 0 || a.Domain(netip.MustParsePrefix(n)) != "" {
 			t.Errorf("%s is asked about", n)
 		}
 	}
-	if a := r.Ask(t.Context(), nil); a != nil || a.Domain(netip.Prefix{}) != "" || a.Unanswered() != 0 {
+	if a := r.Ask(t.Context(), nil, r.budget); a != nil || a.Domain(netip.Prefix{}) != "" || a.Unanswered() != 0 {
 		t.Error("an answer to nothing")
 	}
 	if s.Questions() != 0 {

@@ -1,6 +1,7 @@
 package reversedns
 
 import (
+	"net/netip"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -27,4 +28,10 @@ func counted(t *testing.T, r *Resolver, o Outcome) float64 {
 		t.Fatal(err)
 	}
 	return families[0].GetMetric()[0].GetCounter().GetValue()
+}
+
+// patiently asks until every look-up has ended.
+func patiently(t *testing.T, r *Resolver, networks []netip.Prefix) *Answers {
+	t.Helper()
+	return r.Ask(t.Context(), networks, 2*networkTimeMax)
 }
