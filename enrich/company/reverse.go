@@ -20,6 +20,12 @@ type ReverseNames interface {
 	Domain(network netip.Prefix) string
 }
 
+// ReverseFunc is a function that knows.
+type ReverseFunc func(network netip.Prefix) string
+
+// Domain calls it.
+func (f ReverseFunc) Domain(network netip.Prefix) string { return f(network) }
+
 // domainTable is what a domain found by reverse DNS says.
 type domainTable struct {
 	// letting are the domains of those whose addresses others use, brands their names

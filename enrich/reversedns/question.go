@@ -39,7 +39,7 @@ type answer struct {
 
 // client asks one resolver.
 type client struct {
-	server  netip.AddrPort
+	server  string // address:port, as configured
 	timeout time.Duration
 }
 
@@ -115,7 +115,7 @@ func (c *client) exchange(ctx context.Context, q *question) (answer, error) {
 // dial opens a connection that ends with ctx.
 func (c *client) dial(ctx context.Context, network string) (net.Conn, error) {
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, network, c.server.String())
+	conn, err := d.DialContext(ctx, network, c.server)
 	if err != nil {
 		return nil, faultOf(err)
 	}

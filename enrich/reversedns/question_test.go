@@ -66,7 +66,7 @@ func TestQuestions(t *testing.T) {
 			if errors.Is(c.err, errTimeout) {
 				timeout = 20 * time.Millisecond
 			}
-			names, err := (&client{server: s.Addr, timeout: timeout}).pointers(t.Context(), netip.MustParseAddr(asked))
+			names, err := (&client{server: s.Addr.String(), timeout: timeout}).pointers(t.Context(), netip.MustParseAddr(asked))
 			if !errors.Is(err, c.err) || !slices.Equal(names, c.want) {
 				t.Errorf("%q, %v; want %q, %v", names, err, c.want, c.err)
 			}
@@ -87,7 +87,7 @@ func failing(f dnstest.Fault) func(*dnstest.Server) {
 func TestNobodyListens(t *testing.T) {
 	t.Parallel()
 	for _, server := range []string{"127.0.0.1:1", "[::1]:1"} {
-		c := client{server: netip.MustParseAddrPort(server), timeout: time.Second}
+		c := client{server: server, timeout: time.Second}
 		if _, err := c.pointers(t.Context(), netip.MustParseAddr(asked)); !errors.Is(err, errFailed) && !errors.Is(err, errTimeout) {
 			t.Errorf("%s: %v", server, err)
 		}
@@ -98,7 +98,7 @@ func TestAddressesOfEachFamily(t *testing.T) {
 	t.Parallel()
 	s := dnstest.New(t)
 	s.Host("gw.example.nl", "198.51.100.37", "10.0.0.1", "2001:db8::1")
-	c := client{server: s.Addr, timeout: 5 * time.Second}
+	c := client{server: s.Addr.String(), timeout: 5 * time.Second}
 	for like, want := range map[string]string{asked: "198.51.100.37 10.0.0.1", "2001:db8::2": "2001:db8::1"} {
 		got, err := c.addresses(t.Context(), "GW.example.NL.", netip.MustParseAddr(like))
 		var texts []string

@@ -76,10 +76,6 @@ func New(cfg Config, deps Deps) (*Resolver, error) {
 		return nil, errors.New("reversedns: no resolver, clock or registry is given")
 	}
 	cfg = cfg.withDefaults()
-	server, err := cfg.server()
-	if err != nil {
-		return nil, err
-	}
 	m, err := newMetrics(deps.Registerer)
 	if err != nil {
 		return nil, err
@@ -88,7 +84,7 @@ func New(cfg Config, deps Deps) (*Resolver, error) {
 		deps.Exclude = func(string) bool { return false }
 	}
 	r := &Resolver{
-		client: client{server: server, timeout: cfg.QueryTimeout}, budget: cfg.BatchBudget, exclude: deps.Exclude, now: deps.Now, metrics: m,
+		client: client{server: cfg.Resolver, timeout: cfg.QueryTimeout}, budget: cfg.BatchBudget, exclude: deps.Exclude, now: deps.Now, metrics: m,
 		slots: make(chan struct{}, cfg.QueriesMax), kept: make(map[key]*entry), keptMax: keptMax,
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())

@@ -33,7 +33,7 @@ type Config struct {
 	Enrich      stage.Config
 	// Reverse asks for the names of networks; off while it has no resolver.
 	Reverse reversedns.Config
-	Score       scorer.Config
+	Score   scorer.Config
 }
 
 // Bind adds every setting of the process.
