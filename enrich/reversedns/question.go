@@ -133,7 +133,8 @@ func (c *client) overUDP(ctx context.Context, q *question) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
 	if _, err := conn.Write(q.packed); err != nil {
 		return nil, faultIn(ctx, err)
 	}
@@ -158,7 +159,8 @@ func (c *client) overTCP(ctx context.Context, q *question) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
 	if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(q.packed))), q.packed...)); err != nil {
 		return nil, faultIn(ctx, err)
 	}

@@ -280,7 +280,7 @@ func TestBounds(t *testing.T) {
 		if len(r.kept) > r.keptMax || len(r.order) > r.keptMax {
 			t.Errorf("%d networks are kept", len(r.kept))
 		}
-		time.Sleep(keptFor)
+		<-time.After(keptFor)
 		patiently(t, r, []netip.Prefix{netip.MustParsePrefix("11.0.0.0/24")})
 		if len(r.kept) != 1 || len(r.order) != 1 {
 			t.Errorf("%d networks are kept after their time", len(r.kept))

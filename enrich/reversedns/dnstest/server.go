@@ -271,6 +271,7 @@ func resource(owner string, kind dnsmessage.Type, body dnsmessage.ResourceBody) 
 func (f Fault) apply(m *dnsmessage.Message, whole bool) (out [][]byte, done bool) {
 	const other = "other.example."
 	switch f {
+	case FaultNone:
 	case Silent:
 		return nil, true
 	case ServFail:
