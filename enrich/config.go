@@ -10,6 +10,7 @@ import (
 
 	"github.com/metiva-io/metiva/enrich/company"
 	"github.com/metiva-io/metiva/enrich/geo"
+	"github.com/metiva-io/metiva/enrich/reversedns"
 	"github.com/metiva-io/metiva/enrich/source"
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/pkg/seal"
@@ -99,7 +100,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Deps is what the worker works with. All are required but Sources.
+// Deps is what the worker works with. All are required but Sources and Reverse.
 type Deps struct {
 	Kafka *kafka.Client
 	// Opener holds the resolver's private key; the worker feeds it with
@@ -109,7 +110,10 @@ type Deps struct {
 	Chain     *company.Chain
 	// Sources are those of package source with the operator's referrer spam; nil, that
 	// package's own.
-	Sources    *source.Tables
+	Sources *source.Tables
+	// Reverse asks for the names of networks; nil, the default, asks nobody. It is closed
+	// after the worker has ended.
+	Reverse    *reversedns.Resolver
 	Now        func() time.Time
 	Log        *slog.Logger
 	Registerer prometheus.Registerer

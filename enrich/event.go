@@ -147,7 +147,7 @@ func (s *steps) resolve(sc *scratch, out *metivav1.EnrichedEvent, v geo.View, b 
 	if isGranted(out) {
 		out.Region = answer.Region
 	}
-	s.chain.Load().Resolve(out.Resolution, company.Query{CompanyID: out.GetCompanyId(), Network: network, Answer: answer, Registered: s.registered})
+	s.chain.Load().Resolve(out.Resolution, company.Query{CompanyID: out.GetCompanyId(), Network: network, Answer: answer, Registered: s.registered, Reverse: sc.reverse})
 	return 0, nil
 }
 

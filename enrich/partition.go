@@ -43,6 +43,8 @@ type partition struct {
 	counts   counts
 	counted  counted
 	visits   *visits
+	// asking is nil until names are asked for.
+	asking *asking
 }
 
 // counts is what a batch adds to the metrics once it is acknowledged.
@@ -122,6 +124,9 @@ func (p *partition) process(ctx context.Context, batch kafka.Batch) error {
 	p.w.metrics.database.Set(float64(view.BuildTime().Unix()))
 	p.acks, p.caughtUp, p.counts = p.acks[:0], false, counts{}
 	p.counted.reset()
+	if err := p.askNames(ctx, view, batch.Records, p.w.deps.Reverse.Budget()); err != nil {
+		return err
+	}
 	for i := range batch.Records {
 		if err := p.record(ctx, view, &batch.Records[i]); err != nil {
 			return err

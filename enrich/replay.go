@@ -111,6 +111,9 @@ type ReplayReport struct {
 	// Unreadable because they cannot be read.
 	Withdrawn  uint64 `json:"withdrawn"`
 	Unreadable uint64 `json:"unreadable"`
+	// Unanswered are those decided without the names of their network, since the resolver
+	// of reverse DNS did not answer: they may have lost a company they had.
+	Unanswered uint64 `json:"reverse_dns_unanswered"`
 	// Visits were sent again, Moved those of them that had another company before.
 	// Unknown do not stand in ClickHouse and were left out: removed, erased, or cut by
 	// where reading began. Beyond is those of journals that had no room.

@@ -177,6 +177,12 @@ func (p *replayer) one(ctx context.Context, view geo.View, r *kafka.Record) erro
 		}
 		p.sinceMs, p.untilMs = min(p.sinceMs, received), max(p.untilMs, received)
 	}
+	if err := p.askName(ctx, view, r, replayNamesMax); err != nil {
+		return err
+	}
+	if within && p.asking != nil && p.asking.unanswered > 0 {
+		p.run.report.Unanswered++
+	}
 	out, err := p.outcomeOf(ctx, view, r)
 	if err != nil {
 		return err

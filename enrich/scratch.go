@@ -3,6 +3,7 @@ package enrich
 import (
 	"crypto/sha256"
 
+	"github.com/metiva-io/metiva/enrich/company"
 	"github.com/metiva-io/metiva/enrich/person"
 	"github.com/metiva-io/metiva/pkg/seal"
 	"github.com/metiva-io/metiva/schemas"
@@ -23,8 +24,10 @@ type scratch struct {
 	agents    *agents
 	opening   *seal.Opening
 	hosts     *siteCache[[]string] // nil until the first page view
-	seen      uint
-	timed     bool // every event, not one in stepSampleEvery
+	// reverse has the names of the batch's networks; nil without a resolver.
+	reverse company.ReverseNames
+	seen    uint
+	timed   bool // every event, not one in stepSampleEvery
 }
 
 func newScratch() *scratch {

@@ -107,9 +107,15 @@ func (p *partition) replay(ctx context.Context, v *visits, from, to int64) (agai
 	}
 	defer view.Release()
 	p.caughtUp = false
+	names := restoreNamesMax
 	missed, err := p.w.deps.Kafka.ReadRange(ctx, kafka.Range{Topic: schemas.TopicEventsCollected, Partition: p.number, From: from, To: to},
 		func(r *kafka.Record) error {
 			again++
+			started := time.Now()
+			if err := p.askName(ctx, view, r, names); err != nil {
+				return err
+			}
+			names = max(0, names-time.Since(started))
 			return p.replayRecord(ctx, v, view, r)
 		})
 	if err != nil {

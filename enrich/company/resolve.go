@@ -40,7 +40,9 @@ const (
 	SourceOverride    = "override"
 	SourceASType      = "as_type"
 	SourceOperator    = "operator"
-	SourceReverseDNS  = "reverse_dns"
+	// SourceReverseDNS is a row that the operator found by reverse DNS, or what the
+	// operator's resolver says of the network (ReverseNames).
+	SourceReverseDNS = "reverse_dns"
 )
 
 // Query is one network to resolve and what the databases know of it.
@@ -54,6 +56,9 @@ type Query struct {
 	Answer geo.Answer
 	// Registered is the suppressions that tenants have registered; nil is none.
 	Registered *Registered
+	// Reverse is asked where nothing else is known of Network; nil, the default, is
+	// nobody.
+	Reverse ReverseNames
 }
 
 // Chain is the decision chain with its tables. It is immutable and safe for
@@ -67,6 +72,7 @@ type Chain struct {
 	systems     map[uint32]*system
 	unlisted    system // of every number that is not in systems
 	providers   providers
+	domains     domainTable
 	operator    operatorTable
 	operatorSet bool
 }
@@ -298,6 +304,9 @@ func (s *step) system() bool {
 		}
 		return s.company(s.known.organization, SourceASType, confidenceAS)
 	case kindMixed:
+		if s.reverse() {
+			return true
+		}
 		return s.byTable(metivav1.Verdict_VERDICT_UNCLASSIFIED)
 	default:
 	}
@@ -307,6 +316,8 @@ func (s *step) system() bool {
 		return s.end(metivav1.Verdict_VERDICT_ISP, source, confidenceRecord)
 	case s.a.Person:
 		return s.end(metivav1.Verdict_VERDICT_SOLE_TRADER, source, confidenceTable)
+	case s.reverse():
+		return true
 	}
 	return s.end(metivav1.Verdict_VERDICT_UNCLASSIFIED, source, 0)
 }
@@ -327,6 +338,10 @@ func (s *step) company(o organization, source string, confidence float32) bool {
 		return s.ambiguous()
 	case confidence < s.c.showAt:
 		return s.end(metivav1.Verdict_VERDICT_UNCLASSIFIED, source, confidence)
+	}
+	if list := s.c.suppressed.byDomain(s.q.CompanyID, o.domain); list != "" {
+		s.dst.Asn, s.dst.PrefixBits, s.dst.DatabaseBuildMs = 0, 0, 0
+		return s.end(metivav1.Verdict_VERDICT_SUPPRESSED, list, confidenceCertain)
 	}
 	s.dst.Name, s.dst.Domain, s.dst.AccountId = o.name, o.domain, o.account
 	return s.end(metivav1.Verdict_VERDICT_COMPANY, source, confidence)

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/gaissmai/bart"
+
+	"github.com/metiva-io/metiva/enrich/orgname"
 )
 
 // SuppressionList says whose wish a suppression is.
@@ -25,17 +27,22 @@ const (
 	ListTenant
 )
 
-// Suppression is a prefix that is never resolved.
+// Suppression is a prefix that is never resolved, or a domain whose organisation is
+// never named, wherever it visits from.
 type Suppression struct {
 	List SuppressionList
 	// CompanyID is the tenant, for ListTenant only.
 	CompanyID string
-	Prefix    netip.Prefix
+	// Prefix or Domain, a registrable one, is set.
+	Prefix netip.Prefix
+	Domain string
 }
 
 func (s Suppression) check() error {
 	switch {
-	case !s.Prefix.IsValid() || s.Prefix.Addr().Is4In6():
+	case s.Domain != "" && (s.Prefix.IsValid() || orgname.Registrable(s.Domain) != s.Domain):
+		return errors.New("is not a registrable domain")
+	case s.Domain == "" && (!s.Prefix.IsValid() || s.Prefix.Addr().Is4In6()):
 		// The prefix itself is not repeated: it may be a person's address.
 		return errors.New("is not a prefix")
 	case s.List > ListTenant:
@@ -50,11 +57,20 @@ func (s Suppression) check() error {
 type suppressions struct {
 	operator, optOut *bart.Lite
 	tenants          map[string]*bart.Lite // by company id
+	domains          map[suppressedDomain]SuppressionList
 }
 
+// suppressedDomain is a domain that is not named, to one tenant or (empty) to all.
+type suppressedDomain struct{ companyID, domain string }
+
 func newSuppressions(all []Suppression) suppressions {
-	out := suppressions{operator: new(bart.Lite), optOut: new(bart.Lite), tenants: make(map[string]*bart.Lite)}
+	out := suppressions{operator: new(bart.Lite), optOut: new(bart.Lite), tenants: make(map[string]*bart.Lite), domains: make(map[suppressedDomain]SuppressionList)}
 	for _, s := range all {
+		if s.Domain != "" {
+			k := suppressedDomain{companyID: s.CompanyID, domain: s.Domain}
+			out.domains[k] = max(out.domains[k], s.List) // an opt-out before the operator's own wish
+			continue
+		}
 		table := out.operator
 		switch s.List {
 		case ListOptOut:
@@ -86,11 +102,29 @@ func (s *suppressions) by(q Query) string {
 	return ""
 }
 
+// byDomain is the source of the suppression of an organisation, or empty.
+func (s *suppressions) byDomain(companyID, domain string) string {
+	if len(s.domains) == 0 || domain == "" {
+		return ""
+	}
+	if _, ok := s.domains[suppressedDomain{companyID: companyID, domain: domain}]; ok && companyID != "" {
+		return SourceTenant
+	}
+	list, ok := s.domains[suppressedDomain{domain: domain}]
+	switch {
+	case !ok:
+		return ""
+	case list == ListOptOut:
+		return SourceOptOut
+	}
+	return SourceSuppressed
+}
+
 // suppressionsMax bounds a file of suppressions.
 const suppressionsMax = 5_000_000
 
-// ReadSuppressions reads a file of suppressions: a line for each, with a prefix
-// or an address, and behind spaces or a comma the list: "operator" (also when
+// ReadSuppressions reads a file of suppressions: a line for each, with a prefix,
+// an address or a registrable domain, and behind spaces or a comma the list: "operator" (also when
 // nothing stands there), "opt_out", or the id of a tenant ("cmp_…"). Empty lines
 // and what follows "#" are left out. Bits behind a prefix's length are cut off: to
 // leave out more is the safe side. Errors name the line, never the prefix.
@@ -123,9 +157,12 @@ func parseSuppression(fields []string) (Suppression, error) {
 	if len(fields) > 2 {
 		return s, fmt.Errorf("has %d fields, not one or two", len(fields))
 	}
-	var err error
-	if s.Prefix, err = parseNetwork(fields[0]); err != nil {
-		return s, err
+	if s.Domain = orgname.Registrable(fields[0]); s.Domain == "" || !strings.EqualFold(s.Domain, fields[0]) {
+		s.Domain = ""
+		var err error
+		if s.Prefix, err = parseNetwork(fields[0]); err != nil {
+			return s, err
+		}
 	}
 	if len(fields) == 2 {
 		switch {

@@ -152,6 +152,9 @@ func NewChain(cfg Config) (*Chain, error) {
 	if c.providers, err = parseProviders(providersTSV, c.systems); err != nil {
 		return nil, err
 	}
+	if c.domains, err = parseDomains(hostersTSV, c); err != nil {
+		return nil, err
+	}
 	for i, row := range cfg.Rows {
 		if err := c.operator.add(row, &c.providers); err != nil {
 			return nil, fmt.Errorf("company: row %d of the operator's CSV: %w", i+1, err)

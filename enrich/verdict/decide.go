@@ -22,6 +22,8 @@ const (
 type Judge struct {
 	View  geo.View
 	Chain *company.Chain
+	// Reverse is asked for the names of networks; nil is nobody.
+	Reverse company.ReverseNames
 }
 
 // Decision is the verdict on a network with its evidence. It is what `metiva geo
@@ -75,7 +77,7 @@ func (j Judge) resolve(dst *metivav1.Resolution, network netip.Prefix) (country 
 	if err != nil {
 		return "", fmt.Errorf("looking a network up: %w", err)
 	}
-	j.Chain.Resolve(dst, company.Query{Network: network, Answer: answer})
+	j.Chain.Resolve(dst, company.Query{Network: network, Answer: answer, Reverse: j.Reverse})
 	return answer.Country, nil
 }
 

@@ -75,6 +75,7 @@ func Rules() Table {
 			{Path: "github.com/klauspost/compress", Only: []string{"collector", "pkg/kafka"}, Why: "decompresses request bodies, whose size only the edge bounds; packs Kafka's batches"},
 			{Path: "github.com/tink-crypto", Only: []string{"pkg/seal/kms"}, Why: "one package asks a KMS; only processes that open envelopes import it"},
 			{Path: "github.com/hashicorp", Only: []string{"pkg/seal/kms"}, Why: "Vault's client, which Tink's is made of"},
+			{Path: "golang.org/x/net/dns", Only: []string{"enrich/reversedns"}, Why: "names are asked for in one place, which is off by default"},
 			{Path: "github.com/chromedp", Only: []string{"collector/snippet/chromium", "cmd"}, InTest: []string{"collector/snippet"}, Why: "drives a browser in tests and in the demo"},
 		},
 		Links: []Link{
@@ -82,8 +83,8 @@ func Rules() Table {
 				"github.com/jackc/pgx", "github.com/ClickHouse/clickhouse-go", "github.com/ClickHouse/ch-go", "github.com/twmb/franz-go",
 				"github.com/ebitengine/purego", "github.com/evanw/esbuild", "github.com/chromedp",
 				"github.com/oschwald/maxminddb-golang", "github.com/maxmind/mmdbwriter",
-				"github.com/tink-crypto", "github.com/hashicorp", plainCopy,
-			}, Why: "the exposed process holds no database client, knows no company, and has no token for a KMS"},
+				"github.com/tink-crypto", "github.com/hashicorp", "golang.org/x/net/dns", plainCopy,
+			}, Why: "the exposed process holds no database client, knows no company, resolves no visitor's name, and has no token for a KMS"},
 			{Binary: "cmd/enrich", Never: []string{"github.com/jackc/pgx", "github.com/ClickHouse/clickhouse-go", "github.com/valyala/fasthttp", "github.com/twmb/franz-go", plainCopy}, Why: "it only reads and writes Kafka"},
 			{Binary: "cmd/sink", Never: []string{"github.com/jackc/pgx", "github.com/valyala/fasthttp", "github.com/twmb/franz-go", "github.com/tink-crypto", "github.com/hashicorp", plainCopy}, Why: "it only reads Kafka and writes ClickHouse"},
 			{Binary: "cmd/core", Never: []string{"github.com/valyala/fasthttp", "github.com/twmb/franz-go", plainCopy}, Why: "the embedded engines are for one machine"},

@@ -12,6 +12,7 @@ import (
 	stage "github.com/metiva-io/metiva/enrich"
 	"github.com/metiva-io/metiva/enrich/company"
 	"github.com/metiva-io/metiva/enrich/reload"
+	"github.com/metiva-io/metiva/enrich/reversedns"
 	"github.com/metiva-io/metiva/enrich/scorer"
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/pkg/lifecycle"
@@ -30,7 +31,9 @@ type Config struct {
 	// ReloadEvery is the pause between two looks at the files above; 0 is never.
 	ReloadEvery time.Duration
 	Enrich      stage.Config
-	Score       scorer.Config
+	// Reverse asks for the names of networks; off while it has no resolver.
+	Reverse reversedns.Config
+	Score   scorer.Config
 }
 
 // Bind adds every setting of the process.
@@ -45,6 +48,7 @@ func (c *Config) Bind(s *config.Set) {
 	s.String(&c.ReferrerSpam, config.Option{Flag: "referrer-spam", Env: "METIVA_ENRICH_REFERRER_SPAM", Help: "File of hosts whose referrals are spam, a host a line."})
 	s.Duration(&c.ReloadEvery, config.Option{Flag: "reload-every", Env: "METIVA_ENRICH_RELOAD_EVERY", Default: "30s", Help: "How often the address databases and the lists are looked at; changed ones are checked and taken without a stop. 0: they are read at the start only."})
 	bindScore(&c.Score, s)
+	BindReverse(&c.Reverse, s)
 	s.Int(&c.Enrich.BatchRecordsMax, config.Option{Flag: "batch-records-max", Env: "METIVA_ENRICH_BATCH_RECORDS_MAX", Default: "1000", Help: "Records of one batch."})
 	s.Duration(&c.Enrich.BatchWaitMax, config.Option{Flag: "batch-wait-max", Env: "METIVA_ENRICH_BATCH_WAIT_MAX", Default: "20ms", Help: "How long a batch waits for more records after its first."})
 	s.Duration(&c.Enrich.SubjectKeyAgeMax, config.Option{Flag: "subject-key-age-max", Env: "METIVA_ENRICH_SUBJECT_KEY_AGE_MAX", Default: "192h", Help: "How old the key of a form's capture may be for the capture to be enriched; younger keys are held in memory."})
@@ -62,7 +66,7 @@ func (c *Config) dataFiles() reload.Config {
 // Validate joins every fault.
 func (c *Config) Validate() error {
 	_, keyFault := app.CheckResolvers(&c.Keys, &c.Process, &c.KMS)
-	faults := []error{c.Process.Validate(), c.Kafka.Validate(&c.Process), keyFault, keeper.Validate(&c.KMS), c.Enrich.Validate(), c.Score.Validate()}
+	faults := []error{c.Process.Validate(), c.Kafka.Validate(&c.Process), keyFault, keeper.Validate(&c.KMS), c.Enrich.Validate(), c.Reverse.Validate(), c.Score.Validate()}
 	if c.GeoDir == "" {
 		faults = append(faults, errors.New("METIVA_GEO_DIR is missing: set the directory with the address databases"))
 	} else if err := c.dataFiles().Validate(); err != nil {
@@ -101,8 +105,13 @@ func Run(ctx context.Context, sys app.System) error {
 	if err != nil {
 		return err
 	}
+	names, err := NewReverse(cfg.Reverse, w.Registry)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = names.Close() }()
 	worker, err := stage.New(cfg.Enrich, stage.Deps{
-		Kafka: client, Opener: opener, Databases: data.Databases(), Chain: data.Lists().Chain, Sources: data.Lists().Sources,
+		Kafka: client, Opener: opener, Databases: data.Databases(), Chain: data.Lists().Chain, Sources: data.Lists().Sources, Reverse: names,
 		Log: w.Log, Registerer: w.Registry, Now: time.Now,
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package metiva
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 type geoLookup struct {
 	dataFlags
 	lists
+	reverseFlags
 	Geo       string   `env:"METIVA_GEO_DIR" help:"Directory of the databases; default: geo in the cache."`
 	Networks  string   `help:"File of business networks: cut addresses as a collector with it does for sites of the precision network."`
 	Addresses []string `arg:"" optional:"" help:"Addresses to look up; - or none reads them from the standard input, one in a line."`
@@ -38,7 +40,7 @@ type lookupLine struct {
 var errAddresses = errors.New("not every argument is an IP address")
 
 // Run prints one line for each address.
-func (c *geoLookup) Run(t terminal) error {
+func (c *geoLookup) Run(ctx context.Context, t terminal) (err error) {
 	dir, err := c.geoDir(c.Geo)
 	if err != nil {
 		return err
@@ -49,7 +51,15 @@ func (c *geoLookup) Run(t terminal) error {
 			return err
 		}
 	}
+	names, err := c.resolver()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, names.Close()) }()
 	return withGeo(dir, c.lists, func(judge verdict.Judge) error {
+		if names != nil {
+			judge.Reverse = waitingFor(ctx, names)
+		}
 		out := bufio.NewWriter(t.out)
 		faults, number := 0, 0
 		err := c.each(os.Stdin, func(text string) error {

@@ -28,7 +28,7 @@ func TestGeoLookup(t *testing.T) {
 	}
 	var out, errs bytes.Buffer
 	command := geoLookup{Geo: dir, lists: lists{Suppressions: suppressed}, Addresses: []string{"20.0.0.7", "20.0.9.9:443", "20.0.1.7", "20.0.2.7"}}
-	if err := command.Run(terminal{&out, &errs}); !errors.Is(err, errAddresses) || !strings.Contains(errs.String(), "address 2 ") || strings.Contains(errs.String(), "20.0.9.9") {
+	if err := command.Run(t.Context(), terminal{&out, &errs}); !errors.Is(err, errAddresses) || !strings.Contains(errs.String(), "address 2 ") || strings.Contains(errs.String(), "20.0.9.9") {
 		t.Errorf("%v, %q", err, errs.String())
 	}
 	var got []lookupLine

@@ -30,6 +30,7 @@ import (
 type replayCommand struct {
 	storeFlags
 	kmsFlags
+	reverseFlags
 	From          string        `required:"" help:"From this moment on, by when the records came to events.collected: RFC 3339 or a time ago (36h)."`
 	To            string        `required:"" help:"Before this moment, RFC 3339 or a time ago."`
 	Tenant        string        `help:"One tenant (cmp_…); all when left out."`
@@ -156,8 +157,13 @@ func (c *replayCommand) work(ctx context.Context, t terminal, log *slog.Logger, 
 		return none, err
 	}
 	defer func() { _ = data.Close() }()
+	names, err := c.resolver()
+	if err != nil {
+		return none, err
+	}
+	defer func() { _ = names.Close() }()
 	worker, err := stage.New(stage.Config{}, stage.Deps{
-		Kafka: client, Opener: opener, Databases: data.Databases(), Chain: data.Lists().Chain, Sources: data.Lists().Sources,
+		Kafka: client, Opener: opener, Databases: data.Databases(), Chain: data.Lists().Chain, Sources: data.Lists().Sources, Reverse: names,
 		Log: log, Registerer: prometheus.NewRegistry(), Now: time.Now,
 	})
 	if err != nil {
