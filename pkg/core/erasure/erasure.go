@@ -92,13 +92,16 @@ type Erasure struct {
 	RequestedAt time.Time `json:"requested_at"`
 	// ErasedAt is the moment on the tombstone.
 	ErasedAt time.Time `json:"erased_at"`
-	// Found counts what was found, by "clickhouse.<table>", "postgres.<table>",
-	// "kafka.<topic>" and "keys".
+	// Found counts what was found over all rounds, by "clickhouse.<table>",
+	// "postgres.<table>", "kafka.<topic>" and "keys". What an attempt has counted and not
+	// yet deleted is in it.
 	Found map[string]uint64 `json:"found"`
 	// Certificate is set once State is Certified.
 	Certificate json.RawMessage `json:"certificate,omitempty"`
 
 	subject Subject
+	// before is Found when the round began.
+	before map[string]uint64
 }
 
 // Subject is who was erased.
@@ -126,7 +129,9 @@ type Config struct {
 type Rows interface {
 	Count(ctx context.Context) (map[string]uint64, error)
 	MarkDropped(ctx context.Context) error
-	Delete(ctx context.Context, since time.Time) error
+	// Begun are the tables in which deletions with the mark were begun.
+	Begun(ctx context.Context, mark string) (map[string]bool, error)
+	Delete(ctx context.Context, since time.Time, mark string) error
 	Proof(ctx context.Context) (analytics.Proof, error)
 }
 
@@ -231,15 +236,8 @@ func (w *work) deleteRows(ctx context.Context) error {
 			return err
 		}
 	}
-	counts, err := w.rows.Count(ctx)
+	pass, err := w.beginPass(ctx)
 	if err != nil {
-		return err
-	}
-	found := make(map[string]uint64, len(counts))
-	for table, n := range counts {
-		found["clickhouse."+table] = n
-	}
-	if err := w.note(ctx, found); err != nil {
 		return err
 	}
 	for _, step := range []struct {
@@ -247,8 +245,9 @@ func (w *work) deleteRows(ctx context.Context) error {
 		do    func(context.Context) error
 	}{
 		{"rows counted", w.rows.MarkDropped},
-		{"events marked", func(ctx context.Context) error { return w.rows.Delete(ctx, w.is.RequestedAt) }},
-		{"clickhouse rows deleted", w.sweepTopics},
+		{"events marked", func(ctx context.Context) error { return w.rows.Delete(ctx, w.is.RequestedAt, pass) }},
+		{"clickhouse rows deleted", w.endPass},
+		{"pass ended", w.sweepTopics},
 		{"topics swept", w.deleteTenant},
 	} {
 		if err := w.e.probe(step.point); err != nil {

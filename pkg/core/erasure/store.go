@@ -20,16 +20,15 @@ const (
 INSERT INTO core.erasures (id, kind, subject_id, requested_by, requested_at, erased_at) VALUES ($1, $2, $3, $4, $5, $5)
 ON CONFLICT (company_id, subject_id) DO NOTHING`
 	querySelect = `
-SELECT id, company_id, kind, state, round, requested_by, requested_at, erased_at, found, coalesce(certificate, ''), subject_id
+SELECT id, company_id, kind, state, round, requested_by, requested_at, erased_at, found, coalesce(progress->'base', '{}'), coalesce(certificate, ''), subject_id
 FROM core.erasures WHERE ($1 = '' OR id = $1) AND ($2::bytea IS NULL OR subject_id = $2) ORDER BY requested_at, id`
 	// A step is taken from the state it was begun in.
 	queryAdvance = `UPDATE core.erasures SET state = $3, updated_at = now() WHERE id = $1 AND state = $2`
-	queryFound   = `UPDATE core.erasures SET found = $2, updated_at = now() WHERE id = $1`
 	queryCertify = `
 UPDATE core.erasures SET state = 'certified', certificate = $2, updated_at = now() WHERE id = $1 AND state = 'verified' AND round = $3`
 	queryReopen = `
-UPDATE core.erasures SET state = 'requested', round = round + 1, updated_at = now() WHERE id = $1 AND state = 'certified' AND round = $2`
-	queryLock   = `SELECT found FROM core.erasures WHERE id = $1 FOR UPDATE`
+UPDATE core.erasures SET state = 'requested', round = round + 1, progress = jsonb_set(progress - 'pending', '{base}', found), updated_at = now()
+WHERE id = $1 AND state = 'certified' AND round = $2`
 	queryOutbox = `INSERT INTO core.outbox (topic, record_key, value) VALUES ($1, $2, $3)`
 )
 
@@ -104,15 +103,18 @@ func list(ctx context.Context, pool *tenant.Pool, claim tenant.Claim, id string,
 func scan(row pgx.CollectableRow) (Erasure, error) {
 	var (
 		is                  Erasure
-		found               []byte
+		found, base         []byte
 		certificate, wanted []byte
 	)
-	err := row.Scan(&is.ID, &is.CompanyID, &is.Kind, &is.State, &is.Round, &is.RequestedBy, &is.RequestedAt, &is.ErasedAt, &found, &certificate, &wanted)
+	err := row.Scan(&is.ID, &is.CompanyID, &is.Kind, &is.State, &is.Round, &is.RequestedBy, &is.RequestedAt, &is.ErasedAt, &found, &base, &certificate, &wanted)
 	if err != nil {
 		return Erasure{}, err
 	}
 	if err := json.Unmarshal(found, &is.Found); err != nil {
 		return Erasure{}, fmt.Errorf("reading what was found: %w", err)
+	}
+	if err := json.Unmarshal(base, &is.before); err != nil {
+		return Erasure{}, fmt.Errorf("reading what was found before: %w", err)
 	}
 	is.RequestedAt, is.ErasedAt = is.RequestedAt.UTC(), is.ErasedAt.UTC()
 	is.subject.Kind = is.Kind
@@ -140,38 +142,6 @@ func (w *work) advance(ctx context.Context, to State) error {
 		return err
 	}
 	return w.load(ctx, w.is.ID, nil)
-}
-
-// note keeps what was found before it is erased. What an attempt finds that comes after
-// another one is less, so the greater count of each stands.
-func (w *work) note(ctx context.Context, found map[string]uint64) error {
-	err := tenant.Run(ctx, w.e.cfg.Pool, w.claim, func(ctx context.Context, tx tenant.Tx) error {
-		return noteIn(ctx, tx, w.is.ID, found)
-	})
-	if err != nil {
-		return fmt.Errorf("noting what there is to erase: %w", quiet(err))
-	}
-	return nil
-}
-
-func noteIn(ctx context.Context, tx tenant.Tx, id string, found map[string]uint64) error {
-	var raw []byte
-	if err := tx.QueryRow(ctx, queryLock, id).Scan(&raw); err != nil {
-		return err
-	}
-	known := make(map[string]uint64)
-	if err := json.Unmarshal(raw, &known); err != nil {
-		return err
-	}
-	for what, n := range found {
-		known[what] = max(known[what], n)
-	}
-	raw, err := json.Marshal(known)
-	if err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, queryFound, id, raw)
-	return err
 }
 
 // quiet keeps the database's own message, which may quote values, out of errors.

@@ -48,6 +48,7 @@ func keptTables() map[string]string {
 		"core.agencies":        "the id of an agency, without a name",
 		"core.directory":       "the id, not active",
 		"core.erasures":        "the erasures and their certificates",
+		"core.audit_records":   "who exported and did what, when: ids and counts",
 		"core.outbox":          "tombstones of the erasure and of settings, which name ids only; the worker's role deletes the rest",
 		"core.salts_published": "the worker's role deletes them",
 	}
@@ -115,7 +116,7 @@ func (w *work) deleteTenant(ctx context.Context) error {
 				return err
 			}
 		}
-		return noteIn(ctx, tx, w.is.ID, found)
+		return keepIn(ctx, tx, w.is.ID, func(t *tally) { t.add(found) })
 	})
 	if err != nil {
 		return fmt.Errorf("deleting the tenant's rows: %w", quiet(err))
