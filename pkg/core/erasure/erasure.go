@@ -2,6 +2,8 @@ package erasure
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -100,14 +102,23 @@ type Erasure struct {
 	Certificate json.RawMessage `json:"certificate,omitempty"`
 
 	subject Subject
-	// before is Found when the round began.
-	before map[string]uint64
+	// before is Found when the round began, reopened when a later one did.
+	before   map[string]uint64
+	reopened time.Time
+}
+
+// Since is when the round was asked for.
+func (e *Erasure) Since() time.Time {
+	if e.Round > 1 && !e.reopened.IsZero() {
+		return e.reopened
+	}
+	return e.RequestedAt
 }
 
 // Subject is who was erased.
 func (e Erasure) Subject() Subject { return e.subject }
 
-// Config is what an Eraser works with. All but Settle are needed.
+// Config is what an Eraser works with. All but Settle and Signer are needed.
 type Config struct {
 	Pool     *tenant.Pool
 	Worker   *tenant.Worker
@@ -120,6 +131,7 @@ type Config struct {
 	// Settle returns once the sinks have written what was on its way before the
 	// tombstone (Settled); nil does not wait.
 	Settle func(ctx context.Context) error
+	// Signer signs certificates; without one no erasure gets beyond Verified.
 	Signer Signer
 	Log    *slog.Logger
 	Now    func() time.Time
@@ -140,7 +152,7 @@ func (c Config) Validate() error {
 	var faults []error
 	for name, missing := range map[string]bool{
 		"Pool": c.Pool == nil, "Worker": c.Worker == nil, "Registry": c.Registry == nil, "Client": c.Client == nil,
-		"Producer": c.Producer == nil, "Rows": c.Rows == nil, "Signer": c.Signer.IsZero(), "Log": c.Log == nil, "Now": c.Now == nil,
+		"Producer": c.Producer == nil, "Rows": c.Rows == nil, "Log": c.Log == nil, "Now": c.Now == nil,
 	} {
 		if missing {
 			faults = append(faults, fmt.Errorf("an eraser needs %s", name))
@@ -149,8 +161,8 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
-// Eraser erases. It keeps nothing between two erasures; several may run, also on the
-// same subject.
+// Eraser erases. It keeps nothing between two erasures; several may run. Of one subject
+// one works at a time, and where the lock between them is lost, no harm is done.
 type Eraser struct {
 	cfg Config
 	// probe is called between and inside steps; a test ends the work there.
@@ -165,9 +177,16 @@ func New(cfg Config) (*Eraser, error) {
 	return &Eraser{cfg: cfg, probe: func(string) error { return nil }}, nil
 }
 
+// ErrNoSigner is returned by Erase without a key to sign the certificate with.
+var ErrNoSigner = errors.New("there is no key to sign a certificate with")
+
 // Erase erases the subject, or goes on with an erasure of it that was interrupted, and
-// returns it certified. An error leaves it where it was: call Erase again.
+// returns it certified. It waits while another process is at work on it. An error leaves
+// it where it was: call Erase again.
 func (e *Eraser) Erase(ctx context.Context, claim tenant.Claim, subject Subject) (Erasure, error) {
+	if e.cfg.Signer.IsZero() {
+		return Erasure{}, ErrNoSigner
+	}
 	if err := subject.validate(); err != nil {
 		return Erasure{}, err
 	}
@@ -176,9 +195,50 @@ func (e *Eraser) Erase(ctx context.Context, claim tenant.Claim, subject Subject)
 			return Erasure{}, err
 		}
 	}
-	w, err := e.begin(ctx, claim, subject)
+	w, err := e.ask(ctx, claim, subject)
 	if err != nil {
 		return Erasure{}, err
+	}
+	release, err := e.cfg.Worker.Lock(ctx, lockNumber(w.is.ID))
+	if err != nil {
+		return w.is, err
+	}
+	defer release()
+	return w.finish(ctx, w.remains)
+}
+
+// Resume goes on with an erasure that was interrupted, and looks at the rows of one that
+// is certified again. It asks for none, and does not wait: tenant.ErrLocked when another
+// process is at work on it. Without a Signer it ends at Verified.
+func (e *Eraser) Resume(ctx context.Context, claim tenant.Claim, is Erasure) (Erasure, error) {
+	release, err := e.cfg.Worker.TryLock(ctx, lockNumber(is.ID))
+	if err != nil {
+		return is, err
+	}
+	defer release()
+	rows, err := e.cfg.Rows(claim, is.subject.bytes())
+	if err != nil {
+		return is, err
+	}
+	w := &work{e: e, claim: claim, rows: rows, is: is}
+	return w.finish(ctx, w.left)
+}
+
+// lockNumber is the lock of one erasure.
+func lockNumber(id string) int64 {
+	sum := sha256.Sum256([]byte("metiva erasure " + id))
+	return int64(binary.BigEndian.Uint64(sum[:])) //nolint:gosec // any 64 bits
+}
+
+// finish takes the steps that are left. One that is certified begins anew when there is
+// something to erase.
+func (w *work) finish(ctx context.Context, anything func(context.Context) (uint64, error)) (Erasure, error) {
+	err := w.load(ctx, w.is.ID, nil)
+	if err == nil && w.is.State == Certified {
+		err = w.reopen(ctx, anything)
+	}
+	if err != nil {
+		return w.is, err
 	}
 	if err := w.run(ctx); err != nil {
 		return w.is, fmt.Errorf("erasing (%s is %s): %w", w.is.ID, w.is.State, err)
@@ -200,7 +260,7 @@ type work struct {
 // run takes the steps that are left.
 func (w *work) run(ctx context.Context) error {
 	deleted := 0
-	for w.is.State != Certified {
+	for w.is.State != Certified && (w.is.State != Verified || !w.e.cfg.Signer.IsZero()) {
 		if err := w.e.probe("after " + string(w.is.State)); err != nil {
 			return err
 		}
@@ -290,14 +350,4 @@ func (w *work) proof(ctx context.Context) (analytics.Proof, error) {
 			return p, err
 		}
 	}
-}
-
-// left counts the rows that are in ClickHouse.
-func (w *work) left(ctx context.Context) (uint64, error) {
-	counts, err := w.rows.Count(ctx)
-	var left uint64
-	for _, n := range counts {
-		left += n
-	}
-	return left, err
 }

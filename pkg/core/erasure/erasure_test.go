@@ -16,6 +16,7 @@ import (
 	"github.com/metiva-io/metiva/pkg/core/registry"
 	"github.com/metiva-io/metiva/pkg/seal"
 	"github.com/metiva-io/metiva/pkg/tenant"
+	"github.com/metiva-io/metiva/pkg/tombstone"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
@@ -233,6 +234,22 @@ func TestAgain(t *testing.T) {
 	if n := w.count("events", "visitor_id = '0123456789abcdef' AND company_id = '"+w.a.CompanyID()+"'"); n != 0 {
 		t.Errorf("%d rows are there again", n)
 	}
+	// What a restored Kafka brings back is found too.
+	w.lateKey(w.a.CompanyID(), 9)
+	if again, err = w.eraser(nil).Erase(t.Context(), w.a, who); err != nil || again.Round != 3 || again.Found["keys"] != 3 {
+		t.Errorf("a key is there again: %+v, %v", again, err)
+	}
+	key := tombstone.RecordKey(w.a.CompanyID(), visitor[:])
+	if err := w.eraser(nil).publish(t.Context(), record{schemas.TopicControlErasures, key, nil}); err != nil {
+		t.Fatal(err)
+	}
+	if again, err = w.eraser(nil).Erase(t.Context(), w.a, who); err != nil || again.Round != 4 {
+		t.Errorf("the tombstone was lost: %+v, %v", again, err)
+	}
+	if again, err = w.eraser(nil).Erase(t.Context(), w.a, who); err != nil || again.Round != 4 {
+		t.Errorf("nothing is there: %+v, %v", again, err)
+	}
+	w.jobFinishes(Subject{Visitor, visitor})
 	all, err := List(t.Context(), w.eraser(nil).cfg.Pool, w.a, "")
 	if err != nil || len(all) != 1 {
 		t.Errorf("%d erasures, %v", len(all), err)

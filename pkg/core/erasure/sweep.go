@@ -14,17 +14,24 @@ import (
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
-// sweepTopics writes tombstones for what compacted topics keep of the subject: enrich
-// drops its own states too, once it runs and knows of the erasure.
-func (w *work) sweepTopics(ctx context.Context) error {
-	for _, topic := range []struct {
-		name string
-		is   func(key, value []byte) bool
-	}{
+// swept is a compacted topic, and which of its records are the subject's.
+type swept struct {
+	name string
+	is   func(key, value []byte) bool
+}
+
+func (w *work) swept() []swept {
+	return []swept{
 		{schemas.TopicVisitsState, w.isJournal},
 		{schemas.TopicAccountsState, w.isAccount},
 		{schemas.TopicControlWithdrawals, w.isWithdrawal},
-	} {
+	}
+}
+
+// sweepTopics writes tombstones for what compacted topics keep of the subject: enrich
+// drops its own states too, once it runs and knows of the erasure.
+func (w *work) sweepTopics(ctx context.Context) error {
+	for _, topic := range w.swept() {
 		found, err := w.look(ctx, topic.name, topic.is)
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
+	"time"
 
 	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/pkg/tenant"
@@ -36,6 +37,8 @@ type progress struct {
 	Seen map[string]map[int]int64 `json:"seen,omitempty"`
 	// Base is found as it was when the round began; empty in the first.
 	Base map[string]uint64 `json:"base,omitempty"`
+	// ReopenedAt is when it began.
+	ReopenedAt *time.Time `json:"reopened_at,omitempty"`
 }
 
 // keep changes the tally in one transaction.
