@@ -273,6 +273,7 @@ func TestAgain(t *testing.T) {
 	if _, err := w.eraser(nil).Erase(t.Context(), own, Subject{Kind: Tenant}); !errors.Is(err, ErrHasClients) {
 		t.Errorf("an agency with suspended clients: %v", err)
 	}
+	w.agencies()
 	for name, s := range map[string]Subject{"zero visitor": {Kind: Visitor}, "tenant with an id": {Tenant, visitor}, "no kind": {}} {
 		if _, err := w.eraser(nil).Erase(t.Context(), w.a, s); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
