@@ -50,6 +50,8 @@ func (w *Worker) TryLock(ctx context.Context, number int64) (release func(), err
 	release = func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 		defer cancel()
+		// The server notices the end of a connection a moment later.
+		_, _ = conn.Exec(end, `SELECT pg_advisory_unlock_all()`)
 		_ = conn.Close(end)
 	}
 	if err != nil {
