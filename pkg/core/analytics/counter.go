@@ -83,7 +83,7 @@ func (c *Counter) Forget(ctx context.Context, d Days) error {
 	// counted_days is the first of both: from its end on nothing of the others is read.
 	for _, source := range []string{schema.SourceEvents, schema.SourceVisits} {
 		for _, table := range schema.CountedFrom(source) {
-			if err := c.conn.Exec(ctx, "ALTER TABLE "+table+" DELETE WHERE"+ofDays, options...); err != nil {
+			if err := c.drop(ctx, table, options); err != nil {
 				return fmt.Errorf("dropping days from %s: %w", table, err)
 			}
 		}

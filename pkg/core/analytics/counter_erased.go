@@ -2,7 +2,9 @@ package analytics
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
@@ -68,4 +70,25 @@ func (c *Counter) takeBack(ctx context.Context, d due, built time.Time, before m
 		}
 	}
 	return nil
+}
+
+// drop deletes days from one table, in the partitions that have rows of them: a deletion
+// that names none goes through every part of every tenant's.
+func (c *Counter) drop(ctx context.Context, table string, options []clickhouse.Option) error {
+	var commands []string
+	err := c.conn.Each(ctx, "SELECT DISTINCT _partition_id FROM "+table+" WHERE"+ofDays, func(scan func(...any) error) error {
+		var id string
+		if err := scan(&id); err != nil {
+			return err
+		}
+		if !partitionID.MatchString(id) {
+			return errors.New("a partition's id cannot stand in a statement")
+		}
+		commands = append(commands, "DELETE IN PARTITION ID '"+id+"' WHERE"+ofDays)
+		return nil
+	}, options...)
+	if err != nil || len(commands) == 0 {
+		return err
+	}
+	return c.conn.Exec(ctx, "ALTER TABLE "+table+" "+strings.Join(commands, ", "), options...)
 }

@@ -227,7 +227,7 @@ func (e *Eraser) Resume(ctx context.Context, claim tenant.Claim, is Erasure) (Er
 // lockNumber is the lock of one erasure.
 func lockNumber(id string) int64 {
 	sum := sha256.Sum256([]byte("metiva erasure " + id))
-	return int64(binary.BigEndian.Uint64(sum[:])) //nolint:gosec // any 64 bits
+	return int64(binary.BigEndian.Uint64(sum[:]))
 }
 
 // finish takes the steps that are left. One that is certified begins anew when there is

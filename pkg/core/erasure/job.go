@@ -195,7 +195,7 @@ func (j *Job) resume(ctx context.Context, is *Erasure) *Erasure {
 		return is
 	case err != nil:
 		j.resumed.WithLabelValues(resultFailed).Inc()
-		j.deps.Log.Warn("an erasure could not be finished, trying again later", "erasure", is.ID, "state", done.State, slog.Any("error", err))
+		j.deps.Log.Warn("an erasure could not be finished, trying again later", "erasure", is.ID, "state", done.State, "error", err)
 	case done.State != is.State || done.Round != is.Round:
 		j.resumed.WithLabelValues(resultDone).Inc()
 		j.deps.Log.Info("an interrupted erasure went on", "erasure", is.ID, "state", done.State)

@@ -27,8 +27,8 @@ func gathered(t *testing.T, reg *prometheus.Registry) map[string]float64 {
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			name := strings.TrimPrefix(f.GetName(), "metiva_erasures_")
-			for _, l := range m.GetLabel() {
-				name += " " + l.GetValue()
+			if labels := m.GetLabel(); len(labels) > 0 {
+				name += " " + labels[0].GetValue()
 			}
 			out[name] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
 		}

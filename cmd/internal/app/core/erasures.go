@@ -75,7 +75,7 @@ func erasureStage(w *app.Watched, cfg *Config, client *kafka.Client, producer *k
 		deps.Resume = nil
 		w.Log.Warn("erasures that are interrupted are not gone on with here: set " + keeperURL + ", or run metiva erase again yourself")
 	case signer.IsZero():
-		w.Log.Warn("there is no " + seal.KeyFileName(seal.PurposeErasure) + ": interrupted erasures are finished but for the certificate, which metiva erase signs")
+		w.Log.Warn("there is no erasure.key: interrupted erasures are finished but for the certificate, which metiva erase signs")
 	}
 	job, err := erasure.NewJob(cfg.Erasures.Job, deps)
 	if err != nil {
