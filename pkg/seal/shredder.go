@@ -157,6 +157,13 @@ func ownerOf(recordKey, value []byte) (owner, error) {
 	return owner{companyID: rec.GetDataKey().GetCompanyId()}, nil
 }
 
+// OwnsKey reports whether a record of control.keys with a value is a key of the tenant
+// or one of its subjects, or, with a subject that is not zero, of that subject.
+func OwnsKey(companyID string, subjectID [16]byte, recordKey, value []byte) bool {
+	who, err := ownerOf(recordKey, value)
+	return err == nil && who.companyID == companyID && (subjectID == [16]byte{} || who.subjectID == subjectID)
+}
+
 // ApplyErasure takes one record of control.erasures. The tenant or the subject
 // counts as erased from then on; an empty value does not take that back.
 func (s *Shredder) ApplyErasure(_, value []byte) error {
@@ -201,15 +208,6 @@ func (s *Shredder) wake() {
 	case s.appeared <- struct{}{}:
 	default:
 	}
-}
-
-// Keys counts the keys of the tenant and its subjects, or of one subject, that are on
-// control.keys. A zero subject is the tenant.
-func (s *Shredder) Keys(ctx context.Context, companyID string, subjectID [16]byte) (int, error) {
-	if err := s.cfg.CatchUp(ctx); err != nil {
-		return 0, fmt.Errorf("reading control.keys to count keys: %w", err)
-	}
-	return len(s.keysOf(owner{companyID, subjectID})), nil
 }
 
 // DestroyTenant destroys every key of the tenant and every key of its subjects,

@@ -81,6 +81,7 @@ func fillEveryTable(t *testing.T, db *postgrestest.Server, claim tenant.Claim, b
 		`INSERT INTO core.memberships (user_id, role) VALUES ('` + user + `', 'analyst')`,
 		`INSERT INTO core.outbox (topic, record_key, value) VALUES ('control.sites', 'k', '')`,
 		`INSERT INTO core.erasures (id, kind, subject_id, requested_by, requested_at, erased_at) VALUES ('` + tenant.NewID(tenant.PrefixErasure) + `', 'visitor', '\x000102030405060708090a0b0c0d0e0f', 'operator:x', now(), now())`,
+		`INSERT INTO core.audit_records (seq, at, actor, action, outcome, details, previous, hash) VALUES (1, now(), 'operator:x', 'tenant.export', 'done', '{}', sha256(''), sha256(''))`,
 		`INSERT INTO core.suppressions (prefix, reason, added_by) VALUES ('192.0.2.0/24', 'canary', 'operator:canary')`,
 		`INSERT INTO core.salts_published (day, recipient_id) VALUES ('2026-11-22', '\x0102030405060708')`,
 	} {

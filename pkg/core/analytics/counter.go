@@ -19,10 +19,14 @@ const countMarginSeconds = 300
 // Counter keeps the tables that hold whole days (schema.Counted, ADR 0036). It works
 // across tenants, for jobs and operators. A question never depends on it: a day without
 // a counting that stands is read from its rows.
-type Counter struct{ conn *clickhouse.Conn }
+type Counter struct {
+	conn *clickhouse.Conn
+	// written is called when a day's rows are written; a test erases then.
+	written func()
+}
 
 // NewCounter makes a counter.
-func NewCounter(conn *clickhouse.Conn) *Counter { return &Counter{conn: conn} }
+func NewCounter(conn *clickhouse.Conn) *Counter { return &Counter{conn: conn, written: func() {}} }
 
 // Days are days of a tenant, UTC, both ends with them. Of a time the day counts.
 type Days struct {
@@ -79,7 +83,7 @@ func (c *Counter) Forget(ctx context.Context, d Days) error {
 	// counted_days is the first of both: from its end on nothing of the others is read.
 	for _, source := range []string{schema.SourceEvents, schema.SourceVisits} {
 		for _, table := range schema.CountedFrom(source) {
-			if err := c.conn.Exec(ctx, "ALTER TABLE "+table+" DELETE WHERE"+ofDays, options...); err != nil {
+			if err := c.drop(ctx, table, options); err != nil {
 				return fmt.Errorf("dropping days from %s: %w", table, err)
 			}
 		}
@@ -136,9 +140,13 @@ func (c *Counter) Count(ctx context.Context, limit int) (int, error) {
 	return len(todo), nil
 }
 
-// count counts one day. The rows come first, then what says that they stand, then the
-// rows of earlier countings go.
+// count counts one day. The rows come first, then what says that they stand; then the
+// rows of earlier countings go, and this one's, of whoever's rows were deleted meanwhile.
 func (c *Counter) count(ctx context.Context, d due) error {
+	before, err := c.changes(ctx, d)
+	if err != nil {
+		return err
+	}
 	var built time.Time
 	if err := c.conn.QueryRow(ctx, "SELECT now64(3, 'UTC')").Scan(&built); err != nil {
 		return fmt.Errorf("asking for the time: %w", err)
@@ -162,7 +170,8 @@ func (c *Counter) count(ctx context.Context, d due) error {
 			return fmt.Errorf("dropping earlier rows of %s: %w", table, err)
 		}
 	}
-	return nil
+	c.written()
+	return c.takeBack(ctx, d, built, before)
 }
 
 const earlier = ` tenant_bucket = {bucket:UInt8} AND company_id IN {companies:Array(String)} AND day = {day:Date} AND built_at < {built:DateTime64(3, 'UTC')}`

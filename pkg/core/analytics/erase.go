@@ -50,6 +50,7 @@ type erasable struct {
 var (
 	tableName   = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 	partitionID = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+	markForm    = regexp.MustCompile(`^[a-z0-9_]+/[0-9]+$`)
 )
 
 // tables lists the tables the erasure is about: of the tenant all with company_id, of
@@ -144,8 +145,11 @@ AND (source_partition, source_offset, event_id) NOT IN (SELECT source_partition,
 // rewritten its parts. Partitions without a row stay as they are. The counts of the days
 // a visitor had events on are dropped (Counter.Forget): since is when the erasure was
 // asked for, so that days whose events an earlier attempt has deleted are known by
-// their drops.
-func (e *Eraser) Delete(ctx context.Context, since time.Time) error {
+// their drops. The mark stands in the text of the deletions, for Begun.
+func (e *Eraser) Delete(ctx context.Context, since time.Time, mark string) error {
+	if !markForm.MatchString(mark) {
+		return errors.New("the mark of a deletion cannot stand in a statement")
+	}
 	tables, err := e.tables(ctx)
 	if err != nil {
 		return err
@@ -154,10 +158,30 @@ func (e *Eraser) Delete(ctx context.Context, since time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := e.deleteFrom(ctx, tables); err != nil || !touched {
+	if err := e.deleteFrom(ctx, tables, mark); err != nil || !touched {
 		return err
 	}
 	return NewCounter(e.conn).Forget(ctx, days)
+}
+
+// Begun are the tables in which a deletion with the mark was begun, whether it is done
+// or not. ClickHouse knows the last hundred deletions of a table.
+func (e *Eraser) Begun(ctx context.Context, mark string) (map[string]bool, error) {
+	if !markForm.MatchString(mark) {
+		return nil, errors.New("the mark of a deletion is not one")
+	}
+	out := make(map[string]bool)
+	err := e.conn.Each(ctx, `SELECT DISTINCT table FROM system.mutations WHERE database = currentDatabase() AND position(command, {mark:String}) > 0`,
+		func(scan func(...any) error) error {
+			var table string
+			err := scan(&table)
+			out[table] = true
+			return err
+		}, clickhouse.Param("mark", "'"+mark+"'"))
+	if err != nil {
+		return nil, fmt.Errorf("looking for deletions that were begun: %w", err)
+	}
+	return out, nil
 }
 
 // clockMargin is how far this process's clock may be from ClickHouse's.
@@ -188,7 +212,7 @@ func (e *Eraser) days(ctx context.Context, since time.Time) (_ Days, touched boo
 	return d, n > 0, nil
 }
 
-func (e *Eraser) deleteFrom(ctx context.Context, tables []erasable) error {
+func (e *Eraser) deleteFrom(ctx context.Context, tables []erasable, mark string) error {
 	for _, t := range tables {
 		var partitions []string
 		err := e.conn.Each(ctx, "SELECT DISTINCT _partition_id FROM `"+t.name+"` WHERE "+e.condition(t), func(scan func(...any) error) error {
@@ -210,7 +234,7 @@ func (e *Eraser) deleteFrom(ctx context.Context, tables []erasable) error {
 		}
 		commands := make([]string, len(partitions))
 		for i, id := range partitions {
-			commands[i] = "DELETE IN PARTITION ID '" + id + "' WHERE " + e.condition(t)
+			commands[i] = "DELETE IN PARTITION ID '" + id + "' WHERE " + e.condition(t) + " AND '" + mark + "' != ''"
 		}
 		sql := "ALTER TABLE `" + t.name + "` " + strings.Join(commands, ", ")
 		if err := e.conn.Exec(ctx, sql, clickhouse.Setting("mutations_sync", 2)); err != nil {

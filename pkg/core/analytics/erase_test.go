@@ -131,11 +131,21 @@ func TestEraser(t *testing.T) {
 		}
 	}
 	for range 2 {
-		if err := e.Delete(t.Context(), time.Now()); err != nil {
+		if err := e.Delete(t.Context(), time.Now(), "era_x/1"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	count(e, map[string]uint64{"events": 0, "visits": 0})
+	begun, err := e.Begun(t.Context(), "era_x/1")
+	if err != nil || !maps.Equal(begun, map[string]bool{"events": true, "visits": true}) {
+		t.Errorf("begun were deletions in %v, %v", begun, err)
+	}
+	if begun, err = e.Begun(t.Context(), "era_x/11"); err != nil || len(begun) != 0 {
+		t.Errorf("begun were deletions nobody asked for in %v, %v", begun, err)
+	}
+	if e.Delete(t.Context(), time.Now(), "x' OR '") == nil {
+		t.Error("a mark that is a condition")
+	}
 	t.Logf("erasing a visitor took %s", time.Since(began))
 	if p, err := e.Proof(t.Context()); err != nil || p.Mutations != 4 { // two tables of two months
 		t.Errorf("proof %+v, %v", p, err)
@@ -182,7 +192,7 @@ func TestEraser(t *testing.T) {
 	if err != nil || !slices.Equal(order, want) {
 		t.Errorf("erased in the order %v, want %v (%v)", order, want, err)
 	}
-	if err := all.Delete(t.Context(), time.Now()); err != nil {
+	if err := all.Delete(t.Context(), time.Now(), "era_x/2"); err != nil {
 		t.Fatal(err)
 	}
 	none := make(map[string]uint64)

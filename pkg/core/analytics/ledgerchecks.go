@@ -57,23 +57,42 @@ const ledgerChecksMax = 3000
 // LedgerChecks lists what was found of the tenant's hours of a period, newest first.
 func (r *Reader) LedgerChecks(ctx context.Context, p Period) ([]LedgerCheck, error) {
 	var out []LedgerCheck
-	err := r.each(ctx, `SELECT hour, until, received, accepted, dropped_at_edge, enriched, dropped_by_enrich, dropped_by_sink, written, replayed,
-	unreported, missing_at_enrich, missing_at_sink, doubled, balanced, checked_at
-FROM ledger_checks FINAL
+	err := r.each(ctx, `SELECT `+ledgerCheckColumns+` FROM ledger_checks FINAL
 WHERE tenant_bucket = {bucket:UInt8} AND company_id = {company:String}
 AND hour >= toDateTime({from:DateTime64(3, 'UTC')}) AND hour < {to:DateTime64(3, 'UTC')}
 ORDER BY hour DESC LIMIT {limit:UInt32}`,
 		func(scan func(...any) error) error {
-			c := LedgerCheck{CompanyID: r.company}
-			if err := scan(&c.Hour, &c.Until, &c.Received, &c.Accepted, &c.DroppedAtEdge, &c.Enriched, &c.DroppedByEnrich, &c.DroppedBySink, &c.Written, &c.Replayed,
-				&c.Unreported, &c.MissingAtEnrich, &c.MissingAtSink, &c.Doubled, &c.Balanced, &c.CheckedAt); err != nil {
-				return err
-			}
+			c, err := scanLedgerCheck(scan)
 			out = append(out, c)
-			return nil
+			return err
 		}, append(r.of(p), clickhouse.Param("limit", ledgerChecksMax))...)
 	if err != nil {
 		return nil, fmt.Errorf("listing checks of the ledger: %w", err)
+	}
+	return out, nil
+}
+
+const ledgerCheckColumns = `toString(company_id), hour, until, received, accepted, dropped_at_edge, enriched, dropped_by_enrich, dropped_by_sink, written, replayed,
+	unreported, missing_at_enrich, missing_at_sink, doubled, balanced, checked_at`
+
+func scanLedgerCheck(scan func(...any) error) (c LedgerCheck, err error) {
+	err = scan(&c.CompanyID, &c.Hour, &c.Until, &c.Received, &c.Accepted, &c.DroppedAtEdge, &c.Enriched, &c.DroppedByEnrich, &c.DroppedBySink, &c.Written, &c.Replayed,
+		&c.Unreported, &c.MissingAtEnrich, &c.MissingAtSink, &c.Doubled, &c.Balanced, &c.CheckedAt)
+	return c, err
+}
+
+// KeptLedgerChecks lists what was found of the hours of a period, of all tenants.
+func (o *Operator) KeptLedgerChecks(ctx context.Context, from, to time.Time) ([]LedgerCheck, error) {
+	var out []LedgerCheck
+	err := o.conn.Each(ctx, `SELECT `+ledgerCheckColumns+` FROM ledger_checks FINAL WHERE hour >= {from:DateTime('UTC')} AND hour < {to:DateTime('UTC')}`,
+		func(scan func(...any) error) error {
+			c, err := scanLedgerCheck(scan)
+			c.Hour, c.Until, c.CheckedAt = c.Hour.UTC(), c.Until.UTC(), c.CheckedAt.UTC()
+			out = append(out, c)
+			return err
+		}, clickhouse.Param("from", from.UTC()), clickhouse.Param("to", to.UTC()))
+	if err != nil {
+		return nil, fmt.Errorf("reading the checks of the ledger: %w", err)
 	}
 	return out, nil
 }

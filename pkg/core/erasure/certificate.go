@@ -29,8 +29,10 @@ type Certificate struct {
 	RequestedAt time.Time `json:"requested_at"`
 	ErasedAt    time.Time `json:"erased_at"`
 	VerifiedAt  time.Time `json:"verified_at"`
-	// Found counts what was erased (Erasure.Found).
+	// Found counts what was erased, in all rounds (Erasure.Found).
 	Found map[string]uint64 `json:"found"`
+	// FoundInRound is what of it this round erased; left out of the first.
+	FoundInRound map[string]uint64 `json:"found_in_round,omitempty"`
 	// Left counts the rows that are left by table, each zero.
 	Left map[string]uint64 `json:"left"`
 	// Deletions are the mutations of ClickHouse that are done, of those it still knows.
@@ -150,6 +152,14 @@ func (w *work) certify(ctx context.Context) error {
 		Version: certificateVersion, ErasureID: is.ID, CompanyID: is.CompanyID, Kind: is.Kind, Round: is.Round,
 		RequestedAt: is.RequestedAt, ErasedAt: is.ErasedAt, VerifiedAt: w.e.cfg.Now().UTC().Truncate(time.Millisecond),
 		Found: is.Found, Left: left, Deletions: proof.Mutations, OutdatedParts: proof.OutdatedParts, ExpiresAt: make(map[string]time.Time),
+	}
+	if is.Round > 1 {
+		c.FoundInRound = make(map[string]uint64)
+		for what, n := range is.Found {
+			if n > is.before[what] {
+				c.FoundInRound[what] = n - is.before[what]
+			}
+		}
 	}
 	for table, n := range left {
 		if n > 0 {

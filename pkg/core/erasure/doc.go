@@ -30,8 +30,11 @@
 //     are deleted again, a few times.
 //   - certified: the certificate is signed (Ed25519) and stored with the erasure.
 //
-// An erasure that is certified is looked at again when it is asked for again: with rows
-// of the subject present it starts over, as its next round.
+// An erasure that is certified is looked at again when it is asked for again: with
+// anything of the subject present it starts over, as its next round.
+//
+// What is erased is counted once, over all attempts and rounds (tally). Of one erasure one
+// process works at a time (tenant.Worker.Lock); a Job goes on with what was interrupted.
 //
 // # What stays, and why
 //

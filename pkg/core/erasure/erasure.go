@@ -2,6 +2,8 @@ package erasure
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -92,19 +94,31 @@ type Erasure struct {
 	RequestedAt time.Time `json:"requested_at"`
 	// ErasedAt is the moment on the tombstone.
 	ErasedAt time.Time `json:"erased_at"`
-	// Found counts what was found, by "clickhouse.<table>", "postgres.<table>",
-	// "kafka.<topic>" and "keys".
+	// Found counts what was found over all rounds, by "clickhouse.<table>",
+	// "postgres.<table>", "kafka.<topic>" and "keys". What an attempt has counted and not
+	// yet deleted is in it.
 	Found map[string]uint64 `json:"found"`
 	// Certificate is set once State is Certified.
 	Certificate json.RawMessage `json:"certificate,omitempty"`
 
 	subject Subject
+	// before is Found when the round began, reopened when a later one did.
+	before   map[string]uint64
+	reopened time.Time
+}
+
+// Since is when the round was asked for.
+func (e *Erasure) Since() time.Time {
+	if e.Round > 1 && !e.reopened.IsZero() {
+		return e.reopened
+	}
+	return e.RequestedAt
 }
 
 // Subject is who was erased.
 func (e Erasure) Subject() Subject { return e.subject }
 
-// Config is what an Eraser works with. All but Settle are needed.
+// Config is what an Eraser works with. All but Settle and Signer are needed.
 type Config struct {
 	Pool     *tenant.Pool
 	Worker   *tenant.Worker
@@ -117,6 +131,7 @@ type Config struct {
 	// Settle returns once the sinks have written what was on its way before the
 	// tombstone (Settled); nil does not wait.
 	Settle func(ctx context.Context) error
+	// Signer signs certificates; without one no erasure gets beyond Verified.
 	Signer Signer
 	Log    *slog.Logger
 	Now    func() time.Time
@@ -126,7 +141,9 @@ type Config struct {
 type Rows interface {
 	Count(ctx context.Context) (map[string]uint64, error)
 	MarkDropped(ctx context.Context) error
-	Delete(ctx context.Context, since time.Time) error
+	// Begun are the tables in which deletions with the mark were begun.
+	Begun(ctx context.Context, mark string) (map[string]bool, error)
+	Delete(ctx context.Context, since time.Time, mark string) error
 	Proof(ctx context.Context) (analytics.Proof, error)
 }
 
@@ -135,7 +152,7 @@ func (c Config) Validate() error {
 	var faults []error
 	for name, missing := range map[string]bool{
 		"Pool": c.Pool == nil, "Worker": c.Worker == nil, "Registry": c.Registry == nil, "Client": c.Client == nil,
-		"Producer": c.Producer == nil, "Rows": c.Rows == nil, "Signer": c.Signer.IsZero(), "Log": c.Log == nil, "Now": c.Now == nil,
+		"Producer": c.Producer == nil, "Rows": c.Rows == nil, "Log": c.Log == nil, "Now": c.Now == nil,
 	} {
 		if missing {
 			faults = append(faults, fmt.Errorf("an eraser needs %s", name))
@@ -144,8 +161,8 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
-// Eraser erases. It keeps nothing between two erasures; several may run, also on the
-// same subject.
+// Eraser erases. It keeps nothing between two erasures; several may run. Of one subject
+// one works at a time, and where the lock between them is lost, no harm is done.
 type Eraser struct {
 	cfg Config
 	// probe is called between and inside steps; a test ends the work there.
@@ -160,9 +177,16 @@ func New(cfg Config) (*Eraser, error) {
 	return &Eraser{cfg: cfg, probe: func(string) error { return nil }}, nil
 }
 
+// ErrNoSigner is returned by Erase without a key to sign the certificate with.
+var ErrNoSigner = errors.New("there is no key to sign a certificate with")
+
 // Erase erases the subject, or goes on with an erasure of it that was interrupted, and
-// returns it certified. An error leaves it where it was: call Erase again.
+// returns it certified. It waits while another process is at work on it. An error leaves
+// it where it was: call Erase again.
 func (e *Eraser) Erase(ctx context.Context, claim tenant.Claim, subject Subject) (Erasure, error) {
+	if e.cfg.Signer.IsZero() {
+		return Erasure{}, ErrNoSigner
+	}
 	if err := subject.validate(); err != nil {
 		return Erasure{}, err
 	}
@@ -171,9 +195,50 @@ func (e *Eraser) Erase(ctx context.Context, claim tenant.Claim, subject Subject)
 			return Erasure{}, err
 		}
 	}
-	w, err := e.begin(ctx, claim, subject)
+	w, err := e.ask(ctx, claim, subject)
 	if err != nil {
 		return Erasure{}, err
+	}
+	release, err := e.cfg.Worker.Lock(ctx, lockNumber(w.is.ID))
+	if err != nil {
+		return w.is, err
+	}
+	defer release()
+	return w.finish(ctx, w.remains)
+}
+
+// Resume goes on with an erasure that was interrupted, and looks at the rows of one that
+// is certified again. It asks for none, and does not wait: tenant.ErrLocked when another
+// process is at work on it. Without a Signer it ends at Verified.
+func (e *Eraser) Resume(ctx context.Context, claim tenant.Claim, is Erasure) (Erasure, error) {
+	release, err := e.cfg.Worker.TryLock(ctx, lockNumber(is.ID))
+	if err != nil {
+		return is, err
+	}
+	defer release()
+	rows, err := e.cfg.Rows(claim, is.subject.bytes())
+	if err != nil {
+		return is, err
+	}
+	w := &work{e: e, claim: claim, rows: rows, is: is}
+	return w.finish(ctx, w.left)
+}
+
+// lockNumber is the lock of one erasure.
+func lockNumber(id string) int64 {
+	sum := sha256.Sum256([]byte("metiva erasure " + id))
+	return int64(binary.BigEndian.Uint64(sum[:]))
+}
+
+// finish takes the steps that are left. One that is certified begins anew when there is
+// something to erase.
+func (w *work) finish(ctx context.Context, anything func(context.Context) (uint64, error)) (Erasure, error) {
+	err := w.load(ctx, w.is.ID, nil)
+	if err == nil && w.is.State == Certified {
+		err = w.reopen(ctx, anything)
+	}
+	if err != nil {
+		return w.is, err
 	}
 	if err := w.run(ctx); err != nil {
 		return w.is, fmt.Errorf("erasing (%s is %s): %w", w.is.ID, w.is.State, err)
@@ -195,7 +260,7 @@ type work struct {
 // run takes the steps that are left.
 func (w *work) run(ctx context.Context) error {
 	deleted := 0
-	for w.is.State != Certified {
+	for w.is.State != Certified && (w.is.State != Verified || !w.e.cfg.Signer.IsZero()) {
 		if err := w.e.probe("after " + string(w.is.State)); err != nil {
 			return err
 		}
@@ -231,15 +296,8 @@ func (w *work) deleteRows(ctx context.Context) error {
 			return err
 		}
 	}
-	counts, err := w.rows.Count(ctx)
+	pass, err := w.beginPass(ctx)
 	if err != nil {
-		return err
-	}
-	found := make(map[string]uint64, len(counts))
-	for table, n := range counts {
-		found["clickhouse."+table] = n
-	}
-	if err := w.note(ctx, found); err != nil {
 		return err
 	}
 	for _, step := range []struct {
@@ -247,8 +305,9 @@ func (w *work) deleteRows(ctx context.Context) error {
 		do    func(context.Context) error
 	}{
 		{"rows counted", w.rows.MarkDropped},
-		{"events marked", func(ctx context.Context) error { return w.rows.Delete(ctx, w.is.RequestedAt) }},
-		{"clickhouse rows deleted", w.sweepTopics},
+		{"events marked", func(ctx context.Context) error { return w.rows.Delete(ctx, w.is.RequestedAt, pass) }},
+		{"clickhouse rows deleted", w.endPass},
+		{"pass ended", w.sweepTopics},
 		{"topics swept", w.deleteTenant},
 	} {
 		if err := w.e.probe(step.point); err != nil {
@@ -291,14 +350,4 @@ func (w *work) proof(ctx context.Context) (analytics.Proof, error) {
 			return p, err
 		}
 	}
-}
-
-// left counts the rows that are in ClickHouse.
-func (w *work) left(ctx context.Context) (uint64, error) {
-	counts, err := w.rows.Count(ctx)
-	var left uint64
-	for _, n := range counts {
-		left += n
-	}
-	return left, err
 }

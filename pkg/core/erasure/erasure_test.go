@@ -10,17 +10,23 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/pkg/core/registry"
+	"github.com/metiva-io/metiva/pkg/seal"
 	"github.com/metiva-io/metiva/pkg/tenant"
+	"github.com/metiva-io/metiva/pkg/tombstone"
 	"github.com/metiva-io/metiva/schemas"
+	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
 var errCrash = errors.New("the process is killed")
 
 // crashing erases with a process that is killed at each point once, and another one
-// that takes over, until one gets to the end.
-func (w *world) crashing(claim tenant.Claim, s Subject) (Erasure, []string) {
+// that takes over, until one gets to the end. late happens at a point, before the
+// process is killed there.
+func (w *world) crashing(claim tenant.Claim, s Subject, late map[string]func()) (Erasure, []string) {
 	w.t.Helper()
 	seen := make(map[string]bool)
 	var points []string
@@ -30,6 +36,9 @@ func (w *world) crashing(claim tenant.Claim, s Subject) (Erasure, []string) {
 				return nil
 			}
 			seen[point], points = true, append(points, point)
+			if happens := late[point]; happens != nil {
+				happens()
+			}
 			return fmt.Errorf("%w: %s", errCrash, point)
 		}).Erase(w.t.Context(), claim, s)
 		if err == nil {
@@ -53,11 +62,16 @@ func TestEveryCrash(t *testing.T) {
 	b := w.everything(w.b.CompanyID())
 	a := w.everything(company)
 
-	done, points := w.crashing(w.a, Subject{Visitor, visitor})
-	if want := 15; len(points) != want {
+	// What a sink or a collector brings late is erased too, and counted once.
+	done, points := w.crashing(w.a, Subject{Visitor, visitor}, map[string]func(){
+		"keys counted first": func() { w.lateKey(company, 7) }, "keys counted": func() { w.lateKey(company, 8) },
+		"clickhouse rows deleted": func() { w.lateEvents(3, "slow") }, "after rows_deleted": func() { w.lateEvents(2, "slower") },
+	})
+	const lateEvents = 5
+	if want := 17; len(points) != want {
 		t.Errorf("%d points of a visitor's erasure, want %d: %q", len(points), want, points)
 	}
-	wantFound(t, done, map[string]uint64{"clickhouse.events": visitorEvents, "clickhouse.visits": visitorEvents, "keys": 2, "kafka.visits.state": 1})
+	wantFound(t, done, map[string]uint64{"clickhouse.events": visitorEvents + lateEvents, "clickhouse.visits": visitorEvents, "keys": 4, "kafka.visits.state": 1})
 	certificate := w.check(done)
 	if certificate.SubjectHash != w.signer.SubjectHash(company, visitor) || certificate.SubjectHash == w.signer.SubjectHash(w.b.CompanyID(), visitor) {
 		t.Error("the subject's hash")
@@ -73,16 +87,16 @@ func TestEveryCrash(t *testing.T) {
 			strings.HasPrefix(place, "control.keys") && strings.Contains(place, fmt.Sprintf("%x", visitor)) && after[place] == "" ||
 			strings.HasPrefix(place, "control.erasures") || strings.HasPrefix(place, "control.withdrawals") && strings.Contains(place, fmt.Sprintf("%x", visitor))
 	})
-	if n := w.count("drops", "reason = 'erased' AND company_id = '"+company+"'"); n != visitorEvents {
-		t.Errorf("%d drops stand for %d erased events", n, visitorEvents)
+	if n := w.count("drops", "reason = 'erased' AND company_id = '"+company+"'"); n != visitorEvents+lateEvents {
+		t.Errorf("%d drops stand for %d erased events", n, visitorEvents+lateEvents)
 	}
 
-	done, points = w.crashing(w.a, Subject{Kind: Tenant})
-	if want := 17; len(points) != want {
+	done, points = w.crashing(w.a, Subject{Kind: Tenant}, nil)
+	if want := 19; len(points) != want {
 		t.Errorf("%d points of a tenant's erasure, want %d: %q", len(points), want, points)
 	}
 	wantFound(t, done, map[string]uint64{
-		"clickhouse.events": allEvents - visitorEvents, "clickhouse.visits": allEvents - visitorEvents, "clickhouse.drops": visitorEvents, "clickhouse.ledger_edge": allEvents, "clickhouse.ledger_checks": allEvents,
+		"clickhouse.events": allEvents - visitorEvents, "clickhouse.visits": allEvents - visitorEvents, "clickhouse.drops": visitorEvents + lateEvents, "clickhouse.ledger_edge": allEvents, "clickhouse.ledger_checks": allEvents,
 		"keys": 3, "kafka.visits.state": 1, "kafka.accounts.state": 1, "kafka.control.withdrawals": 2, "kafka.control.sites": 1,
 		"postgres.core.sites": 1, "postgres.core.site_keys": 1, "postgres.core.site_forms": 1, "postgres.core.consent_texts": 1, "postgres.core.memberships": 1, "postgres.core.brands": 1, "postgres.core.suppressions": 1,
 	})
@@ -138,6 +152,30 @@ func (w *world) count(table, where string) (n uint64) {
 	return n
 }
 
+// lateEvents are n events of A's visitor.
+func (w *world) lateEvents(n int, name string) {
+	w.t.Helper()
+	company := w.a.CompanyID()
+	if err := w.rows.Exec(w.t.Context(), `INSERT INTO events (tenant_bucket, company_id, event_id, visitor_id, consent, received_at, expires_at, source_offset)
+SELECT {b:UInt8}, {c:String}, concat({name:String}, toString(number)), '0123456789abcdef', 'analytics', now64(3), now() + 86400, 1000 + number FROM numbers({n:UInt8})`,
+		clickhouse.Param("b", schemas.TenantBucket(company)), clickhouse.Param("c", company), clickhouse.Param("name", name), clickhouse.Param("n", n)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// lateKey is one more key of a visitor.
+func (w *world) lateKey(company string, number uint64) {
+	w.t.Helper()
+	key := &metivav1.DataKey{CompanyId: company, KeyId: number, SubjectId: visitor[:], Wrapped: []byte("wrapped")}
+	value, err := proto.Marshal(&metivav1.KeyRecord{Kind: &metivav1.KeyRecord_DataKey{DataKey: key}})
+	if err == nil {
+		err = w.producer.ProduceSync(w.t.Context(), schemas.TopicControlKeys, 0, seal.RecordKeyOf(key), value)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // nameless: the tenant is erased for good, and Postgres keeps no name of it.
 func (w *world) nameless(company string) {
 	w.t.Helper()
@@ -184,18 +222,34 @@ func TestAgain(t *testing.T) {
 	if err != nil || again.ID != first.ID || string(again.Certificate) != string(first.Certificate) || again.Kind != Contact {
 		t.Errorf("asked again: %+v, %v", again, err)
 	}
-	if err := w.rows.Exec(t.Context(), `INSERT INTO events (tenant_bucket, company_id, event_id, visitor_id, consent, received_at, expires_at)
-VALUES ({b:UInt8}, {c:String}, 'restored', '0123456789abcdef', 'analytics', now64(3), now() + 86400)`,
-		clickhouse.Param("b", schemas.TenantBucket(w.a.CompanyID())), clickhouse.Param("c", w.a.CompanyID())); err != nil {
-		t.Fatal(err)
-	}
+	w.lateEvents(1, "restored")
 	again, err = w.eraser(nil).Erase(t.Context(), w.a, who)
 	if err != nil || again.Round != 2 || again.ID != first.ID || string(again.Certificate) == string(first.Certificate) {
 		t.Errorf("after a restore: %+v, %v", again, err)
 	}
+	wantFound(t, again, map[string]uint64{"clickhouse.events": visitorEvents + 1, "clickhouse.visits": visitorEvents, "keys": 2, "kafka.visits.state": 1})
+	if c, err := Verify(w.signer.PublicKey(), again.Certificate); err != nil || !maps.Equal(c.FoundInRound, map[string]uint64{"clickhouse.events": 1}) || !maps.Equal(c.Found, again.Found) {
+		t.Errorf("the second certificate has %v of %v, %v", c.FoundInRound, c.Found, err)
+	}
 	if n := w.count("events", "visitor_id = '0123456789abcdef' AND company_id = '"+w.a.CompanyID()+"'"); n != 0 {
 		t.Errorf("%d rows are there again", n)
 	}
+	// What a restored Kafka brings back is found too.
+	w.lateKey(w.a.CompanyID(), 9)
+	if again, err = w.eraser(nil).Erase(t.Context(), w.a, who); err != nil || again.Round != 3 || again.Found["keys"] != 3 {
+		t.Errorf("a key is there again: %+v, %v", again, err)
+	}
+	key := tombstone.RecordKey(w.a.CompanyID(), visitor[:])
+	if err := w.eraser(nil).publish(t.Context(), record{schemas.TopicControlErasures, key, nil}); err != nil {
+		t.Fatal(err)
+	}
+	if again, err = w.eraser(nil).Erase(t.Context(), w.a, who); err != nil || again.Round != 4 {
+		t.Errorf("the tombstone was lost: %+v, %v", again, err)
+	}
+	if again, err = w.eraser(nil).Erase(t.Context(), w.a, who); err != nil || again.Round != 4 {
+		t.Errorf("nothing is there: %+v, %v", again, err)
+	}
+	w.jobFinishes(Subject{Visitor, visitor})
 	all, err := List(t.Context(), w.eraser(nil).cfg.Pool, w.a, "")
 	if err != nil || len(all) != 1 {
 		t.Errorf("%d erasures, %v", len(all), err)
@@ -219,6 +273,7 @@ VALUES ({b:UInt8}, {c:String}, 'restored', '0123456789abcdef', 'analytics', now6
 	if _, err := w.eraser(nil).Erase(t.Context(), own, Subject{Kind: Tenant}); !errors.Is(err, ErrHasClients) {
 		t.Errorf("an agency with suspended clients: %v", err)
 	}
+	w.agencies()
 	for name, s := range map[string]Subject{"zero visitor": {Kind: Visitor}, "tenant with an id": {Tenant, visitor}, "no kind": {}} {
 		if _, err := w.eraser(nil).Erase(t.Context(), w.a, s); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)

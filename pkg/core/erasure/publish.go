@@ -59,6 +59,13 @@ func (w *work) tombstone(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// core destroys keys as soon as it hears of the erasure: they are counted before.
+	if err := w.countKeys(ctx); err != nil {
+		return err
+	}
+	if err := w.e.probe("keys counted first"); err != nil {
+		return err
+	}
 	err = tenant.Run(ctx, w.e.cfg.Pool, w.claim, func(ctx context.Context, tx tenant.Tx) error {
 		for _, r := range records {
 			if _, err := tx.Exec(ctx, queryOutbox, r.topic, r.key, r.value); err != nil {
@@ -96,7 +103,18 @@ func (e *Eraser) publish(ctx context.Context, r record) error {
 	return nil
 }
 
-// destroyKeys counts the keys, then destroys them.
+// countKeys counts the keys of the subject that no count has in it.
+func (w *work) countKeys(ctx context.Context) error {
+	found, err := w.look(ctx, schemas.TopicControlKeys, func(key, value []byte) bool {
+		return seal.OwnsKey(w.is.CompanyID, w.is.subject.ID, key, value)
+	})
+	if err != nil {
+		return err
+	}
+	return w.keep(ctx, func(t *tally) { t.count("keys", found) })
+}
+
+// destroyKeys counts the keys that came meanwhile, then destroys them.
 func (w *work) destroyKeys(outer context.Context) error {
 	ctx, cancel := context.WithCancel(outer)
 	defer cancel()
@@ -129,16 +147,13 @@ func (w *work) destroyKeys(outer context.Context) error {
 }
 
 func (w *work) destroyKeysOf(ctx context.Context, shredder *seal.Shredder) error {
-	n, err := shredder.Keys(ctx, w.is.CompanyID, w.is.subject.ID)
-	if err != nil {
-		return err
-	}
-	if err := w.note(ctx, map[string]uint64{"keys": uint64(n)}); err != nil {
+	if err := w.countKeys(ctx); err != nil {
 		return err
 	}
 	if err := w.e.probe("keys counted"); err != nil {
 		return err
 	}
+	var err error
 	if w.is.Kind == Tenant {
 		_, err = shredder.DestroyTenant(ctx, w.is.CompanyID)
 	} else {

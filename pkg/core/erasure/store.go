@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,23 +20,22 @@ const (
 	queryRequest = `
 INSERT INTO core.erasures (id, kind, subject_id, requested_by, requested_at, erased_at) VALUES ($1, $2, $3, $4, $5, $5)
 ON CONFLICT (company_id, subject_id) DO NOTHING`
-	querySelect = `
-SELECT id, company_id, kind, state, round, requested_by, requested_at, erased_at, found, coalesce(certificate, ''), subject_id
+	erasureColumns = `id, company_id, kind, state, round, requested_by, requested_at, erased_at, found,
+	coalesce(progress->'base', '{}'), (progress->>'reopened_at')::timestamptz, coalesce(certificate, ''), subject_id`
+	querySelect = `SELECT ` + erasureColumns + `
 FROM core.erasures WHERE ($1 = '' OR id = $1) AND ($2::bytea IS NULL OR subject_id = $2) ORDER BY requested_at, id`
 	// A step is taken from the state it was begun in.
 	queryAdvance = `UPDATE core.erasures SET state = $3, updated_at = now() WHERE id = $1 AND state = $2`
-	queryFound   = `UPDATE core.erasures SET found = $2, updated_at = now() WHERE id = $1`
 	queryCertify = `
 UPDATE core.erasures SET state = 'certified', certificate = $2, updated_at = now() WHERE id = $1 AND state = 'verified' AND round = $3`
 	queryReopen = `
-UPDATE core.erasures SET state = 'requested', round = round + 1, updated_at = now() WHERE id = $1 AND state = 'certified' AND round = $2`
-	queryLock   = `SELECT found FROM core.erasures WHERE id = $1 FOR UPDATE`
+UPDATE core.erasures SET state = 'requested', round = round + 1, progress = (progress - 'pending') || jsonb_build_object('base', found, 'reopened_at', $3::timestamptz), updated_at = now()
+WHERE id = $1 AND state = 'certified' AND round = $2`
 	queryOutbox = `INSERT INTO core.outbox (topic, record_key, value) VALUES ($1, $2, $3)`
 )
 
-// begin finds or makes the erasure of the subject. One that is certified is reopened
-// when rows are there.
-func (e *Eraser) begin(ctx context.Context, claim tenant.Claim, subject Subject) (*work, error) {
+// ask finds or makes the erasure of the subject.
+func (e *Eraser) ask(ctx context.Context, claim tenant.Claim, subject Subject) (*work, error) {
 	rows, err := e.cfg.Rows(claim, subject.bytes())
 	if err != nil {
 		return nil, err
@@ -50,20 +50,20 @@ func (e *Eraser) begin(ctx context.Context, claim tenant.Claim, subject Subject)
 	if err != nil {
 		return nil, fmt.Errorf("asking for an erasure: %w", quiet(err))
 	}
-	if err := w.load(ctx, "", subject.bytes()); err != nil {
-		return nil, err
+	return w, w.load(ctx, "", subject.bytes())
+}
+
+// reopen begins the next round when there is anything to erase.
+func (w *work) reopen(ctx context.Context, anything func(context.Context) (uint64, error)) error {
+	n, err := anything(ctx)
+	if err != nil || n == 0 {
+		return err
 	}
-	if w.is.State != Certified {
-		return w, nil
+	w.e.cfg.Log.Warn("an erased subject is there again, erasing again", "erasure", w.is.ID)
+	if err := w.exec(ctx, queryReopen, w.is.ID, w.is.Round, w.e.cfg.Now().UTC()); err != nil {
+		return err
 	}
-	if left, err := w.left(ctx); err != nil || left == 0 {
-		return w, err
-	}
-	e.cfg.Log.Warn("rows of an erased subject are there again, erasing again", "erasure", w.is.ID)
-	if err := w.exec(ctx, queryReopen, w.is.ID, w.is.Round); err != nil {
-		return nil, err
-	}
-	return w, w.load(ctx, w.is.ID, nil)
+	return w.load(ctx, w.is.ID, nil)
 }
 
 // load reads the erasure anew.
@@ -86,9 +86,13 @@ func List(ctx context.Context, pool *tenant.Pool, claim tenant.Claim, id string)
 }
 
 func list(ctx context.Context, pool *tenant.Pool, claim tenant.Claim, id string, subject []byte) ([]Erasure, error) {
+	return collect(ctx, pool, claim, querySelect, id, subject)
+}
+
+func collect(ctx context.Context, pool *tenant.Pool, claim tenant.Claim, query string, args ...any) ([]Erasure, error) {
 	var all []Erasure
 	err := tenant.Run(ctx, pool, claim, func(ctx context.Context, tx tenant.Tx) error {
-		rows, err := tx.Query(ctx, querySelect, id, subject)
+		rows, err := tx.Query(ctx, query, args...)
 		if err != nil {
 			return err
 		}
@@ -101,18 +105,30 @@ func list(ctx context.Context, pool *tenant.Pool, claim tenant.Claim, id string,
 	return all, nil
 }
 
+func oldestFirst(all []Erasure) []Erasure {
+	slices.SortStableFunc(all, func(a, b Erasure) int { return a.RequestedAt.Compare(b.RequestedAt) })
+	return all
+}
+
 func scan(row pgx.CollectableRow) (Erasure, error) {
 	var (
 		is                  Erasure
-		found               []byte
+		found, base         []byte
+		reopened            *time.Time
 		certificate, wanted []byte
 	)
-	err := row.Scan(&is.ID, &is.CompanyID, &is.Kind, &is.State, &is.Round, &is.RequestedBy, &is.RequestedAt, &is.ErasedAt, &found, &certificate, &wanted)
+	err := row.Scan(&is.ID, &is.CompanyID, &is.Kind, &is.State, &is.Round, &is.RequestedBy, &is.RequestedAt, &is.ErasedAt, &found, &base, &reopened, &certificate, &wanted)
 	if err != nil {
 		return Erasure{}, err
 	}
 	if err := json.Unmarshal(found, &is.Found); err != nil {
 		return Erasure{}, fmt.Errorf("reading what was found: %w", err)
+	}
+	if err := json.Unmarshal(base, &is.before); err != nil {
+		return Erasure{}, fmt.Errorf("reading what was found before: %w", err)
+	}
+	if reopened != nil {
+		is.reopened = reopened.UTC()
 	}
 	is.RequestedAt, is.ErasedAt = is.RequestedAt.UTC(), is.ErasedAt.UTC()
 	is.subject.Kind = is.Kind
@@ -140,38 +156,6 @@ func (w *work) advance(ctx context.Context, to State) error {
 		return err
 	}
 	return w.load(ctx, w.is.ID, nil)
-}
-
-// note keeps what was found before it is erased. What an attempt finds that comes after
-// another one is less, so the greater count of each stands.
-func (w *work) note(ctx context.Context, found map[string]uint64) error {
-	err := tenant.Run(ctx, w.e.cfg.Pool, w.claim, func(ctx context.Context, tx tenant.Tx) error {
-		return noteIn(ctx, tx, w.is.ID, found)
-	})
-	if err != nil {
-		return fmt.Errorf("noting what there is to erase: %w", quiet(err))
-	}
-	return nil
-}
-
-func noteIn(ctx context.Context, tx tenant.Tx, id string, found map[string]uint64) error {
-	var raw []byte
-	if err := tx.QueryRow(ctx, queryLock, id).Scan(&raw); err != nil {
-		return err
-	}
-	known := make(map[string]uint64)
-	if err := json.Unmarshal(raw, &known); err != nil {
-		return err
-	}
-	for what, n := range found {
-		known[what] = max(known[what], n)
-	}
-	raw, err := json.Marshal(known)
-	if err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, queryFound, id, raw)
-	return err
 }
 
 // quiet keeps the database's own message, which may quote values, out of errors.

@@ -10,46 +10,37 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/metiva-io/metiva/pkg/kafka"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
 
-// place is a record of a compacted topic.
-type place struct {
-	partition int
-	key       string
+// swept is a compacted topic, and which of its records are the subject's.
+type swept struct {
+	name string
+	is   func(key, value []byte) bool
+}
+
+func (w *work) swept() []swept {
+	return []swept{
+		{schemas.TopicVisitsState, w.isJournal},
+		{schemas.TopicAccountsState, w.isAccount},
+		{schemas.TopicControlWithdrawals, w.isWithdrawal},
+	}
 }
 
 // sweepTopics writes tombstones for what compacted topics keep of the subject: enrich
 // drops its own states too, once it runs and knows of the erasure.
 func (w *work) sweepTopics(ctx context.Context) error {
-	for _, topic := range []struct {
-		name string
-		is   func(key, value []byte) bool
-	}{
-		{schemas.TopicVisitsState, w.isJournal},
-		{schemas.TopicAccountsState, w.isAccount},
-		{schemas.TopicControlWithdrawals, w.isWithdrawal},
-	} {
-		live := make(map[place]struct{})
-		err := w.e.cfg.Client.Scan(ctx, topic.name, func(r *kafka.Record) error {
-			at := place{r.Partition, string(r.Key)}
-			if len(r.Value) > 0 && topic.is(r.Key, r.Value) {
-				live[at] = struct{}{}
-			} else {
-				delete(live, at)
-			}
-			return nil
-		})
+	for _, topic := range w.swept() {
+		found, err := w.look(ctx, topic.name, topic.is)
 		if err != nil {
-			return fmt.Errorf("looking for what %s keeps: %w", topic.name, err)
+			return err
 		}
-		if err := w.note(ctx, map[string]uint64{"kafka." + topic.name: uint64(len(live))}); err != nil {
+		if err := w.keep(ctx, func(t *tally) { t.count("kafka."+topic.name, found) }); err != nil {
 			return err
 		}
 		// In their order, so that two attempts do the same.
-		order := slices.SortedFunc(maps.Keys(live), func(a, b place) int { return strings.Compare(a.key, b.key) })
+		order := slices.SortedFunc(maps.Keys(found.live), func(a, b place) int { return strings.Compare(a.key, b.key) })
 		for _, at := range order {
 			// On the partition it lies on, whatever its key says: that is where it is read.
 			if err := w.e.cfg.Producer.ProduceSync(ctx, topic.name, at.partition, []byte(at.key), nil); err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/metiva-io/metiva/pkg/core/registry"
 	"github.com/metiva-io/metiva/pkg/tenant"
 	"github.com/metiva-io/metiva/schemas"
 )
@@ -48,20 +49,33 @@ func keptTables() map[string]string {
 		"core.agencies":        "the id of an agency, without a name",
 		"core.directory":       "the id, not active",
 		"core.erasures":        "the erasures and their certificates",
+		"core.audit_records":   "who exported and did what, when: ids and counts",
 		"core.outbox":          "tombstones of the erasure and of settings, which name ids only; the worker's role deletes the rest",
 		"core.salts_published": "the worker's role deletes them",
 	}
 }
 
 // checkClients refuses to erase an agency's own tenant before its clients: also those
-// that are only suspended.
+// that are only suspended, and one that is being created.
 func (e *Eraser) checkClients(ctx context.Context, claim tenant.Claim) error {
-	var clients []string
+	var agency, kind string
 	err := e.cfg.Worker.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		var agency, kind string
-		if err := tx.QueryRow(ctx, queryAgency, claim.CompanyID()).Scan(&agency, &kind); err != nil || kind != "agency" {
-			return err
-		}
+		return tx.QueryRow(ctx, queryAgency, claim.CompanyID()).Scan(&agency, &kind)
+	})
+	if err != nil {
+		return fmt.Errorf("looking for the tenant: %w", quiet(err))
+	}
+	if kind != "agency" {
+		return nil
+	}
+	err = tenant.Run(ctx, e.cfg.Pool, claim, func(ctx context.Context, tx tenant.Tx) error {
+		return registry.LockClients(ctx, tx, agency)
+	})
+	if err != nil {
+		return err
+	}
+	var clients []string
+	err = e.cfg.Worker.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, queryClients, agency, claim.CompanyID())
 		if err != nil {
 			return err
@@ -70,7 +84,7 @@ func (e *Eraser) checkClients(ctx context.Context, claim tenant.Claim) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("looking for the tenant: %w", quiet(err))
+		return fmt.Errorf("looking for the agency's clients: %w", quiet(err))
 	}
 	for _, id := range clients {
 		client, err := tenant.OperatorClaim(id, "schedule:erasure")
@@ -115,7 +129,7 @@ func (w *work) deleteTenant(ctx context.Context) error {
 				return err
 			}
 		}
-		return noteIn(ctx, tx, w.is.ID, found)
+		return keepIn(ctx, tx, w.is.ID, func(t *tally) { t.add(found) })
 	})
 	if err != nil {
 		return fmt.Errorf("deleting the tenant's rows: %w", quiet(err))
@@ -190,9 +204,13 @@ func (e *Eraser) isErased(ctx context.Context, claim tenant.Claim) (erased bool,
 }
 
 // suspend makes the tenant's sites unknown to collectors, unless it is erased already.
+// A suspended agency gets no client any more: what it has now is all.
 func (w *work) suspend(ctx context.Context) error {
 	if erased, err := w.e.isErased(ctx, w.claim); err != nil || erased {
 		return err
 	}
-	return w.e.cfg.Registry.SuspendTenant(ctx, w.claim)
+	if err := w.e.cfg.Registry.SuspendTenant(ctx, w.claim); err != nil {
+		return err
+	}
+	return w.e.checkClients(ctx, w.claim)
 }

@@ -17,12 +17,16 @@ import (
 	"time"
 
 	"github.com/metiva-io/metiva/pkg/core/analytics"
+	"github.com/metiva-io/metiva/pkg/core/audit"
 	"github.com/metiva-io/metiva/pkg/core/registry"
 	"github.com/metiva-io/metiva/pkg/tenant"
 )
 
 func config(dir string, format analytics.ExportFormat) Config {
-	return Config{Dir: dir, Format: format, Now: func() time.Time { return time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC) }}
+	return Config{
+		Dir: dir, Format: format, Now: func() time.Time { return time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC) },
+		Audit: func(context.Context, tenant.Claim, audit.Entry) error { return nil },
+	}
 }
 
 // TestExportAndVerify: of two tenants one is exported in each format; the directory
@@ -34,7 +38,9 @@ func TestExportAndVerify(t *testing.T) {
 	w.tenant("Theirs", 2)
 	for _, format := range analytics.ExportFormats() {
 		dir := filepath.Join(t.TempDir(), "out")
-		m, err := Write(t.Context(), w.conn, w.store, own, config(dir, format))
+		cfg := config(dir, format)
+		cfg.Audit = audit.New(w.pool, time.Now).Append
+		m, err := Write(t.Context(), w.conn, w.store, own, cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -267,7 +273,7 @@ func TestNothingIsWrittenOver(t *testing.T) {
 		t.Errorf("the first export: %v", err)
 	}
 	for name, wrong := range map[string]Config{
-		"no directory": config("", analytics.ExportNDJSON), "format": config(dir, "xml"), "clock": {Dir: dir, Format: analytics.ExportCSV},
+		"no directory": config("", analytics.ExportNDJSON), "format": config(dir, "xml"), "clock": {Dir: dir, Format: analytics.ExportCSV}, "audit": {Dir: dir, Format: analytics.ExportCSV, Now: time.Now},
 		"period": {Dir: dir, Format: analytics.ExportCSV, Now: time.Now, Period: analytics.Period{From: time.Unix(2, 0), To: time.Unix(1, 0)}},
 	} {
 		if wrong.Validate() == nil {

@@ -88,6 +88,7 @@ func NotInFacts() map[string]string {
 		"outbox":          "the same facts on their way to Kafka",
 		"erasures":        "which persons were erased: the record of it stays where it is",
 		"salts_published": "days of salts, which are keys",
+		"audit_records":   "who did what with the data: operators, whose record it stays",
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/pkg/core/analytics"
+	"github.com/metiva-io/metiva/pkg/core/audit"
 	"github.com/metiva-io/metiva/pkg/core/registry"
 	"github.com/metiva-io/metiva/pkg/tenant"
 )
@@ -28,7 +29,12 @@ type Config struct {
 	Limits analytics.ExportLimits
 	// Now is the clock.
 	Now func() time.Time
+	// Audit makes a record of the export durable (audit.Log). Without one that says it
+	// begins, nothing is exported.
+	Audit func(ctx context.Context, claim tenant.Claim, e audit.Entry) error
 
+	// finished is told of the export once its manifest is there: an error undoes it.
+	finished func(ctx context.Context, m Manifest, sum string) error
 	// whole is asked before the manifest is written: ErrErased when rows went meanwhile.
 	whole func(ctx context.Context) error
 }
@@ -52,6 +58,9 @@ func (c Config) Validate() error {
 	if c.Now == nil {
 		faults = append(faults, errors.New("an export needs a clock"))
 	}
+	if c.Audit == nil {
+		faults = append(faults, errors.New("an export needs an audit"))
+	}
 	return errors.Join(append(faults, c.Limits.Validate())...)
 }
 
@@ -68,11 +77,16 @@ type source interface {
 	Export(ctx context.Context, table analytics.ExportTable, format analytics.ExportFormat, p analytics.Period, limits analytics.ExportLimits) (io.ReadCloser, error)
 }
 
-// Write exports the claim's tenant. An error leaves nothing of the export behind.
+// Write exports the claim's tenant, and records it before and after. An error leaves
+// nothing of the export behind.
 func Write(ctx context.Context, conn *clickhouse.Conn, store *registry.Store, claim tenant.Claim, cfg Config) (Manifest, error) {
 	if err := cfg.Validate(); err != nil {
 		return Manifest{}, err
 	}
+	return recorded(ctx, claim, cfg, func(cfg Config) (Manifest, error) { return writeOf(ctx, conn, store, claim, cfg) })
+}
+
+func writeOf(ctx context.Context, conn *clickhouse.Conn, store *registry.Store, claim tenant.Claim, cfg Config) (Manifest, error) {
 	reader, err := analytics.NewReader(conn, claim)
 	if err != nil {
 		return Manifest{}, fmt.Errorf("exporting a tenant: %w", err)
@@ -135,8 +149,14 @@ func write(ctx context.Context, from source, facts Facts, claim tenant.Claim, cf
 		}
 	}
 	m.CreatedAt = cfg.Now().UTC()
-	if _, err := writeJSON(d, ManifestName, m); err != nil {
+	manifest, err := writeJSON(d, ManifestName, m)
+	if err != nil {
 		return Manifest{}, err
+	}
+	if cfg.finished != nil {
+		if err := cfg.finished(ctx, m, manifest.SHA256); err != nil {
+			return Manifest{}, err
+		}
 	}
 	return m, nil
 }

@@ -25,6 +25,8 @@ type Checker struct {
 	// again are the hours that did not balance.
 	again  map[int64]bool
 	newest time.Time
+	// lateAt is when every hour was last compared.
+	lateAt time.Time
 	ready  bool
 }
 
@@ -90,12 +92,18 @@ func (c *Checker) Check(ctx context.Context) ([]analytics.LedgerCheck, error) {
 		from = oldest
 	}
 	var found []analytics.LedgerCheck
-	for _, hour := range c.hours(from, oldest) {
-		some, err := c.compare(ctx, hour, hour.Add(time.Hour), started)
+	lateDue := started.Sub(c.lateAt) >= c.cfg.LateEvery
+	for _, part := range c.parts(from, oldest, lateDue) {
+		if lateDue {
+			if err := c.remember(ctx, part); err != nil {
+				return nil, err
+			}
+		}
+		some, err := c.compare(ctx, part.From, part.To, started)
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, some...)
+		found = append(found, c.late(some)...)
 	}
 	some, err := c.compare(ctx, from, settled, started)
 	if err != nil {
@@ -107,6 +115,10 @@ func (c *Checker) Check(ctx context.Context) ([]analytics.LedgerCheck, error) {
 	}
 	differ := c.conclude(found, from, oldest)
 	c.newest = settled.Truncate(time.Hour)
+	if lateDue {
+		c.lateAt = started
+		c.metrics.late.Set(float64(started.Unix()))
+	}
 	c.metrics.took.Observe(c.deps.Now().Sub(started).Seconds())
 	c.metrics.last.Set(float64(c.deps.Now().Unix()))
 	return differ, nil
@@ -138,6 +150,52 @@ func (c *Checker) hours(from, oldest time.Time) []time.Time {
 	}
 	slices.SortFunc(out, time.Time.Compare)
 	return out
+}
+
+// parts are what is compared before the window: the hours that did not balance, or, when
+// that is due, all of them, in pieces as long as the window.
+func (c *Checker) parts(from, oldest time.Time, all bool) []analytics.Period {
+	var out []analytics.Period
+	hours := c.hours(from, oldest)
+	if !all {
+		for _, hour := range hours {
+			out = append(out, analytics.Period{From: hour, To: hour.Add(time.Hour)})
+		}
+		return out
+	}
+	step := max(c.cfg.Window.Truncate(time.Hour), time.Hour)
+	for at := oldest; at.Before(from); at = at.Add(step) {
+		end := at.Add(step)
+		if from.Before(end) {
+			end = from
+		}
+		out = append(out, analytics.Period{From: at, To: end})
+	}
+	return out
+}
+
+// remember reads what was kept of hours that no comparison since the start has had, so
+// that only what is new of them is kept and told.
+func (c *Checker) remember(ctx context.Context, p analytics.Period) error {
+	kept, err := c.deps.Ledger.KeptLedgerChecks(ctx, p.From, p.To)
+	if err != nil {
+		return fmt.Errorf("comparing the ledger: %w", err)
+	}
+	for i := range kept {
+		if _, known := c.known[keyOf(&kept[i])]; !known {
+			c.known[keyOf(&kept[i])] = kept[i]
+		}
+	}
+	return nil
+}
+
+// late leaves out hours that balanced, for which nothing was accepted since, and that
+// lack rows now: a retention shorter than KeepDifferent took those.
+func (c *Checker) late(found []analytics.LedgerCheck) []analytics.LedgerCheck {
+	return slices.DeleteFunc(found, func(check analytics.LedgerCheck) bool {
+		before, known := c.known[keyOf(&check)]
+		return known && before.Balanced && !check.Balanced && check.Accepted <= before.Accepted
+	})
 }
 
 // compare adds up whole hours, the last of which may end early.

@@ -193,6 +193,52 @@ func TestALostAndADoubledRowRaiseTheAlarm(t *testing.T) {
 	}
 }
 
+// TestWhatComesLateIsCompared: events that a collector kept for longer than the window
+// come to an hour that balanced. A loss among them is found once a day; rows that a
+// retention took are no loss.
+func TestWhatComesLateIsCompared(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	old, older := w.now.Add(-20*time.Hour), w.now.Add(-50*time.Hour)
+	for i, at := range []time.Time{old, older} {
+		w.event("cmp_a", at, int64(i))
+		w.reported("cmp_a", "collector", at, 1)
+		w.reported("cmp_a", "enrich", at, 1)
+	}
+	c := w.checker()
+	if got := w.check(c); got != "" {
+		t.Fatalf("a balanced ledger raises %q", got)
+	}
+	if kept, err := ownChecks(w, "cmp_a"); err != nil || len(kept) != 1 || kept[0].Accepted != 1 {
+		t.Fatalf("the first comparison left %+v, %v", kept, err)
+	}
+	// The outage is over: three more were accepted, and two of them are rows.
+	w.reported("cmp_a", "collector", old, 4)
+	w.event("cmp_a", old, 10)
+	w.event("cmp_a", old, 11)
+	if err := w.conn.Exec(t.Context(), "ALTER TABLE events DELETE WHERE source_offset = 1 SETTINGS mutations_sync = 2"); err != nil {
+		t.Fatal(err)
+	}
+	w.now = w.now.Add(time.Hour)
+	if got := w.check(c); got != "" {
+		t.Fatalf("outside of the window %q is found too early", got)
+	}
+	w.now = w.now.Add(23 * time.Hour)
+	want := "cmp_a " + old.Format("15h")
+	if got := w.check(c); got != want || w.lines("does not balance") != 1 {
+		t.Fatalf("what came late raises %q, want %q", got, want)
+	}
+	// Another process goes on with it.
+	c = w.checker()
+	if got := w.check(c); got != want || w.lines("does not balance") != 1 {
+		t.Fatalf("after a restart %q, want %q", got, want)
+	}
+	w.event("cmp_a", old, 12)
+	if got := w.check(c); got != "" || w.lines("balances again") != 1 {
+		t.Fatalf("what is whole raises %q", got)
+	}
+}
+
 // sameSet compares lists in which an hour may stand twice.
 func sameSet(a, b string) bool {
 	set := func(s string) map[string]bool {

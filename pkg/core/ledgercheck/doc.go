@@ -10,7 +10,9 @@
 // The hours of the last Config.Window are compared each time. An hour that did not
 // balance is compared again, and stands in the metric, until it balances or is older
 // than Config.KeepDifferent: Kafka has its events no longer then. Hours that nobody
-// compared, because the process did not run, are made up for, as far as that.
+// compared, because the process did not run, are made up for, as far as that. Once in
+// Config.LateEvery all hours of Config.KeepDifferent are compared, for events that came
+// later than the window.
 //
 // Dropped: what names no tenant is compared in the sum only and has no row.
 //

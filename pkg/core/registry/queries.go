@@ -97,6 +97,11 @@ const (
 SELECT company_id FROM core.directory
 WHERE ($1 = '' OR agency_id = $1) AND ($2 = '' OR kind = $2) ORDER BY created_at, company_id`
 
+	queryAgencyActive = `SELECT active FROM core.directory WHERE agency_id = $1 AND kind = 'agency'`
+	// Creating a client shares the lock of its agency, erasing the agency takes it.
+	queryShareClients = `SELECT pg_advisory_xact_lock_shared(hashtextextended('clients of ' || $1, 0))`
+	queryLockClients  = `SELECT pg_advisory_xact_lock(hashtextextended('clients of ' || $1, 0))`
+
 	queryTryLock = `SELECT pg_try_advisory_xact_lock($1)`
 	queryLock    = `SELECT pg_advisory_xact_lock($1)`
 

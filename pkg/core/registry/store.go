@@ -43,7 +43,8 @@ func (s *Store) CreateAgency(ctx context.Context, actor, name string) (Agency, e
 	return a, nil
 }
 
-// CreateTenant creates a client company of an agency.
+// CreateTenant creates a client company of an agency: ErrNotFound for an agency that is
+// none, was erased or is suspended.
 func (s *Store) CreateTenant(ctx context.Context, actor, agencyID, name string) (Tenant, error) {
 	name, err := cleanName("tenant name", name)
 	if err != nil {
@@ -52,18 +53,44 @@ func (s *Store) CreateTenant(ctx context.Context, actor, agencyID, name string) 
 	if !tenant.ValidID(tenant.PrefixAgency, agencyID) {
 		return Tenant{}, fmt.Errorf("%w: the agency id has the wrong form", ErrInvalid)
 	}
-	own, err := s.directory(ctx, agencyID, KindAgency)
-	if err != nil {
-		return Tenant{}, err
-	}
-	if len(own) == 0 {
-		return Tenant{}, fmt.Errorf("agency: %w", ErrNotFound)
-	}
 	t := Tenant{CompanyID: tenant.NewID(tenant.PrefixCompany), AgencyID: agencyID, Kind: KindClient, Name: name}
-	if err := s.found(ctx, actor, &t, func(context.Context, tenant.Tx) error { return nil }); err != nil {
+	err = s.found(ctx, actor, &t, func(ctx context.Context, tx tenant.Tx) error {
+		// Until the client is there, the agency is not erased (LockClients).
+		if _, err := tx.Exec(ctx, queryShareClients, agencyID); err != nil {
+			return err
+		}
+		return s.checkAgency(ctx, agencyID)
+	})
+	if err != nil {
 		return Tenant{}, fmt.Errorf("creating a tenant: %w", err)
 	}
 	return t, nil
+}
+
+// checkAgency refuses an agency that may have no client.
+func (s *Store) checkAgency(ctx context.Context, agencyID string) error {
+	var active bool
+	err := s.worker.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		return tx.QueryRow(ctx, queryAgencyActive, agencyID).Scan(&active)
+	})
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return fmt.Errorf("agency: %w", ErrNotFound)
+	case err != nil:
+		return fmt.Errorf("reading the directory of tenants: %w", err)
+	case !active:
+		return fmt.Errorf("the agency is suspended or erased: %w", ErrNotFound)
+	}
+	return nil
+}
+
+// LockClients waits until no client of the agency is being created, within the
+// transaction: whoever creates one later finds what was committed before.
+func LockClients(ctx context.Context, tx tenant.Tx, agencyID string) error {
+	if _, err := tx.Exec(ctx, queryLockClients, agencyID); err != nil {
+		return fmt.Errorf("waiting for clients that are being created: %w", publicError(err))
+	}
+	return nil
 }
 
 // found creates the tenant and its entry in the directory in one transaction.

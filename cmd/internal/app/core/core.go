@@ -29,6 +29,7 @@ type Config struct {
 
 	Retention Retention
 	Analytics Analytics
+	Erasures  Erasures
 }
 
 // Bind adds every setting of the process.
@@ -43,6 +44,7 @@ func (c *Config) Bind(s *config.Set) {
 	c.Ledger.Bind(s)
 	c.Retention.Bind(s)
 	c.Analytics.Bind(s)
+	c.Erasures.Bind(s)
 }
 
 // Validate joins every fault.
@@ -52,6 +54,7 @@ func (c *Config) Validate() error {
 		readable(&c.RW), readable(&c.Worker),
 		app.CheckKeys(&c.Keys, &c.Process, seal.PurposeEdgePublic), c.Ledger.Validate(&c.Process),
 		c.Retention.Validate(&c.Process, c.Ledger.ClickHouse.TLSCAFile), c.Analytics.Validate(&c.Process, c.Ledger.ClickHouse.TLSCAFile),
+		c.Erasures.Validate(&c.Keys, &c.Process),
 	)
 }
 
@@ -103,7 +106,11 @@ func Run(ctx context.Context, sys app.System) error {
 		return err
 	}
 	defer closeRetention()
-	return w.Run(ctx, analyticsStage(w, &cfg), ledger, retention,
+	erasures, err := erasureStage(w, &cfg, client, producer)
+	if err != nil {
+		return err
+	}
+	return w.Run(ctx, analyticsStage(w, &cfg), ledger, retention, erasures,
 		lifecycle.Stage{Name: "publisher", Run: func(ctx context.Context) error {
 			return publish(ctx, w, &cfg, edgeKey, client, producer)
 		}},

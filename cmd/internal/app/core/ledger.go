@@ -31,6 +31,7 @@ func (l *Ledger) Bind(s *config.Set) {
 	s.Duration(&l.Check.Interval, config.Option{Flag: "ledger-check-every", Env: "METIVA_LEDGER_CHECK_EVERY", Default: "5m", Help: "Pause between two comparisons of the ledger."})
 	s.Duration(&l.Check.Settle, config.Option{Flag: "ledger-settle", Env: "METIVA_LEDGER_SETTLE", Default: "10m", Help: "Age at which an event must have its row."})
 	s.Duration(&l.Check.Window, config.Option{Flag: "ledger-window", Env: "METIVA_LEDGER_WINDOW", Default: "3h", Help: "How far back every hour is compared each time; hours that do not balance are compared again for seven days."})
+	s.Duration(&l.Check.LateEvery, config.Option{Flag: "ledger-late-every", Env: "METIVA_LEDGER_LATE_EVERY", Default: "24h", Help: "Pause between two comparisons of every hour of the last seven days, for events that came later than the window."})
 }
 
 // Validate joins every fault.

@@ -28,6 +28,7 @@ type commands struct {
 	Companies   companiesCommand   `cmd:"" help:"List the companies that visited a tenant's sites."`
 	Ledger      ledgerCommand      `cmd:"" help:"Print the ledger; exits with 1 when it does not balance."`
 	Export      exportCommand      `cmd:"" help:"What is kept of a tenant, as files."`
+	Audit       auditCommand       `cmd:"" help:"Print who did what with a tenant's data, and check that no record is missing."`
 	Retention   retentionCommand   `cmd:"" help:"How long rows are kept."`
 	Consent     consentCommand     `cmd:"" help:"The record of visitors' choices."`
 	Suppression suppressionCommand `cmd:"" help:"Networks that are never resolved to a company: a tenant's own, and of those who opted out."`

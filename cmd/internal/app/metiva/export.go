@@ -8,6 +8,7 @@ import (
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/pkg/core/analytics"
+	"github.com/metiva-io/metiva/pkg/core/audit"
 	"github.com/metiva-io/metiva/pkg/core/export"
 	"github.com/metiva-io/metiva/pkg/core/registry"
 	"github.com/metiva-io/metiva/pkg/tenant"
@@ -81,16 +82,19 @@ func (c *exportTenant) Run(ctx context.Context, t terminal) error {
 		Dir: c.Out, Format: analytics.ExportFormat(c.Format), Period: period, Now: time.Now,
 		Limits: analytics.ExportLimits{SecondsMax: int(c.TimeMax.Seconds()), MemoryBytesMax: c.MemoryMax, RowsReadMax: c.RowsMax, ThreadsMax: c.ThreadsMax},
 	}
-	if err := cfg.Validate(); err != nil {
-		return err
-	}
-	return c.withRegistry(ctx, func(store *registry.Store) error {
-		return c.withClickHouseFor(c.TimeMax, func(conn *clickhouse.Conn) error {
-			m, err := export.Write(ctx, conn, store, claim, cfg)
-			if err != nil {
-				return err
-			}
-			return printExport(t, m, c.Out)
+	return c.withAudit(ctx, func(pool *tenant.Pool) error {
+		cfg.Audit = audit.New(pool, time.Now).Append
+		if err := cfg.Validate(); err != nil {
+			return err
+		}
+		return c.withRegistry(ctx, func(store *registry.Store) error {
+			return c.withClickHouseFor(c.TimeMax, func(conn *clickhouse.Conn) error {
+				m, err := export.Write(ctx, conn, store, claim, cfg)
+				if err != nil {
+					return err
+				}
+				return printExport(t, m, c.Out)
+			})
 		})
 	})
 }

@@ -36,6 +36,9 @@ func (h *harness) testExport(t *testing.T) {
 		}
 		sum := out[strings.Index(out, "manifest.json"):]
 		sum = strings.Fields(sum)[1]
+		if out, err := run("audit", "--data", h.stack.DataDir(), "--tenant", own); err != nil || !strings.Contains(out, `"manifest_sha256":"`+sum) || strings.Contains(out, dir) {
+			t.Errorf("the audit has not that export: %v\n%s", err, out)
+		}
 		if out, err := run("export", "verify", dir, "--sha256", sum); err != nil {
 			t.Errorf("%v\n%s", err, out)
 		}

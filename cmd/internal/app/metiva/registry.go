@@ -42,16 +42,9 @@ func operatorNamed(name string) string {
 // withRegistry opens the registry of the given stores, or of the stack running
 // in the data directory.
 func (f storeFlags) withRegistry(ctx context.Context, do func(*registry.Store) error) error {
-	urls := stack.PostgresURLs{RW: f.PostgresRW, Worker: f.PostgresWorker}
-	if urls.RW.IsZero() != urls.Worker.IsZero() {
-		return errors.New("METIVA_POSTGRES_URL and METIVA_POSTGRES_WORKER_URL go together: set both, or neither for the stack in the data directory")
-	}
-	if urls.RW.IsZero() {
-		running, err := stack.Find(f.Data)
-		if err != nil {
-			return err
-		}
-		urls = running.Postgres
+	urls, err := f.postgres()
+	if err != nil {
+		return err
 	}
 	store, closeAll, err := stack.OpenRegistry(ctx, urls)
 	if err != nil {
@@ -59,6 +52,19 @@ func (f storeFlags) withRegistry(ctx context.Context, do func(*registry.Store) e
 	}
 	defer closeAll()
 	return do(store)
+}
+
+// postgres are the addresses of the given store, or of the stack's.
+func (f storeFlags) postgres() (stack.PostgresURLs, error) {
+	urls := stack.PostgresURLs{RW: f.PostgresRW, Worker: f.PostgresWorker}
+	if urls.RW.IsZero() != urls.Worker.IsZero() {
+		return urls, errors.New("METIVA_POSTGRES_URL and METIVA_POSTGRES_WORKER_URL go together: set both, or neither for the stack in the data directory")
+	}
+	if !urls.RW.IsZero() {
+		return urls, nil
+	}
+	running, err := stack.Find(f.Data)
+	return running.Postgres, err
 }
 
 // table prints rows with aligned columns.

@@ -1,0 +1,79 @@
+package erasure
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/metiva-io/metiva/pkg/core/registry"
+	"github.com/metiva-io/metiva/pkg/tenant"
+	"github.com/metiva-io/metiva/pkg/waittest"
+)
+
+// agencies: no client is left without its agency, also not one that is created while the
+// agency is erased, and an erased agency gets none.
+func (w *world) agencies() {
+	w.t.Helper()
+	t := w.t
+	agency, err := w.registry.CreateAgency(t.Context(), operator, "Short")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := mustClaim(t, agency.CompanyID)
+	// A client that is being created, in a transaction that is open.
+	admin := w.admin()
+	tx, err := admin.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := tenant.NewID(tenant.PrefixCompany)
+	for _, sql := range []string{
+		`SELECT pg_advisory_xact_lock_shared(hashtextextended('clients of ` + agency.ID + `', 0))`,
+		`INSERT INTO core.tenants (company_id, agency_id, kind, name) VALUES ('` + late + `', '` + agency.ID + `', 'client', 'Late')`,
+		`INSERT INTO core.directory (company_id, agency_id, kind) VALUES ('` + late + `', '` + agency.ID + `', 'client')`,
+	} {
+		if _, err := tx.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused := make(chan error, 1)
+	go func() {
+		_, err := w.eraser(nil).Erase(t.Context(), own, Subject{Kind: Tenant})
+		refused <- err
+	}()
+	other := w.admin()
+	waittest.Until(t, 20*time.Second, "the eraser to wait for the client", func() bool {
+		var waits bool
+		err := other.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)`).Scan(&waits)
+		return err == nil && waits
+	})
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-refused; !errors.Is(err, ErrHasClients) {
+		t.Errorf("an agency that got a client: %v", err)
+	}
+	for _, id := range []string{late, agency.CompanyID} {
+		if _, err := w.eraser(nil).Erase(t.Context(), mustClaim(t, id), Subject{Kind: Tenant}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if made, err := w.registry.CreateTenant(t.Context(), operator, agency.ID, "Later"); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("an erased agency got %+v, %v", made, err)
+	}
+	if err := w.registry.SuspendTenant(t.Context(), mustClaim(t, w.agency.CompanyID)); err != nil {
+		t.Fatal(err)
+	}
+	if made, err := w.registry.CreateTenant(t.Context(), operator, w.agency.ID, "Later"); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("a suspended agency got %+v, %v", made, err)
+	}
+}
+
+func mustClaim(t *testing.T, company string) tenant.Claim {
+	t.Helper()
+	claim, err := tenant.OperatorClaim(company, operator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return claim
+}
