@@ -3,6 +3,9 @@
 -- nothing.
 TRUNCATE TABLE IF EXISTS counted_days;
 
+-- Rows of an earlier counting would be deleted a day at a time.
+TRUNCATE TABLE IF EXISTS traffic_daily;
+
 -- A counting's day and moment as one number: one comparison of a row instead of two.
 ALTER TABLE traffic_daily
     ADD COLUMN IF NOT EXISTS counting UInt64 DEFAULT bitOr(bitShiftLeft(toUInt64(toUInt16(day)), 44), toUInt64(toUnixTimestamp64Milli(built_at))) COMMENT 'day and built_at: the day''s number times 2^44, and milliseconds since 1970' CODEC(ZSTD(1));

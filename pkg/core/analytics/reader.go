@@ -93,14 +93,23 @@ func (r *Reader) Companies(ctx context.Context, p Period, limitMax int) ([]Compa
 	if err != nil {
 		return nil, err
 	}
-	sql := `SELECT account_id, last.1, last.2, visits, pages, last_seen, last.3, last.4 FROM (
-	SELECT account_id, argMax(t, l) AS last, sum(v) AS visits, sum(n) AS pages, max(l) AS last_seen FROM (
-	` + s.union(`SELECT account_id, argMax((account_name, account_domain, confidence, toString(resolution_source)), last_at) AS t, sum(visits) AS v, sum(page_views) AS n, max(last_at) AS l
-	FROM traffic_daily WHERE`+ofStanding+` AND verdict = 'company' GROUP BY account_id`,
-		`SELECT account_id, argMax((account_name, account_domain, confidence, toString(resolution_source)), received_at) AS t, `+visitsOfEvents+` AS v, countIf(type = 'page_view') AS n, max(received_at) AS l
-	FROM events FINAL WHERE`+s.ofOpen("received_at")+`AND verdict = 'company' GROUP BY account_id`) + `
+	// What the last event says is of the companies that are listed only.
+	of := func(standing, open, group string) string {
+		return s.union(standing+` FROM traffic_daily WHERE`+ofStanding+` AND verdict = 'company'`+group, open+` FROM events FINAL WHERE`+s.ofOpen("received_at")+`AND verdict = 'company'`+group)
+	}
+	const listed = ` AND account_id IN (SELECT account_id FROM listed) GROUP BY account_id`
+	sql := `WITH listed AS (
+	SELECT account_id, sum(v) AS visits, sum(n) AS pages, max(l) AS last_seen FROM (
+	` + of(`SELECT account_id, sum(visits) AS v, sum(page_views) AS n, max(last_at) AS l`,
+		`SELECT account_id, `+visitsOfEvents+` AS v, countIf(type = 'page_view') AS n, max(received_at) AS l`, " GROUP BY account_id") + `
+	) GROUP BY account_id HAVING visits > 0 ORDER BY visits DESC, last_seen DESC, account_id LIMIT {limit:UInt32}
+)
+SELECT account_id, last.1, last.2, visits, pages, last_seen, last.3, last.4 FROM listed LEFT JOIN (
+	SELECT account_id, argMax(t, l) AS last FROM (
+	` + of(`SELECT account_id, argMax((account_name, account_domain, confidence, toString(resolution_source)), last_at) AS t, max(last_at) AS l`,
+		`SELECT account_id, argMax((account_name, account_domain, confidence, toString(resolution_source)), received_at) AS t, max(received_at) AS l`, listed) + `
 	) GROUP BY account_id
-) WHERE visits > 0 ORDER BY visits DESC, last_seen DESC, account_id LIMIT {limit:UInt32}`
+) AS d USING (account_id) ORDER BY visits DESC, last_seen DESC, account_id`
 	var out []Company
 	err = r.each(ctx, sql, func(scan func(...any) error) error {
 		var c Company

@@ -82,6 +82,21 @@ func (r *Reader) LiveFeed(ctx context.Context, f Filter, p Page) (List[Visit], e
 			f.Period.To = end
 		}
 	}
+	// Most feeds are full with the newest days, which are asked alone first.
+	if recent := f; f.Period.To.Sub(f.Period.From) >= spanMin {
+		recent.Period.From = f.Period.To.Add(-feedRecent)
+		list, err := r.visits(ctx, question, recent, p)
+		if err != nil || list.Next != "" {
+			return list, err
+		}
+	}
+	return r.visits(ctx, question, f, p)
+}
+
+// feedRecent is shorter than periods that are divided: it is one statement.
+const feedRecent = day
+
+func (r *Reader) visits(ctx context.Context, question string, f Filter, p Page) (List[Visit], error) {
 	span, options, err := r.visitSpan(ctx, &f)
 	if err != nil {
 		return List[Visit]{}, err
