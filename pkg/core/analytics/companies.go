@@ -54,8 +54,14 @@ type VisitingCompany struct {
 	FirstSeen time.Time `json:"first_seen"`
 }
 
-func (c *VisitingCompany) counts() []any {
-	return []any{&c.AccountID, &c.Visits, &c.PageViews, &c.EngagedMs, &c.LastSeen, &c.Score, &c.FirstSeen}
+// listedCompany is a company and when its last visit began.
+type listedCompany struct {
+	VisitingCompany
+	lastBegan time.Time
+}
+
+func (c *listedCompany) fields() []any {
+	return []any{&c.AccountID, &c.Visits, &c.PageViews, &c.EngagedMs, &c.LastSeen, &c.lastBegan, &c.Score, &c.FirstSeen}
 }
 
 // companiesHead lists the companies of a page with what their visits come to. The order
@@ -63,12 +69,12 @@ func (c *VisitingCompany) counts() []any {
 // of all companies, which only some orders and filters need; companiesPlain does without.
 const (
 	companiesSort = `SELECT multiIf({sort:UInt8} = 1, toInt64(visits), {sort:UInt8} = 2, toInt64(score), {sort:UInt8} = 3, toInt64(pages), toUnixTimestamp64Milli(last_seen)) AS sort_value, `
-	companiesHead = companiesSort + `v.account_id AS sort_key, sort_key, visits, pages, engaged, last_seen, toUInt8(score), toDateTime(first_seen, 'UTC')
+	companiesHead = companiesSort + `v.account_id AS sort_key, sort_key, visits, pages, engaged, last_seen, last_began, toUInt8(score), toDateTime(first_seen, 'UTC')
 FROM (
-	SELECT a AS account_id, sum(n) AS visits, sum(p) AS pages, sum(e) AS engaged, max(l) AS last_seen`
+	SELECT a AS account_id, sum(n) AS visits, sum(p) AS pages, sum(e) AS engaged, max(l) AS last_seen, max(began) AS last_began`
 	companiesPieces = ` FROM (
 	`
-	companiesOfVisits = `SELECT account_id AS a, count() AS n, sum(page_views) AS p, sum(engaged_ms) AS e, max(ended_at) AS l`
+	companiesOfVisits = `SELECT account_id AS a, count() AS n, sum(page_views) AS p, sum(engaged_ms) AS e, max(ended_at) AS l, max(started_at) AS began`
 	companiesPlain    = `
 	) GROUP BY a
 ) AS v WHERE` + keyset + keysetOrder
@@ -86,9 +92,10 @@ AND` + keyset + keysetOrder
 	SELECT account_id, max(score) AS score, minIf(first_seen_day, first_seen_day > toDate(0)) AS first_seen` + daysWhere
 
 	// companiesLast finds what the last visit says of the companies of a page.
-	companiesLast = `SELECT account, last.1, last.2, last.3, last.4, last.5, last.6, score, toDateTime(first_seen, 'UTC') FROM (SELECT account, argMax(t, at) AS last FROM (
+	companiesLast = `SELECT account, last.1, last.2, last.3, last.4, last.5, last.6, toUInt8(score), toDateTime(first_seen, 'UTC') FROM (SELECT account, argMax(t, at) AS last FROM (
 	`
 	companiesLastOfVisits = `SELECT account_id AS account, argMax((toString(account_name), toString(account_domain), toString(country), confidence, toString(resolution_source), toString(confirmation)), started_at) AS t, max(started_at) AS at`
+	companiesLastScored   = "\n) GROUP BY account) AS v CROSS JOIN (SELECT 0 AS score, toDate(0) AS first_seen) AS d"
 	companiesLastTail     = `
 ) GROUP BY account) AS v LEFT JOIN (` + scores + ` AND account_id IN {accounts:Array(String)} GROUP BY account_id
 ) AS d ON v.account = d.account_id`
@@ -114,21 +121,37 @@ func (r *Reader) VisitingCompanies(ctx context.Context, f CompanyFilter, p Page)
 	}
 	sql := companiesHead + none + companiesPieces + span.of(companiesOfVisits, tail) + end
 	// A cursor of one order is none of another.
-	list, err := listOf(ctx, r, fmt.Sprintf("companies %d", f.Sort), sql, p, (*VisitingCompany).counts, options...)
-	if err != nil || len(list.Items) == 0 {
-		return list, err
+	rows, err := listOf(ctx, r, fmt.Sprintf("companies %d", f.Sort), sql, p, (*listedCompany).fields, options...)
+	if err != nil || len(rows.Items) == 0 {
+		return List[VisitingCompany]{}, err
 	}
-	return list, r.describe(ctx, span, options, list.Items)
+	out := List[VisitingCompany]{Next: rows.Next, Items: make([]VisitingCompany, len(rows.Items))}
+	first := rows.Items[0].lastBegan
+	for i, row := range rows.Items {
+		out.Items[i] = row.VisitingCompany
+		if row.lastBegan.Before(first) {
+			first = row.lastBegan
+		}
+	}
+	// What began before all of their last visits says nothing of them.
+	span.span = span.since(first)
+	return out, r.describe(ctx, span, append(options, span.options()...), end == companiesScored, out.Items)
 }
 
-// describe fills in what the last visit of each company says of it, and its score.
-func (r *Reader) describe(ctx context.Context, span visitSpan, options []clickhouse.Option, companies []VisitingCompany) error {
+// describe fills in what the last visit of each company says of it, and its score
+// unless it is known.
+func (r *Reader) describe(ctx context.Context, span visitSpan, options []clickhouse.Option, scored bool, companies []VisitingCompany) error {
 	of := make(map[string]*VisitingCompany, len(companies))
 	accounts := make([]string, len(companies))
 	for i := range companies {
 		of[companies[i].AccountID], accounts[i] = &companies[i], companies[i].AccountID
 	}
-	sql := companiesLast + span.of(companiesLastOfVisits, "AND verdict = 'company' GROUP BY account_id") + companiesLastTail
+	sql := companiesLast + span.of(companiesLastOfVisits, "AND verdict = 'company' GROUP BY account_id")
+	if scored {
+		sql += companiesLastScored
+	} else {
+		sql += companiesLastTail
+	}
 	err := r.each(ctx, sql, func(scan func(...any) error) error {
 		var account string
 		var c VisitingCompany
@@ -137,7 +160,9 @@ func (r *Reader) describe(ctx context.Context, span visitSpan, options []clickho
 		}
 		if to := of[account]; to != nil {
 			to.Name, to.Domain, to.Country, to.Confidence, to.ResolvedBy, to.Confirmation = c.Name, c.Domain, c.Country, c.Confidence, c.ResolvedBy, c.Confirmation
-			to.Score, to.FirstSeen = c.Score, c.FirstSeen
+			if !scored {
+				to.Score, to.FirstSeen = c.Score, c.FirstSeen
+			}
 		}
 		return nil
 	}, append(options, clickhouse.Param("accounts", accounts))...) // of two values the last counts

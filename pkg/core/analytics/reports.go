@@ -27,18 +27,18 @@ type PageCount struct {
 
 const (
 	// pagesHead and pagesTail wrap what some pieces of a period saw of each page.
-	pagesHead = `SELECT toInt64(views) AS sort_value, page AS sort_key, page, views, visits, companies, entries, exits, engaged FROM (
-	SELECT page, sum(n) AS views, sum(v) AS visits, uniqExactMerge(c) AS companies, sum(i) AS entries, sum(o) AS exits, sum(e) AS engaged FROM (
+	pagesHead = `SELECT toInt64(views) AS sort_value, toString(page) AS sort_key, sort_key, views, visits, companies, entries, exits, engaged FROM (
+	SELECT page, sum(n) AS views, sum(v) AS visits, uniqExactArray(c) AS companies, sum(i) AS entries, sum(o) AS exits, sum(e) AS engaged FROM (
 	`
 	pagesTail = `
 	) GROUP BY page
 ) WHERE` + keyset + keysetOrder
 
 	// pagesCounted takes the days that stand as they were counted.
-	pagesCounted = `SELECT toString(page_key) AS page, sum(views) AS n, sum(visits) AS v, uniqExactStateArray(companies) AS c, sum(entries) AS i, sum(exits) AS o, sum(engaged_ms) AS e
-	FROM pages_daily WHERE` + ofStanding + ofSites + ` GROUP BY page_key`
+	pagesCounted = `SELECT page_key AS page, views AS n, visits AS v, companies AS c, entries AS i, exits AS o, engaged_ms AS e
+	FROM pages_daily WHERE` + ofStanding + ofSites
 
-	pagesOfVisits = `SELECT toString(of_page) AS page, sum(views_of) AS n, count() AS v, uniqExactStateIf(ACCOUNT, ACCOUNT != 0) AS c,
+	pagesOfVisits = `SELECT toLowCardinality(of_page) AS page, sum(views_of) AS n, count() AS v, groupUniqArrayIf(ACCOUNT, ACCOUNT != 0) AS c,
 	countIf(place = ENTRY_PAGE) AS i, countIf(place = EXIT_PAGE) AS o, sum(engaged_of) AS e`
 	eachPageOfVisits = `ARRAY JOIN PAGE_KEYS AS of_page, ` + eachPage
 
@@ -104,9 +104,8 @@ func (c *countedGroup) fields() []any {
 }
 
 // groupsCounted takes the days that stand as they were counted.
-const groupsCounted = `SELECT toString(group_key) AS by, sum(visits) AS n, uniqExactStateArray(companies) AS c, sum(page_views) AS v,
-		sum(bounces) AS b, sum(captures) AS t, sum(engaged_ms) AS e
-	FROM groups_daily WHERE` + ofStanding + ` AND kind = {kind:String}` + ofSites + ` GROUP BY group_key`
+const groupsCounted = `SELECT group_key AS by, visits AS n, companies AS c, page_views AS v, bounces AS b, captures AS t, engaged_ms AS e
+	FROM groups_daily WHERE` + ofStanding + ` AND kind = {kind:String}` + ofSites
 
 // groups counts visits by a key of our own choosing.
 func (r *Reader) groups(ctx context.Context, kind, key string, f Filter, p Page) (List[GroupCount], error) {
@@ -114,7 +113,7 @@ func (r *Reader) groups(ctx context.Context, kind, key string, f Filter, p Page)
 	if err != nil {
 		return List[GroupCount]{}, err
 	}
-	head := "SELECT toString(" + key + ` AS of_key) AS by, count() AS n, uniqExactStateIf(ACCOUNT, ACCOUNT != 0) AS c, sum(page_views) AS v,
+	head := "SELECT toLowCardinality(" + key + ` AS of_key) AS by, count() AS n, groupUniqArrayIf(ACCOUNT, ACCOUNT != 0) AS c, sum(page_views) AS v,
 		countIf(bounce) AS b, countIf(captured) AS t, sum(engaged_ms) AS e`
 	const tail = "GROUP BY of_key"
 	pieces := span.of(head, tail)
@@ -122,8 +121,8 @@ func (r *Reader) groups(ctx context.Context, kind, key string, f Filter, p Page)
 		pieces = span.union(groupsCounted, span.rows(head, "", tail))
 		options = append(options, clickhouse.Param("kind", kind))
 	}
-	sql := `SELECT toInt64(visits) AS sort_value, by AS sort_key, by, visits, companies, pages, bounces, captures, engaged FROM (
-	SELECT by, sum(n) AS visits, uniqExactMerge(c) AS companies, sum(v) AS pages, sum(b) AS bounces, sum(t) AS captures, sum(e) AS engaged FROM (
+	sql := `SELECT toInt64(visits) AS sort_value, toString(by) AS sort_key, sort_key, visits, companies, pages, bounces, captures, engaged FROM (
+	SELECT by, sum(n) AS visits, uniqExactArray(c) AS companies, sum(v) AS pages, sum(b) AS bounces, sum(t) AS captures, sum(e) AS engaged FROM (
 	` + pieces + `
 	) GROUP BY by
 ) WHERE` + keyset + keysetOrder

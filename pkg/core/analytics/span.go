@@ -116,6 +116,22 @@ func divided(p Period, standing map[time.Time]uint64) span {
 	return s
 }
 
+// since leaves out the days and pieces that end before a moment of the span.
+func (s span) since(at time.Time) span {
+	var out span
+	for i, begins := range s.days {
+		if begins.Add(day).After(at) {
+			out.days, out.countings = append(out.days, begins), append(out.countings, s.countings[i])
+		}
+	}
+	for _, p := range s.open {
+		if p.To.After(at) {
+			out.open = append(out.open, p)
+		}
+	}
+	return out
+}
+
 // ofTenant is the condition every statement states itself: bucket prunes partitions,
 // company the order.
 const ofTenant = ` tenant_bucket = {bucket:UInt8} AND company_id = {company:String}`
