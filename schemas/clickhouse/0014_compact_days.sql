@@ -98,6 +98,8 @@ ORDER BY (company_id, counting, site_id, brand_id, page_key)
 TTL expires_at
 SETTINGS non_replicated_deduplication_window = 10000;
 
+DROP TABLE IF EXISTS groups_daily SYNC;
+
 -- The visits of a day by what reports group them by: a kind for each report.
 CREATE TABLE IF NOT EXISTS groups_daily
 (
