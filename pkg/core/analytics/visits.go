@@ -74,6 +74,9 @@ func (v *Visit) fields() []any {
 // LiveFeed lists the visits of a filter, newest first.
 func (r *Reader) LiveFeed(ctx context.Context, f Filter, p Page) (List[Visit], error) {
 	const question = "visits"
+	if err := f.check(); err != nil {
+		return List[Visit]{}, err
+	}
 	if p.After != "" {
 		// The order's own column: with it, what lies before is not read at all.
 		at, err := decodeCursor(question, p.After)
