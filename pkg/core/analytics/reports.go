@@ -274,16 +274,16 @@ func funnelOf(prefixes []uint8) (head, tail string) {
 		return "SELECT toUInt64(1) AS steps_seen, count() AS n", tail
 	}
 	seen, after := make([]string, len(prefixes)), ""
-	count := "1"
+	counts := []string{"1"}
 	for i := range prefixes {
 		n := strconv.Itoa(i)
 		seen[i] = "arrayMin(arrayMap((p, at) -> if(" + is(i) + after + ", at, " + never + "), page_paths, page_first_at)) AS seen_" + n
 		after = " AND at >= seen_" + n
 		if i > 0 {
-			count += " + (seen_" + n + " < " + never + ")"
+			counts = append(counts, "(seen_"+n+" < "+never+")")
 		}
 	}
-	return "WITH " + strings.Join(seen, ",\n\t") + "\nSELECT toUInt64(" + count + ") AS steps_seen, count() AS n", tail
+	return "WITH " + strings.Join(seen, ",\n\t") + "\nSELECT toUInt64(" + strings.Join(counts, " + ") + ") AS steps_seen, count() AS n", tail
 }
 
 // Funnel counts the visits that saw the given pages one after the other: the first,

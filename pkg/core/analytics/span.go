@@ -60,7 +60,7 @@ func (r *Reader) divide(ctx context.Context, source string, p Period) (span, err
 		if err := scan(&number, &built); err != nil {
 			return err
 		}
-		standing[time.Unix(0, 0).UTC().AddDate(0, 0, int(number))] = uint64(number)<<countingDayShift | uint64(built) //nolint:gosec // after 1970, before 2500
+		standing[time.Unix(0, 0).UTC().AddDate(0, 0, int(number))] = uint64(number)<<countingDayShift | uint64(built)
 		return nil
 	}, append(r.of(p), clickhouse.Param("source", source), clickhouse.Param("margin", countMarginSeconds))...)
 	if err != nil {
