@@ -41,6 +41,9 @@ CREATE ROW POLICY OR REPLACE everything ON metiva.closed_visits FOR SELECT USING
 CREATE ROW POLICY OR REPLACE tenant ON metiva.pages_daily FOR SELECT USING company_id = getSetting('metiva_company') AS PERMISSIVE TO reader;
 CREATE ROW POLICY OR REPLACE everything ON metiva.pages_daily FOR SELECT USING 1 AS PERMISSIVE TO ingest, keeper, migrate;
 
+CREATE ROW POLICY OR REPLACE tenant ON metiva.groups_daily FOR SELECT USING company_id = getSetting('metiva_company') AS PERMISSIVE TO reader;
+CREATE ROW POLICY OR REPLACE everything ON metiva.groups_daily FOR SELECT USING 1 AS PERMISSIVE TO ingest, keeper, migrate;
+
 -- How much a tenant may ask for in a minute, by the quota key core sends: its id. What core
 -- asks for itself, without a key, counts for the user: a driver's first question has none.
 CREATE QUOTA OR REPLACE tenant KEYED BY client_key, user_name FOR INTERVAL 1 minute MAX queries = 1200, read_rows = 4000000000, execution_time = 240 TO reader;

@@ -57,6 +57,7 @@ func Tables() []Table {
 		{Name: "traffic_daily", Kind: Counted, Sources: []string{SourceEvents}, TimeColumn: "day", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},
 		{Name: "closed_visits", Kind: Counted, Sources: []string{SourceVisits}, TimeColumn: "day", AccountColumn: "account_id", ExpiresColumn: "expires_at", Final: true},
 		{Name: "pages_daily", Kind: Counted, Sources: []string{SourceVisits}, TimeColumn: "day", ExpiresColumn: "expires_at", Final: true},
+		{Name: "groups_daily", Kind: Counted, Sources: []string{SourceVisits}, TimeColumn: "day", ExpiresColumn: "expires_at", Final: true},
 	}
 }
 

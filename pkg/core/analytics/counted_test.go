@@ -338,10 +338,10 @@ func TestADayStandsUntilItsFirstRowExpires(t *testing.T) {
 func TestDivided(t *testing.T) {
 	t.Parallel()
 	at := func(days float64) time.Time { return from.Add(time.Duration(days * float64(day))) }
-	standing := func(days ...int) map[time.Time]string {
-		out := make(map[time.Time]string)
+	standing := func(days ...int) map[time.Time]uint64 {
+		out := make(map[time.Time]uint64)
 		for _, n := range days {
-			out[at(float64(n))] = "built"
+			out[at(float64(n))] = 1
 		}
 		return out
 	}
@@ -355,7 +355,7 @@ func TestDivided(t *testing.T) {
 	}
 	for name, want := range map[string]struct {
 		p        Period
-		standing map[time.Time]string
+		standing map[time.Time]uint64
 		days     int
 		open     []Period
 	}{
@@ -366,7 +366,7 @@ func TestDivided(t *testing.T) {
 		"outside":     {Period{at(10), at(14)}, standing(9, 14), 0, []Period{{at(10), at(14)}}},
 	} {
 		got := divided(want.p, want.standing)
-		if len(got.days) != want.days || len(got.built) != want.days || !slices.Equal(got.open, want.open) {
+		if len(got.days) != want.days || len(got.countings) != want.days || !slices.Equal(got.open, want.open) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

@@ -33,25 +33,33 @@ const (
 // million companies of a tenant are the same once in 37 million tenants.
 const accountHash = `if(account_id = '', toUInt64(0), greatest(xxHash64(account_id), 1))`
 
-const closeVisits = `INSERT INTO closed_visits (tenant_bucket, company_id, day, built_at, brand_id, site_id, visit_id, started_at, ended_at, verdict, account_id, account_hash,
-	account_name, account_domain, confidence, resolution_source, confirmation, country, first_channel, first_traffic_source,
-	first_campaign_source, first_campaign_medium, first_campaign_name, device, browser_family, system_family, consent, captured, bounce, page_views, engaged_ms,
-	entry_host, entry_path, exit_host, exit_path, page_hosts, page_paths, page_view_counts, page_engaged_ms, page_first_at, expires_at)
-SELECT tenant_bucket, company_id, toDate(started_at), {built:DateTime64(3, 'UTC')}, brand_id, site_id, visit_id, started_at, ended_at, verdict, account_id, ` + accountHash + `,
-	account_name, account_domain, confidence, resolution_source, confirmation, country, first_channel, first_traffic_source,
-	first_campaign_source, first_campaign_medium, first_campaign_name, device, browser_family, system_family, consent, captured, bounce, page_views, engaged_ms,
-	entry_host, entry_path, exit_host, exit_path, page_hosts, page_paths, page_view_counts, page_engaged_ms, page_first_at, expires_at
+const closeVisits = `INSERT INTO closed_visits (tenant_bucket, company_id, day, built_at, named, brand_id, site_id, visit_id, started_at, ended_at, verdict, account_id, account_hash,
+	account_name, account_domain, confidence, resolution_source, confirmation, country, first_channel, first_traffic_source, first_campaign_name,
+	source_key, campaign_key, device_key, consent, captured, bounce, page_views, engaged_ms,
+	entry_page, exit_page, page_keys, page_paths, page_view_counts, page_engaged_ms, page_first_at, expires_at)
+SELECT tenant_bucket, company_id, toDate(started_at), {built:DateTime64(3, 'UTC')}, verdict = 'company', brand_id, site_id, visit_id, started_at, ended_at, verdict, account_id, ` + accountHash + `,
+	account_name, account_domain, confidence, resolution_source, confirmation, country, first_channel, first_traffic_source, first_campaign_name,
+	` + sourceKey + `,
+	` + campaignKey + `,
+	` + deviceKey + `,
+	consent, captured, bounce, page_views, engaged_ms,
+	` + entryPage + `, ` + exitPage + `, ` + pageKeys + `, page_paths, page_view_counts, page_engaged_ms, page_first_at, expires_at
 FROM visits FINAL` + ofDay + ` AND started_at >= toDateTime64({day:Date}, 3, 'UTC') AND started_at < toDateTime64({day:Date} + 1, 3, 'UTC') AND expires_at > now()`
 
-const countPages = `INSERT INTO pages_daily (tenant_bucket, company_id, day, built_at, brand_id, site_id, host, path, views, visits, companies, entries, exits, engaged_ms, expires_at)
-SELECT tenant_bucket, company_id, day, built_at, brand_id, site_id, host, path, ` + pageSums + `, min(expires_at)
+const countPages = `INSERT INTO pages_daily (tenant_bucket, company_id, day, built_at, brand_id, site_id, page_key, views, visits, companies, entries, exits, engaged_ms, expires_at)
+SELECT tenant_bucket, company_id, day, built_at, brand_id, site_id, page_key, sum(views_of), count(), groupUniqArrayIf(account_hash, account_hash != 0),
+	countIf(place = entry_page), countIf(place = exit_page), sum(engaged_of), min(expires_at)
 FROM closed_visits
-` + eachPage + ofDay + ` AND day = {day:Date} AND built_at = {built:DateTime64(3, 'UTC')}
-GROUP BY tenant_bucket, company_id, day, built_at, brand_id, site_id, host, path`
+ARRAY JOIN page_keys AS page_key, ` + eachPage + ofDay + ` AND day = {day:Date} AND built_at = {built:DateTime64(3, 'UTC')}
+GROUP BY tenant_bucket, company_id, day, built_at, brand_id, site_id, page_key`
 
-// eachPage makes a row of each page of a visit, and pageSums what is summed up of them.
-const (
-	eachPage = `ARRAY JOIN page_hosts AS host, page_paths AS path, page_view_counts AS page_views_of, page_engaged_ms AS engaged_of`
-	pageSums = `sum(page_views_of), count(), uniqExactStateIf(account_hash, account_hash != 0), countIf(entry_host = host AND entry_path = path),
-	countIf(exit_host = host AND exit_path = path), sum(engaged_of)`
-)
+// eachPage makes, with the keys of pages, a row of each page of a visit.
+const eachPage = `page_view_counts AS views_of, page_engaged_ms AS engaged_of, arrayEnumerate(page_view_counts) AS place`
+
+const countGroups = `INSERT INTO groups_daily (tenant_bucket, company_id, day, built_at, kind, brand_id, site_id, group_key, visits, companies, page_views, bounces, captures, engaged_ms, expires_at)
+SELECT tenant_bucket, company_id, day, built_at, of_kind, brand_id, site_id, key, count(), groupUniqArrayIf(account_hash, account_hash != 0 AND of_kind != '` + byConsent + `'),
+	sum(page_views), countIf(bounce), countIf(captured), sum(engaged_ms), min(expires_at)
+FROM closed_visits
+ARRAY JOIN ['` + bySource + `', '` + byCampaign + `', '` + byDevice + `', '` + byCountry + `', '` + byReason + `', '` + byConsent + `'] AS of_kind,
+	[toString(source_key), toString(campaign_key), toString(device_key), ` + countryKey + `, ` + reasonKey + `, toString(consent)] AS key` + ofDay + ` AND day = {day:Date} AND built_at = {built:DateTime64(3, 'UTC')}
+GROUP BY tenant_bucket, company_id, day, built_at, of_kind, brand_id, site_id, key`

@@ -46,7 +46,7 @@ func fillTenant(t *testing.T, c *clickhouse.Conn, who tenant, visitor []byte) {
 	common := []clickhouse.Column{{Name: "tenant_bucket", Values: bucket}, {Name: "company_id", Values: company}}
 	counted := []clickhouse.Column{{Name: "day", Values: day}, {Name: "built_at", Values: at}, {Name: "expires_at", Values: expires}}
 	for table, columns := range map[string][]clickhouse.Column{
-		"counted_days": counted, "traffic_daily": counted, "closed_visits": counted, "pages_daily": counted,
+		"counted_days": counted, "traffic_daily": counted, "closed_visits": counted, "pages_daily": counted, "groups_daily": counted,
 		"events": {
 			{Name: "event_id", Values: ids},
 			{Name: "visitor_id", Values: visitors},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,25 +94,49 @@ func (r *Reader) Companies(ctx context.Context, p Period, limitMax int) ([]Compa
 	if err != nil {
 		return nil, err
 	}
-	sql := `SELECT account_id, last.1, last.2, visits, pages, last_seen, last.3, last.4 FROM (
-	SELECT account_id, argMax(t, l) AS last, sum(v) AS visits, sum(n) AS pages, max(l) AS last_seen FROM (
-	` + s.union(`SELECT account_id, argMax((account_name, account_domain, confidence, toString(resolution_source)), last_at) AS t, sum(visits) AS v, sum(page_views) AS n, max(last_at) AS l
-	FROM traffic_daily WHERE`+ofStanding+` AND verdict = 'company' GROUP BY account_id`,
-		`SELECT account_id, argMax((account_name, account_domain, confidence, toString(resolution_source)), received_at) AS t, `+visitsOfEvents+` AS v, countIf(type = 'page_view') AS n, max(received_at) AS l
-	FROM events FINAL WHERE`+s.ofOpen("received_at")+`AND verdict = 'company' GROUP BY account_id`) + `
-	) GROUP BY account_id
-) WHERE visits > 0 ORDER BY visits DESC, last_seen DESC, account_id LIMIT {limit:UInt32}`
+	of := func(standing, open, group string) string {
+		return s.union(standing+` FROM traffic_daily WHERE`+ofStanding+` AND verdict = 'company'`+group, open+` FROM events FINAL WHERE`+s.ofOpen("received_at")+`AND verdict = 'company'`+group)
+	}
+	sql := `SELECT account_id, sum(v) AS visits, sum(n), max(l) AS last_seen FROM (
+	` + of(`SELECT account_id, sum(visits) AS v, sum(page_views) AS n, max(last_at) AS l`,
+		`SELECT account_id, `+visitsOfEvents+` AS v, countIf(type = 'page_view') AS n, max(received_at) AS l`, " GROUP BY account_id") + `
+) GROUP BY account_id HAVING visits > 0 ORDER BY visits DESC, last_seen DESC, account_id LIMIT {limit:UInt32}`
 	var out []Company
 	err = r.each(ctx, sql, func(scan func(...any) error) error {
 		var c Company
-		if err := scan(&c.AccountID, &c.Name, &c.Domain, &c.Visits, &c.Pages, &c.LastSeen, &c.Confidence, &c.Reason); err != nil {
+		if err := scan(&c.AccountID, &c.Visits, &c.Pages, &c.LastSeen); err != nil {
 			return err
 		}
 		out = append(out, c)
 		return nil
-	}, append(options, clickhouse.Param("limit", limitMax))...)
+	}, append(slices.Clone(options), clickhouse.Param("limit", limitMax))...)
 	if err != nil {
 		return nil, fmt.Errorf("listing companies: %w", err)
+	}
+	// What the last event says is asked of the companies that are listed only.
+	index, accounts := make(map[string]*Company, len(out)), make([]string, len(out))
+	for i := range out {
+		index[out[i].AccountID], accounts[i] = &out[i], out[i].AccountID
+	}
+	const listed = ` AND account_id IN {accounts:Array(String)} GROUP BY account_id`
+	sql = `SELECT account_id, last.1, last.2, last.3, last.4 FROM (SELECT account_id, argMax(t, l) AS last FROM (
+	` + of(`SELECT account_id, argMax((account_name, account_domain, confidence, toString(resolution_source)), last_at) AS t, max(last_at) AS l`,
+		`SELECT account_id, argMax((account_name, account_domain, confidence, toString(resolution_source)), received_at) AS t, max(received_at) AS l`, listed) + `
+) GROUP BY account_id)`
+	for chunk := range slices.Chunk(accounts, filterAccountsMax) {
+		err = r.each(ctx, sql, func(scan func(...any) error) error {
+			var c Company
+			if err := scan(&c.AccountID, &c.Name, &c.Domain, &c.Confidence, &c.Reason); err != nil {
+				return err
+			}
+			if to := index[c.AccountID]; to != nil {
+				to.Name, to.Domain, to.Confidence, to.Reason = c.Name, c.Domain, c.Confidence, c.Reason
+			}
+			return nil
+		}, append(slices.Clone(options), clickhouse.Param("accounts", chunk))...)
+		if err != nil {
+			return nil, fmt.Errorf("describing companies: %w", err)
+		}
 	}
 	return out, nil
 }

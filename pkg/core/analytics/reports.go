@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,30 +25,36 @@ type PageCount struct {
 	EngagedMs uint64 `json:"engaged_ms"`
 }
 
-func (c *PageCount) fields() []any {
-	return []any{&c.Host, &c.Path, &c.Views, &c.Visits, &c.Companies, &c.Entries, &c.Exits, &c.EngagedMs}
-}
-
 const (
 	// pagesHead and pagesTail wrap what some pieces of a period saw of each page.
-	pagesHead = `SELECT toInt64(views) AS sort_value, concat(host, path) AS sort_key, host, path, views, visits, companies, entries, exits, engaged FROM (
-	SELECT h AS host, p AS path, sum(n) AS views, sum(v) AS visits, uniqExactMerge(c) AS companies, sum(i) AS entries, sum(o) AS exits, sum(e) AS engaged FROM (
+	pagesHead = `SELECT toInt64(views) AS sort_value, toString(page) AS sort_key, sort_key, views, visits, companies, entries, exits, engaged FROM (
+	SELECT page, sum(n) AS views, sum(v) AS visits, uniqExactArray(c) AS companies, sum(i) AS entries, sum(o) AS exits, sum(e) AS engaged FROM (
 	`
 	pagesTail = `
-	) GROUP BY h, p
+	) GROUP BY page
 ) WHERE` + keyset + keysetOrder
 
-	// pagesCounted takes the days that stand as they were counted, which knows sites
-	// and brands and no other filter.
-	pagesCounted = `SELECT toString(host) AS h, toString(path) AS p, sum(views) AS n, sum(visits) AS v, uniqExactMergeState(companies) AS c, sum(entries) AS i, sum(exits) AS o, sum(engaged_ms) AS e
-	FROM pages_daily WHERE` + ofStanding + `
-	AND (empty({sites:Array(String)}) OR site_id IN {sites:Array(String)})
-	AND (empty({brands:Array(String)}) OR brand_id IN {brands:Array(String)})
-	GROUP BY host, path`
+	// pagesCounted takes the days that stand as they were counted.
+	pagesCounted = `SELECT page_key AS page, views AS n, visits AS v, companies AS c, entries AS i, exits AS o, engaged_ms AS e
+	FROM pages_daily WHERE` + ofStanding + ofSites
 
-	pagesOfVisits = `SELECT toString(host) AS h, toString(path) AS p, sum(page_views_of) AS n, count() AS v, uniqExactStateIf(ACCOUNT, account_id != '') AS c,
-	countIf(entry_host = host AND entry_path = path) AS i, countIf(exit_host = host AND exit_path = path) AS o, sum(engaged_of) AS e`
+	pagesOfVisits = `SELECT toLowCardinality(of_page) AS page, sum(views_of) AS n, count() AS v, groupUniqArrayIf(ACCOUNT, ACCOUNT != 0) AS c,
+	countIf(place = ENTRY_PAGE) AS i, countIf(place = EXIT_PAGE) AS o, sum(engaged_of) AS e`
+	eachPageOfVisits = `ARRAY JOIN PAGE_KEYS AS of_page, ` + eachPage
+
+	// ofSites is what a filter asks of what was counted, which knows no other filter.
+	ofSites = ` AND (empty({sites:Array(String)}) OR site_id IN {sites:Array(String)}) AND (empty({brands:Array(String)}) OR brand_id IN {brands:Array(String)})`
 )
+
+// countedPage is a page with its key, as a statement answers.
+type countedPage struct {
+	key string
+	PageCount
+}
+
+func (c *countedPage) fields() []any {
+	return []any{&c.key, &c.Views, &c.Visits, &c.Companies, &c.Entries, &c.Exits, &c.EngagedMs}
+}
 
 // Pages lists the pages that visits saw, by their views.
 func (r *Reader) Pages(ctx context.Context, f Filter, p Page) (List[PageCount], error) {
@@ -55,11 +62,23 @@ func (r *Reader) Pages(ctx context.Context, f Filter, p Page) (List[PageCount], 
 	if err != nil {
 		return List[PageCount]{}, err
 	}
-	sql := span.join(pagesOfVisits, eachPage, "GROUP BY host, path")
+	const tail = "GROUP BY of_page"
+	sql := span.join(pagesOfVisits, eachPageOfVisits, tail)
 	if f.sitesOnly() {
-		sql = span.union(pagesCounted, visitSpan{openOnly(span.span)}.join(pagesOfVisits, eachPage, "GROUP BY host, path"))
+		sql = span.union(pagesCounted, span.rows(pagesOfVisits, eachPageOfVisits, tail))
 	}
-	return listOf(ctx, r, "pages", pagesHead+sql+pagesTail, p, (*PageCount).fields, options...)
+	rows, err := listOf(ctx, r, "pages", pagesHead+sql+pagesTail, p, (*countedPage).fields, options...)
+	if err != nil {
+		return List[PageCount]{}, err
+	}
+	out := List[PageCount]{Next: rows.Next, Items: make([]PageCount, len(rows.Items))}
+	for i, row := range rows.Items {
+		out.Items[i] = row.PageCount
+		if values := keyValues(row.key); len(values) == 2 {
+			out.Items[i].Host, out.Items[i].Path = values[0], values[1]
+		}
+	}
+	return out, nil
 }
 
 // GroupCount is the visits that have something in common. What it is stands in By,
@@ -74,53 +93,75 @@ type GroupCount struct {
 	EngagedMs uint64   `json:"engaged_ms"`
 }
 
-func (c *GroupCount) fields() []any {
-	return []any{&c.By, &c.Visits, &c.Companies, &c.PageViews, &c.Bounces, &c.Captures, &c.EngagedMs}
+// countedGroup is a group with its key, as a statement answers.
+type countedGroup struct {
+	key string
+	GroupCount
 }
 
-// groups counts visits by columns of our own choosing.
-func (r *Reader) groups(ctx context.Context, question string, columns []string, f Filter, p Page) (List[GroupCount], error) {
+func (c *countedGroup) fields() []any {
+	return []any{&c.key, &c.Visits, &c.Companies, &c.PageViews, &c.Bounces, &c.Captures, &c.EngagedMs}
+}
+
+// groupsCounted takes the days that stand as they were counted.
+const groupsCounted = `SELECT group_key AS by, visits AS n, companies AS c, page_views AS v, bounces AS b, captures AS t, engaged_ms AS e
+	FROM groups_daily WHERE` + ofStanding + ` AND kind = {kind:String}` + ofSites
+
+// groups counts visits by a key of our own choosing.
+func (r *Reader) groups(ctx context.Context, kind, key string, f Filter, p Page) (List[GroupCount], error) {
 	span, options, err := r.visitSpan(ctx, &f)
 	if err != nil {
 		return List[GroupCount]{}, err
 	}
-	texts := make([]string, len(columns))
-	for i, column := range columns {
-		texts[i] = "toString(" + column + ")"
+	head := "SELECT toLowCardinality(" + key + ` AS of_key) AS by, count() AS n, groupUniqArrayIf(ACCOUNT, ACCOUNT != 0) AS c, sum(page_views) AS v,
+		countIf(bounce) AS b, countIf(captured) AS t, sum(engaged_ms) AS e`
+	const tail = "GROUP BY of_key"
+	pieces := span.of(head, tail)
+	if f.sitesOnly() {
+		pieces = span.union(groupsCounted, span.rows(head, "", tail))
+		options = append(options, clickhouse.Param("kind", kind))
 	}
-	sql := `SELECT toInt64(visits) AS sort_value, arrayStringConcat(by, '\n') AS sort_key, by, visits, companies, pages, bounces, captures, engaged FROM (
-	SELECT by, sum(n) AS visits, uniqExactMerge(c) AS companies, sum(v) AS pages, sum(b) AS bounces, sum(t) AS captures, sum(e) AS engaged FROM (
-	` + span.of("SELECT ["+strings.Join(texts, ", ")+`] AS by, count() AS n, uniqExactStateIf(ACCOUNT, account_id != '') AS c, sum(page_views) AS v,
-		countIf(bounce) AS b, countIf(captured) AS t, sum(engaged_ms) AS e`, "GROUP BY "+strings.Join(columns, ", ")) + `
+	sql := `SELECT toInt64(visits) AS sort_value, toString(by) AS sort_key, sort_key, visits, companies, pages, bounces, captures, engaged FROM (
+	SELECT by, sum(n) AS visits, uniqExactArray(c) AS companies, sum(v) AS pages, sum(b) AS bounces, sum(t) AS captures, sum(e) AS engaged FROM (
+	` + pieces + `
 	) GROUP BY by
 ) WHERE` + keyset + keysetOrder
-	return listOf(ctx, r, question, sql, p, (*GroupCount).fields, options...)
+	rows, err := listOf(ctx, r, kind, sql, p, (*countedGroup).fields, options...)
+	if err != nil {
+		return List[GroupCount]{}, err
+	}
+	out := List[GroupCount]{Next: rows.Next, Items: make([]GroupCount, len(rows.Items))}
+	for i, row := range rows.Items {
+		out.Items[i] = row.GroupCount
+		out.Items[i].By = keyValues(row.key)
+	}
+	return out, nil
 }
 
 // Sources counts visits by channel and traffic source of what brought them first.
 func (r *Reader) Sources(ctx context.Context, f Filter, p Page) (List[GroupCount], error) {
-	return r.groups(ctx, "sources", []string{"first_channel", "first_traffic_source"}, f, p)
+	return r.groups(ctx, bySource, "SOURCE_KEY", f, p)
 }
 
 // Campaigns counts visits by a campaign's source, medium and name.
 func (r *Reader) Campaigns(ctx context.Context, f Filter, p Page) (List[GroupCount], error) {
-	return r.groups(ctx, "campaigns", []string{"first_campaign_source", "first_campaign_medium", "first_campaign_name"}, f, p)
+	return r.groups(ctx, byCampaign, "CAMPAIGN_KEY", f, p)
 }
 
 // Devices counts visits by class of device, family of browser and of system.
 func (r *Reader) Devices(ctx context.Context, f Filter, p Page) (List[GroupCount], error) {
-	return r.groups(ctx, "devices", []string{"device", "browser_family", "system_family"}, f, p)
+	return r.groups(ctx, byDevice, "DEVICE_KEY", f, p)
 }
 
 // Countries counts visits by country.
 func (r *Reader) Countries(ctx context.Context, f Filter, p Page) (List[GroupCount], error) {
-	return r.groups(ctx, "countries", []string{"country"}, f, p)
+	return r.groups(ctx, byCountry, countryKey, f, p)
 }
 
 // Reasons counts visits by verdict: how many are of a company, and why the others
 // are not. Automated visitors are no visits; Coverage has them.
 func (r *Reader) Reasons(ctx context.Context, f Filter, p Page) (List[GroupCount], error) {
-	return r.groups(ctx, "reasons", []string{"verdict"}, f, p)
+	return r.groups(ctx, byReason, reasonKey, f, p)
 }
 
 // ConsentDay is how visitors answered on one day (UTC).
@@ -137,6 +178,8 @@ const (
 	`
 	consentTail = `
 ) GROUP BY at, state ORDER BY at, state`
+
+	consentCounted = `SELECT day AS at, toString(group_key) AS state, sum(visits) AS n FROM groups_daily WHERE` + ofStanding + ` AND kind = '` + byConsent + `'` + ofSites + ` GROUP BY at, group_key`
 
 	// The ledger knows no brand.
 	consentObjectedSQL = `SELECT toDateTime(toDate(minute), 'UTC') AS day, 'objected', sum(count) FROM ledger_edge FINAL
@@ -156,7 +199,12 @@ func (r *Reader) ConsentRates(ctx context.Context, f Filter) ([]ConsentDay, erro
 	if err != nil {
 		return nil, err
 	}
-	visits := consentHead + span.of("SELECT toDate(started_at) AS at, toString(consent) AS state, count() AS n", "GROUP BY at, consent") + consentTail
+	const head, tail = "SELECT STARTED_DAY AS at, toString(consent) AS state, count() AS n", "GROUP BY at, consent"
+	pieces := span.of(head, tail)
+	if f.sitesOnly() {
+		pieces = span.union(consentCounted, span.rows(head, "", tail))
+	}
+	visits := consentHead + pieces + consentTail
 	days := make(map[time.Time]*ConsentDay)
 	var out []*ConsentDay
 	for _, part := range []struct {
@@ -204,18 +252,39 @@ type FunnelStep struct {
 
 const funnelStepsMax = 8
 
-// funnelHead finds for each visit how many of the steps it saw, each no earlier than the
-// one before it, by the first view of each page. funnelFirst leaves out the visits that
-// did not see the first step, which are most.
-const (
-	funnelHead = `SELECT arrayFold((seen, step) -> if(seen.1 + 1 < step.3, seen,
-			if(arrayExists((p, at) -> at >= seen.2 AND if(step.2 = 1, startsWith(p, step.1), p = step.1), page_paths, page_first_at),
-				(step.3, arrayMin(arrayFilter((at, p) -> at >= seen.2 AND if(step.2 = 1, startsWith(p, step.1), p = step.1), page_first_at, page_paths))),
-				seen)),
-		arrayZip({steps:Array(String)}, {prefixes:Array(UInt8)}, arrayMap(i -> toUInt64(i), arrayEnumerate({steps:Array(String)}))),
-		(toUInt64(0), toDateTime64(0, 3, 'UTC'))).1 AS steps_seen, count() AS n`
-	funnelFirst = `AND if({prefixes:Array(UInt8)}[1] = 1, arrayExists(p -> startsWith(p, {steps:Array(String)}[1]), page_paths), has(page_paths, {steps:Array(String)}[1])) GROUP BY steps_seen`
-)
+// never is later than any page was seen.
+const never = `toDateTime64('2280-01-01 00:00:00', 3, 'UTC')`
+
+// funnelOf finds for each visit how many of the steps it saw, each no earlier than the
+// one before it, by the first view of each page; the tail leaves out the visits that did
+// not see the first step, which are most. What a page is compared with is a constant
+// of the statement, so that texts are compared as numbers of their dictionary.
+func funnelOf(prefixes []uint8) (head, tail string) {
+	is := func(i int) string {
+		if prefixes[i] == 1 {
+			return "startsWith(p, {step_" + strconv.Itoa(i) + ":String})"
+		}
+		return "p = {step_" + strconv.Itoa(i) + ":String}"
+	}
+	tail = "AND has(page_paths, {step_0:String}) GROUP BY steps_seen"
+	if prefixes[0] == 1 {
+		tail = "AND arrayExists(p -> " + is(0) + ", page_paths) GROUP BY steps_seen"
+	}
+	if len(prefixes) == 1 {
+		return "SELECT toUInt64(1) AS steps_seen, count() AS n", tail
+	}
+	seen, after := make([]string, len(prefixes)), ""
+	counts := []string{"1"}
+	for i := range prefixes {
+		n := strconv.Itoa(i)
+		seen[i] = "arrayMin(arrayMap((p, at) -> if(" + is(i) + after + ", at, " + never + "), page_paths, page_first_at)) AS seen_" + n
+		after = " AND at >= seen_" + n
+		if i > 0 {
+			counts = append(counts, "(seen_"+n+" < "+never+")")
+		}
+	}
+	return "WITH " + strings.Join(seen, ",\n\t") + "\nSELECT toUInt64(" + strings.Join(counts, " + ") + ") AS steps_seen, count() AS n", tail
+}
 
 // Funnel counts the visits that saw the given pages one after the other: the first,
 // the first and the second, and so on. A page is a path, or with * at its end the
@@ -224,20 +293,21 @@ func (r *Reader) Funnel(ctx context.Context, f Filter, pages []string) ([]Funnel
 	if len(pages) == 0 || len(pages) > funnelStepsMax {
 		return nil, fmt.Errorf("%w: a funnel has one to eight pages", ErrFilter)
 	}
-	steps, prefixes := make([]string, len(pages)), make([]uint8, len(pages))
+	var steps []clickhouse.Option
+	prefixes := make([]uint8, len(pages))
 	out := make([]FunnelStep, len(pages))
 	for i, page := range pages {
 		if page == "" || len(page) > filterTextBytesMax {
 			return nil, fmt.Errorf("%w: a page of a funnel is a path", ErrFilter)
 		}
 		step, prefix := strings.CutSuffix(page, "*")
-		steps[i], prefixes[i], out[i].Page = step, bit(prefix), page
+		steps, prefixes[i], out[i].Page = append(steps, clickhouse.Param("step_"+strconv.Itoa(i), step)), bit(prefix), page
 	}
 	span, options, err := r.visitSpan(ctx, &f)
 	if err != nil {
 		return nil, err
 	}
-	err = r.each(ctx, "SELECT steps_seen, sum(n) FROM (\n"+span.of(funnelHead, funnelFirst)+"\n) GROUP BY steps_seen", func(scan func(...any) error) error {
+	err = r.each(ctx, "SELECT steps_seen, sum(n) FROM (\n"+span.of(funnelOf(prefixes))+"\n) GROUP BY steps_seen", func(scan func(...any) error) error {
 		var seen, n uint64
 		if err := scan(&seen, &n); err != nil {
 			return err
@@ -246,7 +316,7 @@ func (r *Reader) Funnel(ctx context.Context, f Filter, pages []string) ([]Funnel
 			out[i].Visits += n
 		}
 		return nil
-	}, append(options, clickhouse.Param("steps", steps), clickhouse.Param("prefixes", prefixes))...)
+	}, append(options, steps...)...)
 	if err != nil {
 		return nil, fmt.Errorf("counting a funnel: %w", err)
 	}

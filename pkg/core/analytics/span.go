@@ -24,15 +24,16 @@ const (
 
 // span is a period, divided into days that stand and what is left.
 type span struct {
-	// days and built are the days that stand and their countings, of one length.
-	days, built []string
+	// days are the days that stand, in order, and countings theirs, of one length.
+	days      []time.Time
+	countings []uint64
 	// open are the pieces that are read from rows, in order.
 	open []Period
 }
 
 // standingSQL finds the days of a period whose counting stands: it began the margin after
 // the last write.
-const standingSQL = `SELECT toDateTime(day, 'UTC'), toString(max(built)) FROM (
+const standingSQL = `SELECT toUInt16(day), toUnixTimestamp64Milli(max(built)) FROM (
 	SELECT day, built_at AS built, expires_at, toDateTime64(0, 3, 'UTC') AS changed FROM counted_days
 	WHERE tenant_bucket = {bucket:UInt8} AND company_id = {company:String} AND source = {source:String}
 	AND day >= toDate({from:DateTime64(3, 'UTC')}) AND day <= toDate({to:DateTime64(3, 'UTC')})
@@ -42,20 +43,24 @@ const standingSQL = `SELECT toDateTime(day, 'UTC'), toString(max(built)) FROM (
 	AND day >= toDate({from:DateTime64(3, 'UTC')}) AND day <= toDate({to:DateTime64(3, 'UTC')})
 ) GROUP BY day HAVING max(built) > max(changed) + {margin:UInt32} AND max(changed) > toDateTime64(0, 3, 'UTC') AND argMax(expires_at, built) > now()`
 
+// countingDayShift makes room for milliseconds since 1970 under a day's number: the
+// column counting, by which the rows of a counting are found.
+const countingDayShift = 44
+
 // divide asks which days of a period stand.
 func (r *Reader) divide(ctx context.Context, source string, p Period) (span, error) {
 	whole := span{open: []Period{p}}
 	if p.To.Sub(p.From) < spanMin || r.rowsOnly {
 		return whole, nil
 	}
-	standing := make(map[time.Time]string)
+	standing := make(map[time.Time]uint64)
 	err := r.each(ctx, standingSQL, func(scan func(...any) error) error {
-		var at time.Time
-		var built string
-		if err := scan(&at, &built); err != nil {
+		var number uint16
+		var built int64
+		if err := scan(&number, &built); err != nil {
 			return err
 		}
-		standing[at.UTC()] = built
+		standing[time.Unix(0, 0).UTC().AddDate(0, 0, int(number))] = uint64(number)<<countingDayShift | uint64(built)
 		return nil
 	}, append(r.of(p), clickhouse.Param("source", source), clickhouse.Param("margin", countMarginSeconds))...)
 	if err != nil {
@@ -67,7 +72,7 @@ func (r *Reader) divide(ctx context.Context, source string, p Period) (span, err
 // divided takes the whole days of a period that stand, and leaves the rest in at most
 // spanPartsMax pieces: between more of them the shortest runs of days are read from
 // rows too.
-func divided(p Period, standing map[time.Time]string) span {
+func divided(p Period, standing map[time.Time]uint64) span {
 	from, to := p.From.UTC(), p.To.UTC()
 	first := from.Truncate(day)
 	if first.Before(from) {
@@ -75,7 +80,7 @@ func divided(p Period, standing map[time.Time]string) span {
 	}
 	var runs []Period // of standing days
 	for at := first; !at.Add(day).After(to); at = at.Add(day) {
-		if standing[at] == "" {
+		if standing[at] == 0 {
 			continue
 		}
 		if n := len(runs); n > 0 && runs[n-1].To.Equal(at) {
@@ -101,7 +106,7 @@ func divided(p Period, standing map[time.Time]string) span {
 			s.open = append(s.open, Period{rest, run.From})
 		}
 		for at := run.From; at.Before(run.To); at = at.Add(day) {
-			s.days, s.built = append(s.days, at.Format(time.DateOnly)), append(s.built, standing[at])
+			s.days, s.countings = append(s.days, at), append(s.countings, standing[at])
 		}
 		rest = run.To
 	}
@@ -111,12 +116,28 @@ func divided(p Period, standing map[time.Time]string) span {
 	return s
 }
 
+// since leaves out the days and pieces that end before a moment of the span.
+func (s span) since(at time.Time) span {
+	var out span
+	for i, begins := range s.days {
+		if begins.Add(day).After(at) {
+			out.days, out.countings = append(out.days, begins), append(out.countings, s.countings[i])
+		}
+	}
+	for _, p := range s.open {
+		if p.To.After(at) {
+			out.open = append(out.open, p)
+		}
+	}
+	return out
+}
+
 // ofTenant is the condition every statement states itself: bucket prunes partitions,
 // company the order.
 const ofTenant = ` tenant_bucket = {bucket:UInt8} AND company_id = {company:String}`
 
-// ofStanding selects the countings of a span's days.
-const ofStanding = ofTenant + ` AND (day, built_at) IN (SELECT arrayJoin(arrayZip({days:Array(Date)}, {built:Array(DateTime64(3, 'UTC'))})))`
+// ofStanding selects the countings of a span's days. The days themselves only choose parts.
+const ofStanding = ofTenant + ` AND counting IN {countings:Array(UInt64)} AND indexHint(day >= {first_day:Date} AND day <= {last_day:Date})`
 
 // ofOpen selects the rows of a span's open pieces by their time.
 func (s span) ofOpen(column string) string {
@@ -130,7 +151,11 @@ func (s span) ofOpen(column string) string {
 
 // options are the parameters of ofStanding and ofOpen.
 func (s span) options() []clickhouse.Option {
-	options := []clickhouse.Option{clickhouse.Param("days", orEmpty(s.days)), clickhouse.Param("built", orEmpty(s.built))}
+	var options []clickhouse.Option
+	if n := len(s.days); n > 0 {
+		options = append(options, clickhouse.Param("countings", s.countings),
+			clickhouse.Param("first_day", s.days[0].Format(time.DateOnly)), clickhouse.Param("last_day", s.days[n-1].Format(time.DateOnly)))
+	}
 	for i, p := range s.open {
 		n := strconv.Itoa(i)
 		options = append(options, clickhouse.Param("from_"+n, p.From), clickhouse.Param("to_"+n, p.To))
@@ -151,7 +176,11 @@ func (s span) union(standing, open string) string {
 }
 
 // visitSpan is a span of visits with a filter.
-type visitSpan struct{ span }
+type visitSpan struct {
+	span
+	// named says that the filter leaves visits of companies only.
+	named bool
+}
 
 func (r *Reader) visitSpan(ctx context.Context, f *Filter) (visitSpan, []clickhouse.Option, error) {
 	options, err := r.ofVisits(f)
@@ -159,20 +188,29 @@ func (r *Reader) visitSpan(ctx context.Context, f *Filter) (visitSpan, []clickho
 		return visitSpan{}, nil, err
 	}
 	s, err := r.divide(ctx, schema.SourceVisits, f.Period)
-	return visitSpan{s}, append(options, s.options()...), err
+	return visitSpan{s, f.CompaniesOnly || f.Account != "" || len(f.Accounts) > 0}, append(options, s.options()...), err
 }
 
 // of asks a statement of the visits of the span: head is what comes before FROM, tail
-// what comes behind the filter. In both, ACCOUNT is the hash companies are
-// counted by. FINAL leaves the newest version of each visit, and none of a removed one;
-// visits of standing days are there once.
+// what comes behind the filter. In both, words in capitals stand for what closed_visits
+// holds and visits does not (keys.go).
 func (s visitSpan) of(head, tail string) string { return s.join(head, "", tail) }
 
 func (s visitSpan) join(head, arrays, tail string) string {
-	return s.union(
-		strings.ReplaceAll(head+" FROM closed_visits "+arrays+" WHERE"+ofStanding+visitFilter+tail, "ACCOUNT", "account_hash"),
-		strings.ReplaceAll(head+" FROM visits FINAL "+arrays+" WHERE"+s.ofOpen("started_at")+visitFilter+tail, "ACCOUNT", accountHash))
+	return s.union(s.closed(head, arrays, tail), s.rows(head, arrays, tail))
 }
 
-// openOnly is a span without the days that stand.
-func openOnly(s span) span { return span{open: s.open} }
+// closed asks the standing days: a visit is there once.
+func (s visitSpan) closed(head, arrays, tail string) string {
+	named := ""
+	if s.named {
+		named = " AND named = 1"
+	}
+	return inClosed().Replace(head + " FROM closed_visits " + arrays + " WHERE" + ofStanding + named + visitFilter + tail)
+}
+
+// rows asks the open pieces. FINAL leaves the newest version of each visit, and none of a
+// removed one.
+func (s visitSpan) rows(head, arrays, tail string) string {
+	return inVisits().Replace(head + " FROM visits FINAL " + arrays + " WHERE" + s.ofOpen("started_at") + visitFilter + tail)
+}

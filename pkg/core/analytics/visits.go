@@ -48,9 +48,10 @@ const visitColumns = `SELECT toUnixTimestamp64Milli(started_at) AS sort_value, l
 
 // page asks for the visits of one page in two steps: their keys first, by the few
 // columns a filter needs, and then the rows, of which the table's order finds the
-// granules. FINAL would else read every column of the whole period for one page.
+// granules. FINAL would else read every column of the whole period for one page; of
+// so few rows the newest version is found by sorting.
 func (s visitSpan) page(columns string) string {
-	return columns + ` FROM visits FINAL
+	return columns + ` FROM (SELECT * FROM visits
 WHERE` + ofTenant + ` AND started_at >= {from:DateTime64(3, 'UTC')} AND started_at < {to:DateTime64(3, 'UTC')}
 AND (site_id, started_at, visit_id) IN (
 	SELECT site_id, started_at, visit_id FROM (
@@ -58,7 +59,8 @@ AND (site_id, started_at, visit_id) IN (
 	AND ({after:UInt8} = 0 OR (toUnixTimestamp64Milli(started_at), lower(hex(visit_id))) < ({after_value:Int64}, {after_key:String}))
 	ORDER BY started_at DESC, visit_id DESC LIMIT {limit:UInt32}`) + `
 	) ORDER BY started_at DESC, visit_id DESC LIMIT {limit:UInt32}
-)` + keysetOrder
+) ORDER BY version DESC, removed DESC LIMIT 1 BY site_id, started_at, visit_id)
+WHERE removed = 0` + keysetOrder
 }
 
 func (v *Visit) fields() []any {
@@ -72,6 +74,9 @@ func (v *Visit) fields() []any {
 // LiveFeed lists the visits of a filter, newest first.
 func (r *Reader) LiveFeed(ctx context.Context, f Filter, p Page) (List[Visit], error) {
 	const question = "visits"
+	if err := f.check(); err != nil {
+		return List[Visit]{}, err
+	}
 	if p.After != "" {
 		// The order's own column: with it, what lies before is not read at all.
 		at, err := decodeCursor(question, p.After)
@@ -82,6 +87,21 @@ func (r *Reader) LiveFeed(ctx context.Context, f Filter, p Page) (List[Visit], e
 			f.Period.To = end
 		}
 	}
+	// Most feeds are full with the newest days, which are asked alone first.
+	if recent := f; f.Period.To.Sub(f.Period.From) >= spanMin {
+		recent.Period.From = f.Period.To.Add(-feedRecent)
+		list, err := r.visits(ctx, question, recent, p)
+		if err != nil || list.Next != "" {
+			return list, err
+		}
+	}
+	return r.visits(ctx, question, f, p)
+}
+
+// feedRecent is shorter than periods that are divided: it is one statement.
+const feedRecent = day
+
+func (r *Reader) visits(ctx context.Context, question string, f Filter, p Page) (List[Visit], error) {
 	span, options, err := r.visitSpan(ctx, &f)
 	if err != nil {
 		return List[Visit]{}, err

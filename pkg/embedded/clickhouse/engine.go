@@ -50,8 +50,14 @@ var configTemplate = template.Must(template.New("config").Parse(`<clickhouse>
 
 // usersConfig grants what the tables need and nothing that reads or writes
 // files, URLs or other servers.
+//
+// max_threads_min_free_memory_per_thread: what has to be free for each core a statement
+// reads on. ClickHouse's default of 1 GiB leaves an engine that may hold 2 GiB in all
+// with one core for each.
 const usersConfig = `<clickhouse>
-  <profiles><default></default></profiles>
+  <profiles><default>
+    <max_threads_min_free_memory_per_thread>134217728</max_threads_min_free_memory_per_thread>
+  </default></profiles>
   <users><default>
     <password></password>
     <networks><ip>::/0</ip></networks>
