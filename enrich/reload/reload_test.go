@@ -195,11 +195,13 @@ func TestFalseCompanies(t *testing.T) {
 func TestValidate(t *testing.T) {
 	t.Parallel()
 	good := open(t).cfg
+	noList := filepath.Join(t.TempDir(), "list.csv")
+	replace(t, noList, []byte("neither a network nor a domain\n"))
 	for name, change := range map[string]func(*Config){
 		"no directory":    func(c *Config) { c.GeoDir = "" },
 		"empty directory": func(c *Config) { c.GeoDir = t.TempDir() },
 		"missing list":    func(c *Config) { c.ReferrerSpam = filepath.Join(t.TempDir(), "away") },
-		"list at fault":   func(c *Config) { c.Lists.Suppressions = c.ReferrerSpam },
+		"list at fault":   func(c *Config) { c.Lists.Suppressions = noList },
 		"too often":       func(c *Config) { c.Every = time.Microsecond },
 	} {
 		c := good

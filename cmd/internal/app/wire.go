@@ -16,13 +16,16 @@ import (
 	"github.com/metiva-io/metiva/pkg/seal"
 )
 
+// ErrEnveloped is of a key in an envelope, in a process that asks no KMS.
+var ErrEnveloped = errors.New("an envelope, and this process asks no KMS")
+
 // CheckKey reads a key file and says what is wrong with it: missing, not
 // readable, of another purpose, in an envelope, or, in production, a development
 // key or one that other users of the machine can read.
 func CheckKey(keys *config.Keys, process *config.Process, purpose string) (seal.KeyMaterial, error) {
 	m, err := readKey(keys, process, purpose)
 	if err == nil && m.Enveloped() {
-		return seal.KeyMaterial{}, fmt.Errorf("%s in METIVA_KEYS_DIR is an envelope, and this process asks no KMS: put the key itself into a file system in memory with metiva keys open", seal.KeyFileName(purpose))
+		return seal.KeyMaterial{}, fmt.Errorf("%s in METIVA_KEYS_DIR is %w: put the key itself into a file system in memory with metiva keys open", seal.KeyFileName(purpose), ErrEnveloped)
 	}
 	return m, err
 }

@@ -11,37 +11,20 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// ticksPerSecond is the kernel's USER_HZ, the unit of times in /proc (proc(5)).
-const ticksPerSecond = 100
-
-// cpuOf is the CPU a process has used so far, in user and system mode.
+// cpuOf is the CPU a process has used so far, in user and system mode, by the clock that
+// the kernel keeps of each process (clock_getcpuclockid(3)): /proc counts in hundredths of
+// a second only, as many as a short round takes.
 func cpuOf(pid int) (time.Duration, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
+	const ofScheduler = 2 // CPUCLOCK_SCHED
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^pid)<<3|ofScheduler, &t); err != nil {
 		return 0, fmt.Errorf("reading the CPU time of a server: %w", err)
 	}
-	return parseStat(string(raw))
-}
-
-// parseStat adds fields 14 and 15 of /proc/PID/stat. The second is the name of
-// the program, in brackets, and may hold anything.
-func parseStat(stat string) (time.Duration, error) {
-	const afterName, user, system = 2, 13, 14
-	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
-	if len(fields) <= system-afterName {
-		return 0, errors.New("reading the CPU time of a server: too few fields")
-	}
-	var ticks int64
-	for _, i := range []int{user, system} {
-		n, err := strconv.ParseInt(fields[i-afterName], 10, 64)
-		if err != nil {
-			return 0, errors.New("reading the CPU time of a server: not a number")
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * time.Second / ticksPerSecond, nil
+	return time.Duration(t.Nano()), nil
 }
 
 const (

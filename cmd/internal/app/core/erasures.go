@@ -46,7 +46,8 @@ func (e *Erasures) Validate(keys *config.Keys, p *config.Process) error {
 	return errors.Join(e.Job.Validate(), err)
 }
 
-// erasureSigner is the key certificates are signed with: none where there is no file.
+// erasureSigner is the key certificates are signed with: none where there is no file, or
+// one in an envelope, which core cannot open. Signing is then left to metiva erase.
 func erasureSigner(keys *config.Keys, p *config.Process) (erasure.Signer, error) {
 	if keys.Dir == "" {
 		return erasure.Signer{}, nil
@@ -55,7 +56,10 @@ func erasureSigner(keys *config.Keys, p *config.Process) (erasure.Signer, error)
 		return erasure.Signer{}, nil
 	}
 	m, err := app.CheckKey(keys, p, seal.PurposeErasure)
-	if err != nil {
+	switch {
+	case errors.Is(err, app.ErrEnveloped):
+		return erasure.Signer{}, nil
+	case err != nil:
 		return erasure.Signer{}, err
 	}
 	return erasure.NewSigner(m.Secret())
@@ -75,7 +79,7 @@ func erasureStage(w *app.Watched, cfg *Config, client *kafka.Client, producer *k
 		deps.Resume = nil
 		w.Log.Warn("erasures that are interrupted are not gone on with here: set " + keeperURL + ", or run metiva erase again yourself")
 	case signer.IsZero():
-		w.Log.Warn("there is no erasure.key: interrupted erasures are finished but for the certificate, which metiva erase signs")
+		w.Log.Warn("there is no erasure.key that core can read: interrupted erasures are finished but for the certificate, which metiva erase signs")
 	}
 	job, err := erasure.NewJob(cfg.Erasures.Job, deps)
 	if err != nil {
