@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/metiva-io/metiva/pkg/tenant"
+	"github.com/metiva-io/metiva/schemas"
 )
 
 // JobConfig says how interrupted erasures are gone on with. Zero values mean the default.
@@ -214,12 +216,25 @@ func (j *Job) resume(ctx context.Context, is *Erasure) Erasure {
 		return *is
 	case err != nil:
 		j.resumed.WithLabelValues(resultFailed).Inc()
-		j.deps.Log.Warn("an erasure could not be finished, trying again later", "erasure", is.ID, "state", done.State, "error", err)
+		j.deps.Log.Warn("an erasure could not be finished, trying again later", "erasure", is.ID, "state", done.State, "error", is.without(err))
 	case done.State != is.State || done.Round != is.Round:
 		j.resumed.WithLabelValues(resultDone).Inc()
 		j.deps.Log.Info("an interrupted erasure went on", "erasure", is.ID, "state", done.State)
 	}
 	return done
+}
+
+// without is the error's text without the subject's id, which is what a browser keeps:
+// ClickHouse's messages may quote the statement.
+func (e *Erasure) without(err error) string {
+	text := err.Error()
+	if e.subject.Kind == Tenant || e.subject.ID == [schemas.IDBytes]byte{} {
+		return text
+	}
+	for _, form := range []string{"%x", "%X", "%s"} {
+		text = strings.ReplaceAll(text, fmt.Sprintf(form, e.subject.ID[:]), "(subject)")
+	}
+	return text
 }
 
 const queryPending = `

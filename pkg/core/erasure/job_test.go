@@ -46,7 +46,7 @@ func TestJob(t *testing.T) {
 	age := func(d time.Duration) time.Time { return now.Add(-d) }
 	all := []Erasure{
 		{ID: "era_busy", State: KeysDestroyed, Round: 1, RequestedAt: age(30 * time.Hour)},
-		{ID: "era_fails", State: Tombstoned, Round: 1, RequestedAt: age(25 * time.Hour)},
+		{ID: "era_fails", State: Tombstoned, Round: 1, RequestedAt: age(25 * time.Hour), subject: Subject{Visitor, visitor}},
 		{ID: "era_again", State: Requested, Round: 2, RequestedAt: age(900 * time.Hour), reopened: age(time.Hour)},
 		{ID: "era_certified", State: Certified, Round: 1, RequestedAt: age(2 * time.Hour)},
 		{ID: "era_new", State: Requested, Round: 1, RequestedAt: age(time.Minute)},
@@ -75,7 +75,7 @@ func TestJob(t *testing.T) {
 			case "era_busy":
 				return is, fmt.Errorf("locking: %w", tenant.ErrLocked)
 			case "era_fails":
-				return is, errors.New("postgres is away")
+				return is, fmt.Errorf("in scope SELECT count() WHERE visitor_id = unhex('%X') OR visitor_id = unhex('%[1]x') OR visitor_id = '%[1]s'", is.subject.bytes())
 			}
 			is.State = Certified
 			return is, nil
@@ -107,6 +107,10 @@ func TestJob(t *testing.T) {
 	})
 	if n := strings.Count(log.String(), "an erasure is overdue"); n != 2 {
 		t.Errorf("%d lines tell of two overdue erasures:\n%s", n, log.String())
+	}
+	id := string(visitor[:])
+	if text := log.String(); strings.Contains(text, id) || strings.Contains(strings.ToLower(text), fmt.Sprintf("%x", id)) || !strings.Contains(text, "in scope SELECT count()") {
+		t.Errorf("the log quotes the subject, or not the error:\n%s", text)
 	}
 	// Those that fail or are busy keep nobody away: what was not tried yet comes first.
 	once([]string{"era_later", "era_busy", "era_fails", "era_again", "era_new"}, map[string]float64{"unfinished": 2, "overdue": 2})
