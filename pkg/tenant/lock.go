@@ -42,24 +42,24 @@ func (w *Worker) TryLock(ctx context.Context, number int64) (release func(), err
 	if err != nil {
 		return nil, fmt.Errorf("getting a connection for a lock: %w", err)
 	}
+	locked, err := lockIn(ctx, acquired.Conn(), number)
+	if err != nil || !locked {
+		rollback(ctx, acquired)
+		acquired.Release()
+		if err != nil {
+			return nil, fmt.Errorf("taking a lock: %w", err)
+		}
+		return nil, ErrLocked
+	}
 	// Out of the pool: it is held for long.
 	conn := acquired.Hijack()
-	release = func() {
+	return func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 		defer cancel()
 		// The server notices the end of a connection a moment later.
 		_, _ = conn.Exec(end, `ROLLBACK`)
 		_ = conn.Close(end)
-	}
-	locked, err := lockIn(ctx, conn, number)
-	if err == nil && locked {
-		return release, nil
-	}
-	release()
-	if err != nil {
-		return nil, fmt.Errorf("taking a lock: %w", err)
-	}
-	return nil, ErrLocked
+	}, nil
 }
 
 // lockIn begins the transaction that holds the lock. It may be idle for as long as the
