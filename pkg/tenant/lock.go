@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // ErrLocked is returned by TryLock for a lock that another process or call holds.
@@ -15,8 +17,9 @@ var ErrLocked = errors.New("another process is at work on it")
 const lockEvery = 200 * time.Millisecond
 
 // Lock waits for a lock of Postgres that bears the number, and returns what gives it
-// back. It holds one connection of its own, whose end gives the lock back too: a killed
-// process holds none. Behind a pooler that shares connections it locks nothing.
+// back. It holds one connection of its own, in a transaction that does nothing else:
+// its end gives the lock back, also that of a killed process, and of a connection that
+// goes back to a pooler.
 func (w *Worker) Lock(ctx context.Context, number int64) (release func(), err error) {
 	for {
 		release, err = w.TryLock(ctx, number)
@@ -39,24 +42,35 @@ func (w *Worker) TryLock(ctx context.Context, number int64) (release func(), err
 	if err != nil {
 		return nil, fmt.Errorf("getting a connection for a lock: %w", err)
 	}
-	var locked bool
-	err = acquired.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, number).Scan(&locked)
-	if err == nil && !locked {
+	locked, err := lockIn(ctx, acquired.Conn(), number)
+	if err != nil || !locked {
+		rollback(ctx, acquired)
 		acquired.Release()
+		if err != nil {
+			return nil, fmt.Errorf("taking a lock: %w", err)
+		}
 		return nil, ErrLocked
 	}
-	// Out of the pool: others would inherit the lock.
+	// Out of the pool: it is held for long.
 	conn := acquired.Hijack()
-	release = func() {
+	return func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 		defer cancel()
 		// The server notices the end of a connection a moment later.
-		_, _ = conn.Exec(end, `SELECT pg_advisory_unlock_all()`)
+		_, _ = conn.Exec(end, `ROLLBACK`)
 		_ = conn.Close(end)
+	}, nil
+}
+
+// lockIn begins the transaction that holds the lock. It may be idle for as long as the
+// work takes, and does not keep Postgres from cleaning up: the simple protocol leaves no
+// portal, and so no snapshot, open.
+func lockIn(ctx context.Context, conn *pgx.Conn, number int64) (locked bool, err error) {
+	for _, sql := range []string{`BEGIN ISOLATION LEVEL READ COMMITTED`, `SET LOCAL idle_in_transaction_session_timeout = 0`} {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return false, err
+		}
 	}
-	if err != nil {
-		release()
-		return nil, fmt.Errorf("taking a lock: %w", err)
-	}
-	return release, nil
+	err = conn.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1)`, pgx.QueryExecModeSimpleProtocol, number).Scan(&locked)
+	return locked, err
 }

@@ -5,19 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/metiva-io/metiva/pkg/tenant"
+	"github.com/metiva-io/metiva/schemas"
 )
 
 // JobConfig says how interrupted erasures are gone on with. Zero values mean the default.
 type JobConfig struct {
 	// Interval is the pause between two looks (default 10 min).
 	Interval time.Duration
-	// AtOnce bounds how many erasures one look takes on (default 50), the oldest first.
+	// AtOnce bounds how many erasures one look takes on (default 50): those not tried for
+	// the longest time, of these the oldest first.
 	AtOnce int
 	// TimeMax bounds the work on one (default 1 h); the next look goes on with it.
 	TimeMax time.Duration
@@ -75,8 +79,8 @@ type JobDeps struct {
 type Job struct {
 	cfg  JobConfig
 	deps JobDeps
-	// looked is when a certified erasure was last looked at.
-	looked map[string]time.Time
+	// tried is when an erasure was last gone on with, or looked at again.
+	tried map[string]time.Time
 
 	unfinished, overdue, last prometheus.Gauge
 	resumed                   *prometheus.CounterVec
@@ -101,7 +105,7 @@ func NewJob(cfg JobConfig, deps JobDeps) (*Job, error) {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	}
 	j := &Job{
-		cfg: cfg.withDefaults(), deps: deps, looked: make(map[string]time.Time),
+		cfg: cfg.withDefaults(), deps: deps, tried: make(map[string]time.Time),
 		unfinished: gauge("metiva_erasures_unfinished", "Erasures that were asked for and are not certified."),
 		overdue:    gauge("metiva_erasures_overdue", "Those of them asked for longer ago than they should take, a day by default."),
 		last:       gauge("metiva_erasures_last_look_timestamp_seconds", "When erasures were last looked at; 0 before the first time."),
@@ -138,69 +142,99 @@ func (j *Job) Once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	j.forgetBefore(now.Add(-2 * j.cfg.LookAgain))
-	unfinished, overdue, tried := 0, 0, 0
+	j.forgetBefore(now.Add(-max(2*j.cfg.LookAgain, 2*lookEvery)))
+	// What was tried last goes last, so that no number of them that fail keeps
+	// another away.
+	slices.SortStableFunc(all, func(a, b Erasure) int { return j.tried[a.ID].Compare(j.tried[b.ID]) })
+	j.count(all, now)
+	tried := 0
 	for i := range all {
 		is := &all[i]
-		certified := is.State == Certified
-		if j.deps.Resume != nil && tried < j.cfg.AtOnce && (!certified || j.dueAgain(is, now)) {
-			tried++
-			is = j.resume(ctx, is)
-			if ctx.Err() != nil {
-				return nil //nolint:nilerr // told to stop
-			}
-		}
-		if is.State == Certified {
+		if j.deps.Resume == nil || tried == j.cfg.AtOnce || is.State == Certified && now.Sub(j.tried[is.ID]) < lookEvery {
 			continue
 		}
-		unfinished++
-		if age := now.Sub(is.Since()); age > j.cfg.OverdueAfter {
+		tried++
+		j.tried[is.ID] = now
+		all[i] = j.resume(ctx, is)
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // told to stop
+		}
+		// One may take an hour, and fifty may be there.
+		j.count(all, now)
+	}
+	j.tellOverdue(all, now)
+	return nil
+}
+
+// count sets the metrics to what stands now.
+func (j *Job) count(all []Erasure, now time.Time) {
+	unfinished, overdue := 0, 0
+	for i := range all {
+		if all[i].State != Certified {
+			unfinished++
+		}
+		if j.isOverdue(&all[i], now) {
 			overdue++
-			j.deps.Log.Error("an erasure is overdue", "erasure", is.ID, "company_id", is.CompanyID, "state", is.State, "age", age.Round(time.Minute))
 		}
 	}
 	j.unfinished.Set(float64(unfinished))
 	j.overdue.Set(float64(overdue))
 	j.last.Set(float64(j.deps.Now().Unix()))
-	return nil
+}
+
+func (j *Job) isOverdue(is *Erasure, now time.Time) bool {
+	return is.State != Certified && now.Sub(is.Since()) > j.cfg.OverdueAfter
+}
+
+func (j *Job) tellOverdue(all []Erasure, now time.Time) {
+	for i := range all {
+		if is := &all[i]; j.isOverdue(is, now) {
+			j.deps.Log.Error("an erasure is overdue", "erasure", is.ID, "company_id", is.CompanyID, "state", is.State, "age", now.Sub(is.Since()).Round(time.Minute))
+		}
+	}
 }
 
 // lookEvery is the pause between two looks at a certified erasure.
 const lookEvery = time.Hour
 
-func (j *Job) dueAgain(is *Erasure, now time.Time) bool {
-	if at, known := j.looked[is.ID]; known && now.Sub(at) < lookEvery {
-		return false
-	}
-	j.looked[is.ID] = now
-	return true
-}
-
 func (j *Job) forgetBefore(at time.Time) {
-	for id, looked := range j.looked {
-		if looked.Before(at) {
-			delete(j.looked, id)
+	for id, tried := range j.tried {
+		if tried.Before(at) {
+			delete(j.tried, id)
 		}
 	}
 }
 
 // resume goes on with one, and returns it as it stands then.
-func (j *Job) resume(ctx context.Context, is *Erasure) *Erasure {
+func (j *Job) resume(ctx context.Context, is *Erasure) Erasure {
 	limited, cancel := context.WithTimeout(ctx, j.cfg.TimeMax)
 	defer cancel()
 	done, err := j.deps.Resume(limited, *is)
 	switch {
 	case errors.Is(err, tenant.ErrLocked):
 		j.resumed.WithLabelValues(resultBusy).Inc()
-		return is
+		return *is
 	case err != nil:
 		j.resumed.WithLabelValues(resultFailed).Inc()
-		j.deps.Log.Warn("an erasure could not be finished, trying again later", "erasure", is.ID, "state", done.State, "error", err)
+		j.deps.Log.Warn("an erasure could not be finished, trying again later", "erasure", is.ID, "state", done.State, "error", is.without(err))
 	case done.State != is.State || done.Round != is.Round:
 		j.resumed.WithLabelValues(resultDone).Inc()
 		j.deps.Log.Info("an interrupted erasure went on", "erasure", is.ID, "state", done.State)
 	}
-	return &done
+	return done
+}
+
+// without is the error's text without the subject's id, which is what a browser keeps:
+// ClickHouse's messages may quote the statement.
+func (e *Erasure) without(err error) string {
+	text := err.Error()
+	if e.subject.Kind == Tenant || e.subject.ID == [schemas.IDBytes]byte{} {
+		return text
+	}
+	for _, form := range []string{"%x", "%X", "%s"} {
+		text = strings.ReplaceAll(text, fmt.Sprintf(form, e.subject.ID[:]), "(subject)")
+	}
+	return text
 }
 
 const queryPending = `

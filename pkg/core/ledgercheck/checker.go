@@ -91,19 +91,18 @@ func (c *Checker) Check(ctx context.Context) ([]analytics.LedgerCheck, error) {
 	if from.Before(oldest) {
 		from = oldest
 	}
-	var found []analytics.LedgerCheck
 	lateDue := started.Sub(c.lateAt) >= c.cfg.LateEvery
-	for _, part := range c.parts(from, oldest, lateDue) {
-		if lateDue {
-			if err := c.remember(ctx, part); err != nil {
-				return nil, err
-			}
-		}
-		some, err := c.compare(ctx, part.From, part.To, started)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, c.late(some)...)
+	found, err := c.earlier(ctx, from, oldest, started, lateDue)
+	if err != nil && lateDue && ctx.Err() == nil {
+		// The window is compared whatever becomes of the hours before it.
+		c.metrics.failures.Inc()
+		c.deps.Log.Warn("the hours of the last days could not be compared", slog.Any("error", err))
+		c.lateAt = started.Add(min(c.cfg.LateEvery, lateAgain) - c.cfg.LateEvery)
+		lateDue = false
+		found, err = c.earlier(ctx, from, oldest, started, lateDue)
+	}
+	if err != nil {
+		return nil, err
 	}
 	some, err := c.compare(ctx, from, settled, started)
 	if err != nil {
@@ -122,6 +121,28 @@ func (c *Checker) Check(ctx context.Context) ([]analytics.LedgerCheck, error) {
 	c.metrics.took.Observe(c.deps.Now().Sub(started).Seconds())
 	c.metrics.last.Set(float64(c.deps.Now().Unix()))
 	return differ, nil
+}
+
+// lateAgain is the pause after which all hours are tried again when they could not be
+// compared: the question is larger than the window's.
+const lateAgain = time.Hour
+
+// earlier compares what is compared before the window.
+func (c *Checker) earlier(ctx context.Context, from, oldest, started time.Time, all bool) ([]analytics.LedgerCheck, error) {
+	var found []analytics.LedgerCheck
+	for _, part := range c.parts(from, oldest, all) {
+		if all {
+			if err := c.remember(ctx, part); err != nil {
+				return nil, err
+			}
+		}
+		some, err := c.compare(ctx, part.From, part.To, started)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, c.late(some)...)
+	}
+	return found, nil
 }
 
 // recall reads what a former process found.
@@ -190,11 +211,12 @@ func (c *Checker) remember(ctx context.Context, p analytics.Period) error {
 }
 
 // late leaves out hours that balanced, for which nothing was accepted since, and that
-// lack rows now: a retention shorter than KeepDifferent took those.
+// lack rows now: a retention shorter than KeepDifferent took those. One that has rows
+// twice is not left out: no retention does that.
 func (c *Checker) late(found []analytics.LedgerCheck) []analytics.LedgerCheck {
 	return slices.DeleteFunc(found, func(check analytics.LedgerCheck) bool {
 		before, known := c.known[keyOf(&check)]
-		return known && before.Balanced && !check.Balanced && check.Accepted <= before.Accepted
+		return known && before.Balanced && !check.Balanced && check.Doubled == 0 && check.Accepted <= before.Accepted
 	})
 }
 

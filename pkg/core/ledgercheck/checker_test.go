@@ -3,6 +3,7 @@ package ledgercheck
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"strings"
@@ -236,6 +237,58 @@ func TestWhatComesLateIsCompared(t *testing.T) {
 	w.event("cmp_a", old, 12)
 	if got := w.check(c); got != "" || w.lines("balances again") != 1 {
 		t.Fatalf("what is whole raises %q", got)
+	}
+	// Nothing was accepted since, but a record is there twice.
+	w.drop("cmp_a", old, 12)
+	w.now = w.now.Add(24 * time.Hour)
+	if got := w.check(c); got != want || w.lines("does not balance") != 1 {
+		t.Fatalf("a record that came twice raises %q, want %q", got, want)
+	}
+}
+
+// lame cannot answer for what is older than a day.
+type lame struct {
+	Ledger
+	before time.Time
+	asked  int
+}
+
+func (l *lame) AddUp(ctx context.Context, q analytics.LedgerQuestion) (analytics.Ledger, error) {
+	if q.From.Before(l.before) {
+		l.asked++
+		return analytics.Ledger{}, errors.New("the question is too large")
+	}
+	return l.Ledger.AddUp(ctx, q)
+}
+
+// TestTheWindowDoesNotWaitForTheDaysBefore: where the hours of the last days cannot be
+// compared, those of the window are, and the days are tried again an hour later.
+func TestTheWindowDoesNotWaitForTheDaysBefore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.checker()
+	l := &lame{Ledger: c.deps.Ledger, before: w.now.Add(-24 * time.Hour)}
+	c.deps.Ledger = l
+	lost := w.now.Add(-time.Hour)
+	for _, stage := range []string{"collector", "enrich"} {
+		w.reported("cmp_a", stage, lost, 1)
+	}
+	want := "cmp_a " + lost.Format("15h")
+	if got := w.check(c); got != want || w.lines("could not be compared") != 1 || l.asked != 1 {
+		t.Fatalf("got %q, want %q, asked %d times", got, want, l.asked)
+	}
+	w.now = w.now.Add(5 * time.Minute)
+	if got := w.check(c); got != want || l.asked != 1 {
+		t.Fatalf("got %q, want %q, asked %d times", got, want, l.asked)
+	}
+	w.now = w.now.Add(time.Hour)
+	if got := w.check(c); got != want || l.asked != 2 {
+		t.Fatalf("got %q, want %q, asked %d times", got, want, l.asked)
+	}
+	l.before = time.Time{}
+	w.now = w.now.Add(time.Hour)
+	if got := w.check(c); got != want || !c.lateAt.Equal(w.now) {
+		t.Fatalf("got %q, want %q, the days last compared at %s", got, want, c.lateAt)
 	}
 }
 
