@@ -121,7 +121,11 @@ func (s *steps) wants(sc *scratch, v geo.View, value []byte, from *metivav1.Sour
 	if said.bot != metivav1.BotClass_BOT_CLASS_NONE {
 		return nil
 	}
-	reason, err := s.resolve(sc, sc.leaving.take(e, from), v, binding)
+	out := sc.leaving.take(e, from)
+	if s.origin(sc, out) {
+		return nil // referrer spam
+	}
+	reason, err := s.resolve(sc, out, v, binding)
 	if err != nil {
 		return fmt.Errorf("looking for networks without a name: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/metiva-io/metiva/enrich/geo/geotest"
 	"github.com/metiva-io/metiva/enrich/reversedns"
 	"github.com/metiva-io/metiva/enrich/reversedns/dnstest"
+	"github.com/metiva-io/metiva/enrich/source"
 	"github.com/metiva-io/metiva/pkg/waittest"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -38,6 +39,9 @@ func named(t *testing.T, budget time.Duration) (*world, *dnstest.Server) {
 		t.Fatal(err)
 	}
 	w.deps.Chain = chain
+	if w.deps.Sources, err = source.NewTables([]string{"spam.example"}); err != nil {
+		t.Fatal(err)
+	}
 	w.asks(reversedns.Config{Resolver: names.Addr.String(), BatchBudget: budget}, w.reg)
 	return w, names
 }
@@ -74,7 +78,7 @@ func questionsAbout(names *dnstest.Server, network string) (n int) {
 func TestNamesOfNetworks(t *testing.T) {
 	t.Parallel()
 	w, names := named(t, 5*time.Second)
-	for third, domain := range map[int]string{1: "canaryoffice.nl", 2: "hetzner.com", 3: "somenetworks.de", 4: "ing.nl", 5: "example.org", 6: "opted-out.nl", 7: "crawled.nl"} {
+	for third, domain := range map[int]string{1: "canaryoffice.nl", 2: "hetzner.com", 3: "somenetworks.de", 4: "ing.nl", 5: "example.org", 6: "opted-out.nl", 7: "crawled.nl", 9: "spammed.nl"} {
 		office(names, third, domain)
 	}
 	office(names, 8, "customer.nl")
@@ -91,13 +95,18 @@ func TestNamesOfNetworks(t *testing.T) {
 		"20.0.5.9":    {agent, company.SourceTenant, "", metivav1.Verdict_VERDICT_SUPPRESSED, true},
 		"20.0.6.9":    {agent, company.SourceOptOut, "", metivav1.Verdict_VERDICT_SUPPRESSED, false},
 		"20.0.7.9":    {botAgent, sourceAgent, "", metivav1.Verdict_VERDICT_BOT, false},
+		"20.0.9.9":    {agent, sourceReferrer, "", metivav1.Verdict_VERDICT_BOT, false},
 		"20.0.8.9":    {agent, "asn", "", metivav1.Verdict_VERDICT_UNCLASSIFIED, true},
 		"77.161.10.9": {agent, company.SourceASType, "", metivav1.Verdict_VERDICT_ISP, false},
 		"9.9.9.9":     {agent, "asn", "", metivav1.Verdict_VERDICT_NOT_FOUND, false},
 	}
 	byID := make(map[string]string)
 	for addr, want := range events {
-		e := w.event(addr, want.agent, nil)
+		e := w.event(addr, want.agent, func(e *metivav1.CollectedEvent) {
+			if want.source == sourceReferrer {
+				e.ReferrerHost = "www.spam.example"
+			}
+		})
 		byID[string(e.GetEventId())] = addr
 		w.put(e)
 	}

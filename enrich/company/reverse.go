@@ -87,28 +87,58 @@ func (t *domainTable) lets(domain string, p *providers) bool {
 // reverse names the organisation whose names a network has, where nothing else is known
 // of it. No verdict gives way to it: it is asked about a network only when nobody says
 // what kind it is, so neither an access provider's line nor a hosted machine gets a name
-// by what somebody wrote into DNS. The announcer's own domain says no more than the
-// announcement, which names nobody either.
+// by what somebody wrote into DNS.
 func (s *step) reverse() bool {
 	if s.q.Reverse == nil || confidenceReverseDNS < s.c.showAt || s.row.found || s.a.Split || s.a.Partial || s.row.split || s.row.partial {
 		return false
 	}
-	if s.a.SystemKind != geo.KindUnknown || s.a.Company != nil && s.a.Company.Kind != geo.KindUnknown {
+	if s.a.SystemKind != geo.KindUnknown || s.recordSpeaks() {
 		return false
 	}
 	domain := s.q.Reverse.Domain(s.q.Network)
-	switch {
-	case domain == "" || s.c.domains.lets(domain, &s.c.providers):
-		return false
-	case s.a.Domain != "" && s.a.Domain != domain || s.a.Company != nil && s.a.Company.Domain != "" && s.a.Company.Domain != domain:
-		return false // two sources, two answers
-	case orgname.OwnDomain(s.a.Organization, domain):
+	if domain == "" || s.c.domains.lets(domain, &s.c.providers) || s.isContradicted(domain) || s.isAnnouncers(domain) {
 		return false
 	}
 	o := organization{name: domain, domain: domain, account: domain}
 	if known := s.c.domains.organizations[domain]; known != nil {
 		o = *known
+	} else if label, _, _ := strings.Cut(domain, "."); orgname.LooksLikePerson(strings.ReplaceAll(label, "-", " ")) {
+		return false // "jan-jansen.nl" names a person as much as the name does
 	}
 	s.dst.PrefixBits, s.dst.DatabaseBuildMs = uint32(s.q.Network.Bits()), s.a.Build.UnixMilli()
 	return s.company(o, SourceReverseDNS, confidenceReverseDNS)
+}
+
+// recordSpeaks reports whether a record says enough of who uses the network: what kind
+// it is, or by the name alone that it is a person's or an access provider's.
+func (s *step) recordSpeaks() bool {
+	r := s.a.Company
+	return r != nil && (r.Kind != geo.KindUnknown || r.Person || s.c.providers.has(r.Key, r.Domain))
+}
+
+// isContradicted reports whether another source has somebody else for the network: two
+// sources, two answers.
+func (s *step) isContradicted(domain string) bool {
+	r := s.a.Company
+	switch {
+	case s.a.Domain != "" && s.a.Domain != domain:
+		return true
+	case r == nil:
+		return false
+	case r.Domain != "":
+		return r.Domain != domain
+	}
+	return r.Name != "" && !r.Provider && !orgname.OwnDomain(r.Name, domain)
+}
+
+// isAnnouncers reports whether a domain may be that of who announces the network or
+// provides the access. It says no more than the announcement, which names nobody either.
+// Small providers name their customers' lines under a spelling of their own name.
+func (s *step) isAnnouncers(domain string) bool {
+	label, _, _ := strings.Cut(domain, ".")
+	if orgname.OwnDomain(s.a.Organization, domain) || orgname.Related(s.a.OrganizationKey, label) {
+		return true
+	}
+	r := s.a.Company
+	return r != nil && r.Provider && (r.Domain == domain || orgname.OwnDomain(r.Name, domain) || orgname.Related(strings.TrimPrefix(r.Key, geo.AccountPrefix), label))
 }

@@ -24,6 +24,7 @@ func TestReverseNames(t *testing.T) {
 	of := func(asn uint32, name, key string) geo.Answer {
 		return change(func(a *geo.Answer) { a.ASN, a.Organization, a.OrganizationKey = asn, name, key })
 	}
+	record := func(r geo.Company) geo.Answer { return change(func(a *geo.Answer) { a.Company = &r }) }
 	for name, c := range map[string]struct {
 		cfg     Config
 		answer  geo.Answer
@@ -49,6 +50,17 @@ func TestReverseNames(t *testing.T) {
 		"another domain elsewhere": {Config{}, change(func(a *geo.Answer) { a.Domain = "anders.nl" }), found, "unclassified", true},
 		"the same elsewhere":       {Config{}, change(func(a *geo.Answer) { a.Domain = found }), found, "company", true},
 		"the announcer's own":      {Config{}, unknown, "somenetworks.de", "unclassified", true},
+		"the announcer's spelling": {Config{}, unknown, "some-net.de", "unclassified", true},
+		"a record's person":        {Config{}, record(geo.Company{Name: "Jan Jansen", Key: "org:jan-jansen", Person: true}), "jansenadvies.nl", "unclassified", false},
+		"a record's provider":      {Config{}, record(geo.Company{Name: "KPN", Key: "org:kpn", Provider: true}), found, "unclassified", false},
+		"a record's other name":    {Config{}, record(geo.Company{Name: "Iemand Anders B.V.", Key: "org:iemand-anders"}), found, "unclassified", true},
+		"a record's same name":     {Config{}, record(geo.Company{Name: "Gevonden B.V.", Key: "org:gevonden"}), found, "company", true},
+		"an unknown provider":      {Config{}, record(geo.Company{Name: "Lokaal Net", Key: "org:lokaal-net", Provider: true}), found, "company", true},
+		"an unknown provider's":    {Config{}, record(geo.Company{Name: "Gevonden B.V.", Key: "org:gevonden", Provider: true}), found, "unclassified", true},
+		"its spelling":             {Config{}, record(geo.Company{Name: "Lokaal Net", Key: "org:lokaal-net", Provider: true}), "lokaalglas.nl", "unclassified", true},
+		"its domain":               {Config{}, record(geo.Company{Name: "Lokaal Net", Domain: found, Key: "org:lokaal-net", Provider: true}), found, "unclassified", true},
+		"a person's domain":        {Config{}, unknown, "jan-jansen.nl", "unclassified", true},
+		"a business of one's name": {Config{}, unknown, "jan-jansen-bv.nl", "company", true},
 		"an access provider's":     {Config{}, unknown, "kpn.net", "unclassified", true},
 		"a provider by name":       {Config{}, unknown, "ziggo.com", "unclassified", true},
 		"a hoster's":               {Config{}, unknown, "your-server.de", "unclassified", true},
@@ -70,7 +82,7 @@ func TestReverseNames(t *testing.T) {
 			if got := schemas.Label(r.GetVerdict()); got != c.verdict || asked != c.asked {
 				t.Errorf("%s, asked %v: %v", got, asked, &r)
 			}
-			if named := r.GetSource() == SourceReverseDNS; named != (c.verdict == "company" && c.asked) || named && r.GetAccountId() != found {
+			if named := r.GetSource() == SourceReverseDNS; named != (c.verdict == "company" && c.asked) || named && r.GetAccountId() != c.domain {
 				t.Errorf("by %s: %v", r.GetSource(), &r)
 			}
 			q.Reverse = nil

@@ -27,8 +27,8 @@ const (
 	ListTenant
 )
 
-// Suppression is a prefix that is never resolved, or a domain whose organisation is
-// never named, wherever it visits from.
+// Suppression is a prefix that is never resolved, or a domain under which nobody is
+// named, wherever from. Who is known by a name alone has no domain.
 type Suppression struct {
 	List SuppressionList
 	// CompanyID is the tenant, for ListTenant only.

@@ -29,6 +29,6 @@
 //
 // Limits: questions under way at once, the time of each, what a batch waits; 64 networks
 // under way; half a minute a network; 4 names an address; 8 aliases; 64 records and 16 KiB
-// an answer. Answers are kept in memory for an hour (no answer: a minute), 8,192 networks
-// at most. No error, log or metric has an address, a network or a name.
+// an answer. Answers hold for an hour (no answer: a minute) and are in memory until the
+// first look-up after that, 8,192 networks at most. No error, log or metric has an address, a network or a name.
 package reversedns

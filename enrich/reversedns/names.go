@@ -13,22 +13,23 @@ import (
 
 // exactWords are parts of names that providers give to the addresses they let, or to
 // machines that hide whose they are, where they stand alone between digits and joints.
-const exactWords = " abo adsl arpa bot bras cdn cgn cmts colo cpe cust dip dsl dyn edge exit fttb ftth ftx fwa gpon gprs hfc home " +
-	"host ip ips ipv isp lns lte nas node pon pop ppp ptr pub pvc res rev sat scan srv tor ubr umts usr vdsl vm vps wan wlan xdsl "
+const exactWords = " abo adsl arpa bot bras catv cdn cgn cmts colo cpe cust dip docsis dsl dyn edge exit fix fixed fttb ftth ftx fwa gpon gprs hfc home " +
+	"host ip ips ipv isp lns lte nas nat node pon pop ppp ptr pub pvc res rev sat scan srv tor ubr umts usr vdsl vm vps wan wimax wlan xdsl "
 
 // partWords say the same wherever they stand in a label.
 func partWords() []string {
 	return []string{
-		"adsl", "addr", "anonym", "broadband", "cable", "cgnat", "client", "cloud", "crawl", "customer", "dedicated", "dhcp", "dial", "dsl", "dyn", "fiber",
-		"fibre", "guest", "hosting", "hotspot", "internet", "klant", "kabel", "kunde", "kunden", "mobile", "mobiel", "modem", "pool", "pppoe", "proxy", "relay",
-		"resident", "reserved", "reverse", "server", "spider", "static", "subscr", "unallocated", "unassigned", "unknown", "unused", "user", "wifi", "wireless",
+		"adsl", "addr", "anonym", "broadband", "cable", "cgnat", "client", "cloud", "crawl", "customer", "dedicated", "dhcp", "dial", "dsl", "dyn", "eduroam",
+		"fiber", "fibre", "gast", "govroam", "guest", "hosted", "hosting", "hotspot", "huurder", "internet", "kabel", "klant", "kunde", "leased", "mobiel", "mobile",
+		"modem", "noptr", "pool", "pppoe", "proxy", "rdns", "relay", "rented", "resident", "reserved", "resnet", "reverse", "server", "spider", "static", "student",
+		"subscr", "tenant", "unallocated", "unassigned", "undefined", "unknown", "unnamed", "unused", "user", "visitor", "wifi", "wireless",
 	}
 }
 
 // domainWords are parts of the domains of those whose addresses others use.
 func domainWords() []string {
 	return []string{
-		"anonym", "broadband", "cable", "cloud", "colo", "datacent", "dedicated", "dsl", "dyndns", "fiber", "fibre", "glasvezel", "host", "hotspot", "internet",
+		"anonym", "broadband", "cable", "cloud", "colo", "coworking", "datacent", "dedicated", "dsl", "dyndns", "fiber", "fibre", "glasvezel", "host", "hotspot", "internet",
 		"kabel", "mobiel", "mobile", "netwerk", "network", "proxy", "relay", "server", "telecom", "telekom", "vpn", "vps", "webspace", "wifi", "wireless",
 	}
 }
@@ -46,7 +47,7 @@ const digitsMax = 5
 func Judge(name string, addr netip.Addr) string {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	domain := orgname.Registrable(name)
-	if domain == "" || strings.ContainsRune(name, '_') {
+	if domain == "" || strings.ContainsRune(name, '_') || strings.Trim(strings.TrimSpace(name), ".") != name {
 		return ""
 	}
 	suffix, icann := publicsuffix.PublicSuffix(name)

@@ -131,8 +131,15 @@ func weigh(answers []result) result {
 	return result{domain: domain, outcome: OutcomeConfirmed}
 }
 
-// host asks for the names of one address, and for the addresses of those names.
-func (r *Resolver) host(ctx context.Context, addr netip.Addr) result {
+// host asks for the names of one address, and for the addresses of those names. What
+// stands in a zone is anybody's to write: a panic over it is no answer, since it would
+// end the process, and again with the batch that is then repeated.
+func (r *Resolver) host(ctx context.Context, addr netip.Addr) (out result) {
+	defer func() {
+		if recover() != nil {
+			out = result{outcome: OutcomeFailed}
+		}
+	}()
 	names, err := withSlot(ctx, r, func() ([]string, error) { return r.client.pointers(ctx, addr) })
 	if err != nil {
 		return result{outcome: outcomeOf(err)}

@@ -179,6 +179,26 @@ func TestNetworks(t *testing.T) {
 	}
 }
 
+// A panic over what stands in a zone is no answer, and gives its place back.
+func TestPanic(t *testing.T) {
+	t.Parallel()
+	s := dnstest.New(t)
+	office(s, "198.51.100.40/29", "example.nl")
+	office(s, "198.51.100.48/29", "other.nl")
+	cfg := of(s)
+	cfg.QueriesMax = 1
+	r := resolver(t, cfg, Deps{Exclude: func(d string) bool {
+		if d == "example.nl" {
+			panic(d)
+		}
+		return false
+	}})
+	bad, good := netip.MustParsePrefix("198.51.100.40/29"), netip.MustParsePrefix("198.51.100.48/29")
+	if a := patiently(t, r, []netip.Prefix{bad, good}); a.Domain(bad) != "" || a.Domain(good) != "other.nl" || a.Unanswered() != 1 {
+		t.Errorf("%q, %q, %d unanswered", a.Domain(bad), a.Domain(good), a.Unanswered())
+	}
+}
+
 // An access provider's network is known by its first names, an empty one by its first
 // addresses.
 func TestFewQuestions(t *testing.T) {
