@@ -29,8 +29,8 @@ func TestSortMemoryForgets(t *testing.T) {
 		for i := range records {
 			company := fmt.Sprintf("cmp_%c", 'a'+rng.IntN(3))
 			e := testEvent(company, rng.IntN(30))
-			e.EventId = []byte(fmt.Sprintf("event %010d", rng.IntN(30)))
-			e.AcceptanceId = []byte(fmt.Sprintf("accept%010d", rng.IntN(30)))
+			e.EventId = fmt.Appendf(nil, "event %010d", rng.IntN(30))
+			e.AcceptanceId = fmt.Appendf(nil, "accept%010d", rng.IntN(30))
 			e.Replayed = rng.IntN(3) == 0
 			records[i] = testRecord(t, int64(i), encode(t, schemas.EnrichedOf(e)))
 			items[i] = readItem(&records[i], new(eventwire.Enriched))
