@@ -31,7 +31,8 @@ type Config struct {
 	BatchAgeMax   time.Duration
 	// MemoryBytesMax bounds what the sink holds of records, read or being written, of
 	// all its partitions together: 256 MiB by default. Beside it a sink needs some
-	// 90 MiB, 25 of them the room of blocks it keeps, and one fetch of each partition.
+	// 90 MiB, 25 of them the room of blocks it keeps (with batches of the default size;
+	// it grows with them), and one fetch of each partition.
 	MemoryBytesMax int
 	// RetryMin and RetryMax bound the backoff while ClickHouse or Kafka is
 	// away: 100 ms to 10 s by default.

@@ -243,7 +243,9 @@ func (c *bookCase) deliver(t *testing.T, b kafka.Batch) {
 	t.Helper()
 	for range c.rng.IntN(3) {
 		c.book.calls = 1 + c.rng.IntN(6)
-		_ = c.worker.attemptAt(b).write(t.Context())
+		a := c.worker.attemptAt(b)
+		_ = a.write(t.Context())
+		a.end() // and the next uses its memory
 		c.maybeErase(t)
 		if c.rng.IntN(4) == 0 { // more than ten minutes went by
 			c.book.old, c.book.tokens = true, map[string]bool{}

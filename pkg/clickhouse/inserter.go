@@ -24,7 +24,8 @@ type Inserter struct {
 }
 
 // blocksKept is how many blocks' memory an Inserter keeps while none is being
-// inserted: four of 20,000 events are some 25 MB.
+// inserted: four of 20,000 events are some 25 MB. More or wider rows keep more, in
+// proportion: a block has the room of the largest that it was.
 const blocksKept = 4
 
 // Inserter makes one for a table.

@@ -23,6 +23,9 @@ const (
 	// throttleWaitMax bounds how long a broker's quota may make us wait before
 	// we ask again.
 	throttleWaitMax = 10 * time.Second
+	// keepAnswerBytesMax is how large the memory of an answer may be that is kept for
+	// another: twice that of a usual fetch.
+	keepAnswerBytesMax = 2 * defaultFetchBytesMax
 )
 
 // fetchMessage reads one partition from an offset on.
@@ -227,9 +230,17 @@ func (f *fetcher) fetch(ctx context.Context, wait time.Duration, bytesMin int) e
 	f.pending = slices.Grow(f.pending, records)
 	err = f.take(m)
 	if *answer = m.answer; isPacked {
-		c.answers.Put(answer)
+		c.keepAnswer(answer)
 	}
 	return err
+}
+
+// keepAnswer leaves memory to another fetch. A batch above what fetches ask for still
+// comes, and its memory would go round for as long as something is fetched.
+func (c *Client) keepAnswer(answer *[]byte) {
+	if cap(*answer) <= keepAnswerBytesMax {
+		c.answers.Put(answer)
+	}
 }
 
 // take decodes an answer of the partition.

@@ -58,3 +58,16 @@ func TestSurveyIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestLargeAnswersAreLetGo: what one huge batch took is not kept for the small ones after it.
+func TestLargeAnswersAreLetGo(t *testing.T) {
+	t.Parallel()
+	c := new(Client)
+	for range 8 { // a pool may lose some by itself
+		large := make([]byte, keepAnswerBytesMax+1)
+		c.keepAnswer(&large)
+	}
+	if c.answers.Get() != nil {
+		t.Error("the memory of a large answer is kept")
+	}
+}
