@@ -4,8 +4,8 @@
 
 -- A counting may be under way: of a core that is to be stopped, or of one that was first
 -- to migrate. It would say that its day stands after its rows are dropped below. Every day
--- changes here, so that no counting stands that begins before the margin is over. It may be
--- repeated: the greatest moment stands.
+-- changes here, so that no counting stands that begins before the margin is over. It
+-- may be repeated: the greatest moment stands.
 INSERT INTO changed_days (tenant_bucket, company_id, source, day, changed_at)
 SELECT tenant_bucket, company_id, source, day, now64(3)
 FROM changed_days
