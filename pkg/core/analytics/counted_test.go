@@ -204,7 +204,7 @@ func TestCountedDaysAnswerLikeTheirRows(t *testing.T) {
 	// and late ones.
 	insertEvents(t, d.c, event{"cmp_a", "hosting", "", "", 1, d.minutes(3, 101), ""}, event{"cmp_a", "company", "late.nl", "Late", 9, d.minutes(4, 7), ""})
 	insertVisits(t, d.c,
-		visit{company: "cmp_a", n: 16, version: 3, minutes: d.minutes(3, 100), account: "new.nl", pages: []string{"/", "/new"}},
+		visit{company: "cmp_a", n: 16, version: 3, minutes: d.minutes(3, 100), site: "sit_0", account: "new.nl", pages: []string{"/", "/new"}},
 		visit{company: "cmp_a", n: 21, version: 3, minutes: d.minutes(4, 100), removed: true, site: "sit_1"},
 		visit{company: "cmp_a", n: 400, minutes: d.minutes(5, 100), account: "late.nl", pages: []string{"/late"}},
 	)
