@@ -319,6 +319,38 @@ func (b *Broker) Compact() {
 	b.running().Compact()
 }
 
+// Evict has every member of a consumer group join it anew, and so ends those that are gone:
+// the broker never forgets a member whose connection ended while it waited to join, which
+// keeps its partitions. In Apache Kafka its session ends.
+func (b *Broker) Evict(group string) {
+	b.t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...))
+	if err != nil {
+		b.t.Fatalf("evicting a group: %v", err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	describe := kmsg.NewPtrDescribeGroupsRequest()
+	describe.Groups = []string{group}
+	described, err := describe.RequestWith(ctx, client)
+	if err != nil {
+		b.t.Fatalf("reading the members of %s: %v", group, err)
+	}
+	leave := kmsg.NewPtrLeaveGroupRequest()
+	leave.Group = group
+	for _, g := range described.Groups {
+		for _, m := range g.Members {
+			gone := kmsg.NewLeaveGroupRequestMember()
+			gone.MemberID = m.MemberID
+			leave.Members = append(leave.Members, gone)
+		}
+	}
+	if _, err := leave.RequestWith(ctx, client); err != nil {
+		b.t.Fatalf("evicting the members of %s: %v", group, err)
+	}
+}
+
 // HighWatermark is the next offset of the partition.
 func (b *Broker) HighWatermark(topic string, partition int) int64 {
 	b.t.Helper()
