@@ -152,9 +152,7 @@ func TestAPanicWhileLeavingToWait(t *testing.T) {
 		t.Error("it is answered")
 	}
 	waitConns(t, l, 0, 0)
-	if served.Load() != 1 {
-		t.Error("it was not served as an ordinary one")
-	}
+	waitServed(t, served, 1)
 	if n := e.inFlight.Load(); n != 0 {
 		t.Errorf("%d events wait for ever", n)
 	}

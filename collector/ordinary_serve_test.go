@@ -14,7 +14,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/metiva-io/metiva/pkg/waittest"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
 )
@@ -46,6 +48,13 @@ func (e *edge) startServing(never bool) (*listener, *atomic.Int64) {
 	go func() { e.ended <- e.run(ctx, l) }()
 	e.t.Cleanup(func() { _ = e.stop() })
 	return l, served
+}
+
+// waitServed waits until so many requests were served as ordinary ones. They are counted
+// just after they are answered.
+func waitServed(t *testing.T, served *atomic.Int64, n int64) {
+	t.Helper()
+	waittest.Until(t, 10*time.Second, "the requests are served as ordinary ones", func() bool { return served.Load() == n })
 }
 
 const notFound = "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -158,9 +167,7 @@ func TestOrdinaryIsToldOfFailure(t *testing.T) {
 	if err != nil || a.status != http.StatusServiceUnavailable || a.outcomes() != "retry:unacknowledged" {
 		t.Errorf("answered %d %s, %v", a.status, a.body, err)
 	}
-	if served.Load() != 1 {
-		t.Error("it was not served as an ordinary one")
-	}
+	waitServed(t, served, 1)
 }
 
 // A panic in an ordinary request is its own: it is answered, and the connection and
@@ -184,9 +191,7 @@ func TestOrdinarySurvivesAPanic(t *testing.T) {
 		}
 		e.sites.active.Store(testKey, usual)
 	}
-	if served.Load() != 2 {
-		t.Error("they were not served as ordinary ones")
-	}
+	waitServed(t, served, 2)
 	if sums := e.metricSums(t); sums["metiva_collector_panics_total"] != 1 {
 		t.Errorf("%v panics are counted", sums["metiva_collector_panics_total"])
 	}
