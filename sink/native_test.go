@@ -16,8 +16,8 @@ import (
 )
 
 // TestNativeProtocol: a whole sink works over the native protocol with TLS and two
-// hosts, of which the first is lost while it writes: events, drops, visits and the
-// ledger are there, each once, and the dead letters are sent.
+// hosts, of which the first is lost while it writes: events, drops and visits are
+// there, each once, and the dead letters are sent.
 func TestNativeProtocol(t *testing.T) {
 	t.Parallel()
 	p := newPipeline(t)

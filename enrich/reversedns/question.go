@@ -282,7 +282,7 @@ func (r *records) of(owner dnsmessage.Name) *answer {
 
 func readRecords(p *dnsmessage.Parser, kind dnsmessage.Type) (*records, error) {
 	out := &records{aliases: make(map[dnsmessage.Name]dnsmessage.Name), answers: make(map[dnsmessage.Name]*answer)}
-	for range recordsMax {
+	for range recordsMax + 1 { // the end of the section is read too
 		h, err := p.AnswerHeader()
 		if errors.Is(err, dnsmessage.ErrSectionDone) {
 			return out, nil

@@ -2,6 +2,7 @@ package reversedns
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -19,6 +20,10 @@ func TestQuestions(t *testing.T) {
 	t.Parallel()
 	reverse := dnstest.ReverseName(netip.MustParseAddr(asked))
 	long := strings.Repeat(strings.Repeat("a", 62)+".", 3) + strings.Repeat("b", 50) + ".example.nl"
+	var many []string
+	for i := range recordsMax + 1 {
+		many = append(many, fmt.Sprintf("h%d.example.nl", i))
+	}
 	for name, c := range map[string]struct {
 		zone func(*dnstest.Server)
 		want []string
@@ -28,6 +33,8 @@ func TestQuestions(t *testing.T) {
 		"several names": {func(s *dnstest.Server) { s.Pointer(asked, "gw.example.nl", "a.example.nl") }, []string{"gw.example.nl.", "a.example.nl."}, nil},
 		"no such name":  {func(*dnstest.Server) {}, nil, nil},
 		"longest name":  {func(s *dnstest.Server) { s.Pointer(asked, long) }, []string{long + "."}, nil},
+		"most records":  {func(s *dnstest.Server) { s.Pointer(asked, many[:recordsMax]...) }, dotted(many[:recordsMax]), nil},
+		"too many":      {func(s *dnstest.Server) { s.Pointer(asked, many...) }, nil, errFailed},
 		"not a host's":  {func(s *dnstest.Server) { s.Pointer(asked, "g\xffw \x00.example.nl") }, []string{"g\xffw \x00.example.nl."}, nil},
 		"classless delegation": {func(s *dnstest.Server) { // RFC 2317 §4
 			s.Alias(reverse, "37.32-29.100.51.198.in-addr.arpa")
@@ -75,6 +82,14 @@ func TestQuestions(t *testing.T) {
 			}
 		})
 	}
+}
+
+// dotted are names as an answer has them.
+func dotted(names []string) (out []string) {
+	for _, name := range names {
+		out = append(out, name+".")
+	}
+	return out
 }
 
 func failing(f dnstest.Fault) func(*dnstest.Server) {

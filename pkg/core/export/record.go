@@ -36,13 +36,13 @@ func recorded(ctx context.Context, claim tenant.Claim, cfg Config, write func(Co
 		since, until := cfg.Period.From.UTC(), cfg.Period.To.UTC()
 		details.Since, details.Until = &since, &until
 	}
-	note := func(ctx context.Context, outcome audit.Outcome) error {
+	note := func(ctx context.Context, outcome audit.Outcome, details auditDetails) error {
 		if err := cfg.Audit(ctx, claim, audit.Entry{Action: auditAction, Outcome: outcome, Details: details}); err != nil {
 			return fmt.Errorf("recording the export: %w", err)
 		}
 		return nil
 	}
-	if err := note(ctx, audit.Begun); err != nil {
+	if err := note(ctx, audit.Begun, details); err != nil {
 		return Manifest{}, err
 	}
 	cfg.finished = func(ctx context.Context, m Manifest, sum string) error {
@@ -53,10 +53,7 @@ func recorded(ctx context.Context, claim tenant.Claim, cfg Config, write func(Co
 				done.Rows[f.Table] = f.Rows
 			}
 		}
-		if err := cfg.Audit(ctx, claim, audit.Entry{Action: auditAction, Outcome: audit.Done, Details: done}); err != nil {
-			return fmt.Errorf("recording the export: %w", err)
-		}
-		return nil
+		return note(ctx, audit.Done, done)
 	}
 	m, err := write(cfg)
 	if err == nil {
@@ -69,5 +66,5 @@ func recorded(ctx context.Context, claim tenant.Claim, cfg Config, write func(Co
 	// Also of an export that was interrupted.
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditEnd)
 	defer cancel()
-	return m, errors.Join(err, note(end, outcome))
+	return m, errors.Join(err, note(end, outcome, details))
 }
