@@ -213,7 +213,7 @@ func TestOrigin(t *testing.T) {
 // lookedForAll is found without the look at the features.
 func lookedForAll(text []byte) finding {
 	switch {
-	case hasEmail(text):
+	case hasEmail(text), spellsEmail(text), packsEmail(text):
 		return email
 	case hasQuery(text):
 		return value
@@ -230,7 +230,7 @@ func lookedForAll(text []byte) finding {
 func FuzzFound(f *testing.F) {
 	for _, s := range []string{
 		"how-to-count", "jan@example.nl", "q=jan", "NL91ABNA0417164300", "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee", "deadbeefdeadbee1", "aB3_xY-9kLm2_Qw7-rT5v",
-		strings.Repeat("x", letterTokenMin), "12345672", "1.2.3.4", "a::b", "0612345678", strings.Repeat("1", ibanBytesMax),
+		strings.Repeat("x", letterTokenMin), "jan&#64;example.nl", "X0A0Lm00", "12345672", "1.2.3.4", "a::b", "0612345678", strings.Repeat("1", ibanBytesMax),
 	} {
 		f.Add([]byte(s))
 	}
