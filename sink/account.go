@@ -34,8 +34,9 @@ func (w *Worker) accountDays() latest[accountDayKey, *metivav1.AccountDay] {
 		expires: func(a *metivav1.AccountDay) time.Time {
 			return w.expiryOf(store.DayStart(a.GetDay()+1).UnixMilli(), a.GetRetentionDays())
 		},
-		owner:  func(a *metivav1.AccountDay) (string, []byte) { return a.GetCompanyId(), nil },
-		insert: w.deps.Store.InsertAccountDays,
+		owner:   func(a *metivav1.AccountDay) (string, []byte) { return a.GetCompanyId(), nil },
+		insert:  w.deps.Store.InsertAccountDays,
+		missing: w.deps.Store.MissingAccountDays,
 	}
 }
 

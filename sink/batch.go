@@ -23,6 +23,18 @@ type batchWriter struct {
 	// deadSent holds the offsets whose dead letter was acknowledged, so that a
 	// further attempt at the batch does not send them again.
 	deadSent map[int64]bool
+	// again, which the attempts share: one before may have inserted something. Nil is
+	// never. round counts, within an attempt, the tokens that rows were inserted under
+	// (untilThere), and refused are the rows that ClickHouse did not take under any.
+	again   *bool
+	round   int
+	refused map[place]bool
+}
+
+// place is where a row belongs: the table, and the offset of its record.
+type place struct {
+	table    string
+	position int64
 }
 
 // hashBatch tells this range of this topic from the same range of a topic
@@ -45,9 +57,17 @@ func hashBatch(b kafka.Batch) string {
 // token names the rows of a range of the batch in one table. It depends on the
 // records only, never on what is stored already: a repeated attempt that finds
 // a part of its rows stored must use the token of the attempt that may still
-// be on its way.
+// be on its way. Those of further rounds differ by the number of the round only.
 func (w *batchWriter) token(table string, first, last int64) string {
-	return fmt.Sprintf("%s/%d/%d-%d/%s/%s", w.batch.Topic, w.batch.Partition, first, last, w.hash, table)
+	return w.tokenOf(w.round, table, first, last)
+}
+
+func (w *batchWriter) tokenOf(round int, table string, first, last int64) string {
+	token := fmt.Sprintf("%s/%d/%d-%d/%s/%s", w.batch.Topic, w.batch.Partition, first, last, w.hash, table)
+	if round > 0 {
+		token += "/again/" + strconv.Itoa(round)
+	}
+	return token
 }
 
 // dead puts a record on events.dead, payload as it came.
@@ -84,6 +104,9 @@ func (w *batchWriter) timed(table string, rows int, insert func() error) error {
 	}
 	start := time.Now()
 	if err := insert(); err != nil {
+		if w.again != nil && !clickhouse.DataFault(err) {
+			*w.again = true // whether it was written is not known
+		}
 		return err
 	}
 	w.worker.metrics.inserts.WithLabelValues(table).Observe(time.Since(start).Seconds())

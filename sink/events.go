@@ -68,19 +68,24 @@ func (w *eventWriter) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	left := w.worker.sort(w.items, stored, store.Mark(w.token(store.TableEvents, w.batch.First, w.batch.Last)), w.now, &m.sorted)
+	left := w.worker.sort(w.items, stored, w.marks(len(stored.Written) > 0), w.now, &m.sorted)
 	for _, r := range left.dead {
 		if err := w.dead(ctx, r, metivav1.Reason_REASON_INVALID_RECORD); err != nil {
 			return err
 		}
 	}
-	drops, err := w.writeEvents(ctx, left.events)
+	drops, err := w.writeRounds(ctx, left.events)
 	if err != nil {
 		return err
 	}
 	drops = mergeByPosition(left.drops, drops)
 	if err := w.writeDrops(ctx, drops); err != nil {
 		return err
+	}
+	if w.isAgain() {
+		if err := w.makeSure(ctx, left.events, drops); err != nil {
+			return err
+		}
 	}
 	w.worker.metrics.repeated.Add(float64(left.repeated))
 	return nil
@@ -108,14 +113,17 @@ func (w *Worker) expiryOf(ms int64, retentionDays uint32) time.Time {
 func (w *eventWriter) writeEvents(ctx context.Context, events []store.EventRow) ([]store.DropRow, error) {
 	var refused []store.DropRow
 	insert := func(first, last int64, rows []store.EventRow) error {
+		token := w.token(store.TableEvents, first, last)
 		err := w.timed(store.TableEvents, len(rows), func() error {
-			return w.worker.deps.Store.InsertEvents(ctx, w.token(store.TableEvents, first, last), rows)
+			return w.worker.deps.Store.InsertEvents(ctx, token, rows)
 		})
 		if err != nil {
 			return err
 		}
+		mark := store.Mark(token)
 		now := w.worker.deps.Now()
 		for i := range rows {
+			rows[i].Mark = mark
 			if rows[i].Replaces {
 				continue
 			}
@@ -124,6 +132,7 @@ func (w *eventWriter) writeEvents(ctx context.Context, events []store.EventRow) 
 		return nil
 	}
 	reject := func(row *store.EventRow) error {
+		w.refuse(store.TableEvents, row.Position)
 		if row.Replaces {
 			return nil // its former row stands
 		}
@@ -159,6 +168,7 @@ func (w *eventWriter) writeDrops(ctx context.Context, drops []store.DropRow) err
 	}
 	// A drop that is refused has nowhere else to go but events.dead.
 	reject := func(row *store.DropRow) error {
+		w.refuse(store.TableDrops, row.Position)
 		return w.dead(ctx, w.itemAt(row.Position).record, metivav1.Reason_REASON_REJECTED_ROW)
 	}
 	return bisect(drops, func(r *store.DropRow) int64 { return r.Position }, w.batch.First, w.batch.Last, insert, reject)

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/metiva-io/metiva/pkg/kafka"
@@ -26,6 +27,8 @@ type latest[K comparable, M any] struct {
 	// owner is whose the row is: the tenant, and the visitor where there is one.
 	owner  func(M) (companyID string, subjectID []byte)
 	insert func(ctx context.Context, token string, rows []store.Row[M]) error
+	// missing are the rows of which the table has no version as great.
+	missing func(ctx context.Context, rows []store.Row[M]) ([]store.Row[M], error)
 }
 
 // latestWriter writes a batch of such a topic.
@@ -52,12 +55,32 @@ func (w *latestWriter[K, M]) write(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := w.insert(ctx, rows); err != nil || !w.isAgain() {
+		return err
+	}
+	return w.untilThere(ctx, w.of.table, func(ctx context.Context) (int, error) {
+		var err error
+		rows, err = w.of.missing(ctx, slices.DeleteFunc(rows, w.isGone))
+		return len(rows), err
+	}, func(ctx context.Context) error { return w.insert(ctx, rows) })
+}
+
+// isGone reports whether a row is not to be there: it was refused, or its owner erased
+// meanwhile.
+func (w *latestWriter[K, M]) isGone(row store.Row[M]) bool {
+	companyID, subjectID := w.of.owner(row.Message)
+	return w.refused[place{w.of.table, row.Position}] || w.worker.deps.Erased.Has(companyID, subjectID)
+}
+
+// insert writes rows, and sends those that are refused to events.dead.
+func (w *latestWriter[K, M]) insert(ctx context.Context, rows []store.Row[M]) error {
 	insert := func(first, last int64, rows []store.Row[M]) error {
 		return w.timed(w.of.table, len(rows), func() error {
 			return w.of.insert(ctx, w.token(w.of.table, first, last), rows)
 		})
 	}
 	reject := func(row *store.Row[M]) error {
+		w.refuse(w.of.table, row.Position)
 		for i := range w.batch.Records {
 			if r := &w.batch.Records[i]; r.Offset == row.Position {
 				return w.dead(ctx, r, metivav1.Reason_REASON_REJECTED_ROW)

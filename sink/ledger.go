@@ -35,5 +35,6 @@ func (w *Worker) ledgerEntries() latest[ledgerKey, *metivav1.LedgerEntry] {
 		version: (*metivav1.LedgerEntry).GetCount,
 		owner:   func(l *metivav1.LedgerEntry) (string, []byte) { return l.GetCompanyId(), nil },
 		insert:  w.deps.Store.InsertLedger,
+		missing: w.deps.Store.MissingLedger,
 	}
 }

@@ -9,6 +9,7 @@ type metrics struct {
 	erased    prometheus.Counter
 	repeated  prometheus.Counter
 	replaced  prometheus.Counter
+	missing   *prometheus.CounterVec
 	dead      *prometheus.CounterVec
 	batches   *prometheus.CounterVec
 	retries   *prometheus.CounterVec
@@ -36,6 +37,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		replaced: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "metiva_sink_replaced_total", Help: "Events of a replay whose row was written again.",
 		}),
+		missing: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "metiva_sink_missing_rows_total", Help: "Rows that ClickHouse took for a repetition and did not have, written under a token of their own, by table.",
+		}, []string{"table"}),
 		dead: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "metiva_sink_dead_letters_total", Help: "Records put on events.dead, by reason.",
 		}, []string{"reason"}),
@@ -52,7 +56,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "metiva_sink_freshness_seconds", Help: "From receipt at the collector to the row in ClickHouse, of each event.", Buckets: prometheus.ExponentialBuckets(0.25, 2, 16),
 		}),
 	}
-	for _, c := range []prometheus.Collector{m.rows, m.drops, m.expired, m.erased, m.repeated, m.replaced, m.dead, m.batches, m.retries, m.inserts, m.freshness} {
+	for _, c := range []prometheus.Collector{m.rows, m.drops, m.expired, m.erased, m.repeated, m.replaced, m.missing, m.dead, m.batches, m.retries, m.inserts, m.freshness} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -74,12 +74,12 @@ const batchMemoryLeast = 256
 // sort decides for each record what becomes of it, in the order of the batch.
 // The outcome depends on the records, on what is stored of them and on who was erased,
 // so that every attempt, by whichever process, decides the same. A row that an earlier
-// attempt at this very batch has written, under the token with this mark, is written
-// again: the table knows the token and takes nothing twice, and a materialised view that
+// attempt at this very batch has written lately, under a token with one of these marks (of
+// each round), is written again in its round: the table knows the token and takes nothing twice, and a materialised view that
 // a crash kept from the row gets it now. The moment is that of the first attempt.
-func (w *Worker) sort(items []item, stored store.Stored, mark uint64, now time.Time, memory *sortMemory) rows {
+func (w *Worker) sort(items []item, stored store.Stored, marks []uint64, now time.Time, memory *sortMemory) rows {
 	memory.start(len(items))
-	s := sorter{worker: w, stored: stored, mark: mark, now: now, sortMemory: memory}
+	s := sorter{worker: w, stored: stored, marks: marks, now: now, sortMemory: memory}
 	s.left.events = memory.events
 	for i := range items {
 		if !w.isTenantErased(&items[i]) {
@@ -94,7 +94,7 @@ func (w *Worker) sort(items []item, stored store.Stored, mark uint64, now time.T
 type sorter struct {
 	worker *Worker
 	stored store.Stored
-	mark   uint64
+	marks  []uint64
 	now    time.Time
 	// What the records before have become: those that were sorted, the events among
 	// them with their source, and the copies of acceptances.
@@ -134,7 +134,8 @@ func (s *sorter) sort(it *item) {
 		!s.isKnown(it) && s.worker.expiry(it.event).After(s.now)
 	seen := s.seen[s.record]
 	it.hasRow = seen || s.stored.Identities[it.identity]
-	own := it.event != nil && !erased && s.stored.Recent[it.identity] == s.mark
+	round, own := s.ownRound(it)
+	own = own && !erased
 	replaces := s.replaces(it)
 	comesAgain := it.revives && (isPutBack(it.record) || it.isReplay())
 	if it.hasRow && !replaces && !comesAgain && (seen || !own) {
@@ -157,6 +158,7 @@ func (s *sorter) sort(it *item) {
 	switch {
 	case own:
 		s.write(it, true)
+		s.left.events[len(s.left.events)-1].Round = round
 	case isReplay:
 		s.left.drops = append(s.left.drops, replayOf(it))
 	case it.drop != nil:
@@ -174,6 +176,19 @@ func (s *sorter) sort(it *item) {
 	default:
 		s.write(it, false)
 	}
+}
+
+// ownRound is the round in which this very batch wrote the event within the last minutes.
+func (s *sorter) ownRound(it *item) (round uint8, own bool) {
+	if it.event == nil || len(s.stored.Written) == 0 {
+		return 0, false
+	}
+	for round, mark := range s.marks {
+		if s.stored.Written[store.Written{Identity: it.identity, Mark: mark}] {
+			return uint8(round), true
+		}
+	}
+	return 0, false
 }
 
 // isKnown reports whether the record's event id has a row, or gets one in this batch.

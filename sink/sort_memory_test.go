@@ -38,9 +38,9 @@ func TestSortMemoryForgets(t *testing.T) {
 				items[i] = invalid(&records[i], nil)
 			}
 		}
-		want := outcome(w.sort(slices.Clone(items), store.Stored{}, 1, testNow, new(sortMemory)))
+		want := outcome(w.sort(slices.Clone(items), store.Stored{}, []uint64{1}, testNow, new(sortMemory)))
 		for range 1 + rng.IntN(2) {
-			left := w.sort(slices.Clone(items), store.Stored{}, 1, testNow, kept)
+			left := w.sort(slices.Clone(items), store.Stored{}, []uint64{1}, testNow, kept)
 			for _, r := range left.events {
 				written[r.Event.GetCompanyId()]++
 			}

@@ -52,13 +52,13 @@ func (b *book) step() error {
 
 func (b *book) Find(context.Context, []store.Wanted) (store.Stored, error) {
 	found := store.Stored{
-		Identities: map[store.Identity]bool{}, Recent: map[store.Identity]uint64{}, Events: map[store.EventKey]bool{},
+		Identities: map[store.Identity]bool{}, Written: map[store.Written]bool{}, Events: map[store.EventKey]bool{},
 		Rows: map[store.Identity]bool{}, Copies: map[store.Acceptance]store.Copies{},
 	}
 	for id, r := range b.events {
 		found.Identities[id], found.Rows[id], found.Events[id.Key] = true, true, true
 		if !b.old {
-			found.Recent[id] = r.mark
+			found.Written[store.Written{Identity: id, Mark: r.mark}] = true
 		}
 		a := acceptanceOf(id.Key.CompanyID, r.event.GetAcceptanceId())
 		found.Copies[a] = found.Copies[a].Add(r.event.GetReplayed(), true)

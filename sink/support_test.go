@@ -78,7 +78,10 @@ func migrated(t testing.TB, server *clickhousetest.Server) *clickhouse.Conn {
 	return c
 }
 
-// attemptAt is a first attempt at a batch.
+// attemptAt is an attempt at a batch by a process that did not try it before; whether
+// another did, the batch says.
 func (w *Worker) attemptAt(b kafka.Batch) attempt {
-	return w.newAttempt(batchWriter{worker: w, batch: b, hash: hashBatch(b), now: w.deps.Now(), deadSent: make(map[int64]bool)})
+	return w.newAttempt(batchWriter{
+		worker: w, batch: b, hash: hashBatch(b), now: w.deps.Now(), deadSent: make(map[int64]bool), again: &b.Again,
+	})
 }

@@ -155,7 +155,7 @@ func TestSortOutcomes(t *testing.T) {
 		Identities: map[store.Identity]bool{items[5].identity: true},
 		Events:     map[store.EventKey]bool{items[5].identity.Key: true, items[6].identity.Key: true},
 	}
-	got := w.sort(items, stored, 1, testNow, new(sortMemory))
+	got := w.sort(items, stored, []uint64{1}, testNow, new(sortMemory))
 	var events, drops []string
 	for _, r := range got.events {
 		events = append(events, fmt.Sprint(r.Position))

@@ -36,6 +36,7 @@ func (w *Worker) visits() latest[visitKey, *metivav1.Visit] {
 		expires: func(v *metivav1.Visit) time.Time { return w.expiryOf(v.GetStartedAtMs(), v.GetRetentionDays()) },
 		owner:   func(v *metivav1.Visit) (string, []byte) { return v.GetCompanyId(), v.GetVisitorId() },
 		insert:  w.deps.Store.InsertVisits,
+		missing: w.deps.Store.MissingVisits,
 	}
 }
 

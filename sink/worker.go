@@ -43,6 +43,11 @@ type Store interface {
 	InsertLedger(ctx context.Context, token string, rows []store.LedgerRow) error
 	InsertVisits(ctx context.Context, token string, rows []store.VisitRow) error
 	InsertAccountDays(ctx context.Context, token string, rows []store.AccountDayRow) error
+	// What follows is asked only in an attempt that is not the first (again.go).
+	MissingLedger(ctx context.Context, rows []store.LedgerRow) ([]store.LedgerRow, error)
+	MissingVisits(ctx context.Context, rows []store.VisitRow) ([]store.VisitRow, error)
+	MissingAccountDays(ctx context.Context, rows []store.AccountDayRow) ([]store.AccountDayRow, error)
+	Absence(ctx context.Context, table, tokenPart string) (store.Absence, error)
 }
 
 // Deps are what a worker works with. All but Erased are needed.
@@ -134,7 +139,8 @@ func (w *Worker) process(ctx context.Context, claim Claim, b kafka.Batch) error 
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(w.cfg.DrainTimeout, cancel) })
 	defer stop()
 
-	base := batchWriter{worker: w, batch: b, hash: hashBatch(b), now: w.deps.Now(), deadSent: make(map[int64]bool)}
+	again := b.Again
+	base := batchWriter{worker: w, batch: b, hash: hashBatch(b), now: w.deps.Now(), deadSent: make(map[int64]bool), again: &again}
 	if err := w.retry(ctx, b, func() error { return w.attempt(work, base) }); err != nil {
 		return err
 	}

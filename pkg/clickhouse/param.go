@@ -49,13 +49,15 @@ func renderParam(value any) (string, error) {
 		return renderInts(v), nil
 	case []uint8:
 		return renderInts(v), nil
+	case []uint32:
+		return renderInts(v), nil
 	case []uint64:
 		return renderInts(v), nil
 	}
 	return "", fmt.Errorf("a parameter of type %T is not supported", value)
 }
 
-func renderInts[T int32 | int64 | uint8 | uint64](values []T) string {
+func renderInts[T int32 | int64 | uint8 | uint32 | uint64](values []T) string {
 	out := []byte{'['}
 	for i, v := range values {
 		if i > 0 {

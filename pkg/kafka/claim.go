@@ -26,6 +26,8 @@ type Batch struct {
 	Partition   int
 	First, Last int64
 	Records     []Record
+	// Again: an earlier owner planned the range, and may have begun with its effects.
+	Again bool
 }
 
 // Claim is the ownership of one partition within one group generation. It
@@ -219,7 +221,9 @@ func (c *Claim) replay(ctx context.Context) (b Batch, ok bool, err error) {
 		return Batch{}, false, nil
 	}
 	c.pos = plan.first
-	return c.take(n, plan.last), true, nil
+	b = c.take(n, plan.last)
+	b.Again = true
+	return b, true, nil
 }
 
 // restart goes on from the oldest record there is.

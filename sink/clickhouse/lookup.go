@@ -30,16 +30,22 @@ type Wanted struct {
 type Stored struct {
 	// Identities are the records that have their row, in events or drops.
 	Identities map[Identity]bool
-	// Recent are the marks (Mark) of those in events that were written within the last
-	// ten minutes: so long the table surely knows the token of an insert, which is until
-	// 100,000 more have come (migration 0008).
-	Recent map[Identity]uint64
+	// Written are the rows in events by the insert they came with. True are those of the
+	// last ten minutes: so long the table surely knows the token of an insert, which is
+	// until 100,000 more have come (migration 0008).
+	Written map[Written]bool
 	// Events are the event ids that have a row in events, under any source.
 	Events map[EventKey]bool
 	// Rows are the records that have their row in events.
 	Rows map[Identity]bool
 	// Copies are the acceptances that have a row, in events or drops.
 	Copies map[Acceptance]Copies
+}
+
+// Written is a row in events, and the mark (Mark) of the insert it came with.
+type Written struct {
+	Identity Identity
+	Mark     uint64
 }
 
 // Copies says which copies of an acceptance are there.
@@ -90,14 +96,14 @@ const lookupChunk = 4096
 // day, so the query reads the granules that can hold one of the ids. The time
 // of receipt is no filter: a client may send an event again at any later time.
 const lookupEvents = `SELECT company_id, event_id, source_partition, source_offset, acceptance_id, replayed, true,
-	if(inserted_at > now64(3) - INTERVAL 10 MINUTE, batch, 0) FROM events
+	batch, inserted_at > now64(3) - INTERVAL 10 MINUTE FROM events
 WHERE tenant_bucket IN {buckets:Array(UInt8)} AND company_id IN {companies:Array(String)}
 AND event_id IN (
 	SELECT toFixedString(unhex(substring({ids:String}, number * 32 + 1, 32)), 16) FROM numbers({n:UInt64})
 )`
 
 // Drops are looked up by source alone, which is their identity.
-const lookupDrops = `SELECT company_id, event_id, source_partition, source_offset, acceptance_id, replayed, reason NOT IN {unsettled:Array(String)}, toUInt64(0) FROM drops
+const lookupDrops = `SELECT company_id, event_id, source_partition, source_offset, acceptance_id, replayed, reason NOT IN {unsettled:Array(String)}, toUInt64(0), false FROM drops
 WHERE tenant_bucket IN {buckets:Array(UInt8)} AND company_id IN {companies:Array(String)}
 AND (source_partition, source_offset) IN (
 	SELECT arrayJoin(arrayZip({partitions:Array(Int32)}, {offsets:Array(Int64)}))
@@ -117,7 +123,7 @@ AND acceptance_id IN (
 // acceptances have rows.
 func (s *Store) Find(ctx context.Context, wanted []Wanted) (Stored, error) {
 	stored := Stored{
-		Identities: make(map[Identity]bool), Recent: make(map[Identity]uint64), Events: make(map[EventKey]bool),
+		Identities: make(map[Identity]bool), Written: make(map[Written]bool), Events: make(map[EventKey]bool),
 		Rows: make(map[Identity]bool), Copies: make(map[Acceptance]Copies),
 	}
 	for chunk := range slices.Chunk(wanted, lookupChunk) {
@@ -177,10 +183,10 @@ func (s *Store) findChunk(ctx context.Context, wanted []Wanted, stored *Stored) 
 	with := func(options ...clickhouse.Option) []clickhouse.Option {
 		return append(options, clickhouse.Param("buckets", c.buckets), clickhouse.Param("companies", c.companies))
 	}
-	err := s.eachRow(ctx, lookupEvents, func(found Wanted, replayed, settled bool, mark uint64) {
+	err := s.eachRow(ctx, lookupEvents, func(found Wanted, replayed, settled bool, mark uint64, recent bool) {
 		stored.Identities[found.Identity] = true
 		if mark != 0 {
-			stored.Recent[found.Identity] = mark
+			stored.Written[Written{found.Identity, mark}] = recent
 		}
 		stored.Events[found.Identity.Key] = true
 		stored.Rows[found.Identity] = true
@@ -189,7 +195,7 @@ func (s *Store) findChunk(ctx context.Context, wanted []Wanted, stored *Stored) 
 	if err != nil {
 		return fmt.Errorf("looking up stored events: %w", err)
 	}
-	err = s.eachRow(ctx, lookupDrops, func(found Wanted, replayed, settled bool, _ uint64) {
+	err = s.eachRow(ctx, lookupDrops, func(found Wanted, replayed, settled bool, _ uint64, _ bool) {
 		stored.Identities[found.Identity] = true
 		stored.addCopy(Acceptance{CompanyID: found.Identity.Key.CompanyID, ID: found.Acceptance}, replayed, settled)
 	}, with(clickhouse.Param("partitions", c.partitions), clickhouse.Param("offsets", c.offsets), clickhouse.Param("unsettled", unsettled())))
@@ -215,16 +221,16 @@ func (s *Store) findChunk(ctx context.Context, wanted []Wanted, stored *Stored) 
 	return nil
 }
 
-func (s *Store) eachRow(ctx context.Context, sql string, found func(w Wanted, replayed, settled bool, mark uint64), options []clickhouse.Option) error {
+func (s *Store) eachRow(ctx context.Context, sql string, found func(w Wanted, replayed, settled bool, mark uint64, recent bool), options []clickhouse.Option) error {
 	return s.conn.Each(ctx, sql, func(scan func(...any) error) error {
 		var w Wanted
-		var replayed, settled bool
+		var replayed, settled, recent bool
 		var mark uint64
 		id := &w.Identity
-		if err := scan(&id.Key.CompanyID, &id.Key.EventID, &id.Source.Partition, &id.Source.Offset, &w.Acceptance, &replayed, &settled, &mark); err != nil {
+		if err := scan(&id.Key.CompanyID, &id.Key.EventID, &id.Source.Partition, &id.Source.Offset, &w.Acceptance, &replayed, &settled, &mark, &recent); err != nil {
 			return err
 		}
-		found(w, replayed, settled, mark)
+		found(w, replayed, settled, mark, recent)
 		return nil
 	}, options...)
 }

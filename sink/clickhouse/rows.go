@@ -42,6 +42,10 @@ type EventRow struct {
 	ExpiresAt time.Time
 	// Replaces: the event has a row, and this one is to stand in its place.
 	Replaces bool
+	// Round is the round of the batch's inserts that wrote the row before, 0 when none
+	// did, and Mark what the row got with its last insert; the sink keeps both.
+	Round uint8
+	Mark  uint64
 }
 
 // DropRow is one row of drops.
