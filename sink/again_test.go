@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,8 +27,9 @@ type askedStore struct {
 	mu     sync.Mutex
 	asked  map[string]int
 	tokens []string
-	// after is called after each insert.
+	// after is called after each insert, and fail says what becomes of its answer.
 	after func(table, token string)
+	fail  func(table string) error
 }
 
 func (s *askedStore) ask(what string) {
@@ -51,6 +53,9 @@ func (s *askedStore) inserted(table, token string, err error) error {
 	s.tokens = append(s.tokens, token)
 	if err == nil && s.after != nil {
 		s.after(table, token)
+	}
+	if err == nil && s.fail != nil {
+		return s.fail(table)
 	}
 	return err
 }
@@ -201,12 +206,34 @@ func eventsBatch(t *testing.T, n int) (b kafka.Batch, want map[string]int) {
 	return b, want
 }
 
-// TestEventsThatOnlyTheirTokenIsLeftOf: ClickHouse has the tokens of a batch and not its
-// rows, all or a part of them. A plain repetition writes nothing; a batch that knows that
-// it is one ends with each row once, also when the rows of further tokens go the same way.
-func TestEventsThatOnlyTheirTokenIsLeftOf(t *testing.T) {
+// TestRowsThatOnlyTheirTokenIsLeftOf: ClickHouse has the token of an insert and not its
+// rows, as some versions after a kill.
+func TestRowsThatOnlyTheirTokenIsLeftOf(t *testing.T) {
 	t.Parallel()
 	f := newForgetful(t)
+	for _, c := range []struct {
+		name string
+		do   func(*testing.T, *forgetful)
+	}{
+		{"events and drops", eventsForgotten}, {"killed again and again", killedAgain}, {"an answer that was lost", answerLost},
+		{"a replay", replayForgotten}, {"views", viewsOfRowsThatCameTwice}, {"visits, days and the ledger", latestForgotten},
+		{"while an insert runs", nothingWhileAnInsertRuns},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f.t, f.store.after, f.store.fail = t, nil, nil
+			f.store.takeAsked()
+			for _, table := range []string{store.TableEvents, store.TableDrops, "seen"} {
+				f.exec("TRUNCATE TABLE " + table) // which forgets tokens
+			}
+			c.do(t, f)
+		})
+	}
+}
+
+// eventsForgotten: ClickHouse has the tokens of a batch and not its
+// rows, all or a part of them. A plain repetition writes nothing; a batch that knows that
+// it is one ends with each row once, also when the rows of further tokens go the same way.
+func eventsForgotten(t *testing.T, f *forgetful) {
 	b, want := eventsBatch(t, 20)
 	f.attempt(b)
 	if got := f.store.takeAsked(); !maps.Equal(got, map[string]int{"find": 1, "insert events": 1, "insert drops": 1}) {
@@ -247,11 +274,8 @@ func TestEventsThatOnlyTheirTokenIsLeftOf(t *testing.T) {
 	}
 }
 
-// TestKilledAgain: the rows of the further tokens are not kept either, once and again;
-// then the server keeps none at all, and the batch fails until it does.
-func TestKilledAgain(t *testing.T) {
-	t.Parallel()
-	f := newForgetful(t)
+// killedAgain: the rows of the further tokens are not kept either, once and again.
+func killedAgain(t *testing.T, f *forgetful) {
 	b, want := eventsBatch(t, 10)
 	f.attempt(b)
 	f.forget(store.TableEvents, "1")
@@ -286,20 +310,11 @@ func TestKilledAgain(t *testing.T) {
 	if got := f.rows(); !maps.Equal(got, want) {
 		t.Fatalf("at the end: %v, want %v", got, want)
 	}
-	f.store.after = func(table, _ string) { f.forget(table, "1") }
-	f.forget(store.TableEvents, "1")
-	a := f.w.attemptAt(b)
-	defer a.end()
-	if err := a.write(context.Background()); err == nil || !strings.Contains(err.Error(), errNotThere.Error()) {
-		t.Errorf("a server that keeps nothing: %v", err)
-	}
 }
 
-// TestAReplayThatOnlyItsTokenIsLeftOf: the row of an event that was enriched again stands
+// replayForgotten: the row of an event that was enriched again stands
 // in place of the former one, also when its first insert was not kept.
-func TestAReplayThatOnlyItsTokenIsLeftOf(t *testing.T) {
-	t.Parallel()
-	f := newForgetful(t)
+func replayForgotten(t *testing.T, f *forgetful) {
 	e := testEvent("cmp_a", 1)
 	f.attempt(kafka.Batch{Topic: schemas.TopicEventsEnriched, Partition: 3, Records: []kafka.Record{testRecord(t, 0, encode(t, schemas.EnrichedOf(e)))}})
 	e.Resolution.AccountId = "other.nl"
@@ -319,13 +334,11 @@ func TestAReplayThatOnlyItsTokenIsLeftOf(t *testing.T) {
 	}
 }
 
-// TestViewsOfRowsThatCameTwice says what becomes of a view that adds up: of what the table
+// viewsOfRowsThatCameTwice says what becomes of a view that adds up: of what the table
 // had all along it has each row once, also when a kill kept it from the insert; the rows of
 // a further token it has once for each token (ADR 0046). Each view that is kept is told the
 // latest moment only.
-func TestViewsOfRowsThatCameTwice(t *testing.T) {
-	t.Parallel()
-	f := newForgetful(t)
+func viewsOfRowsThatCameTwice(t *testing.T, f *forgetful) {
 	b, _ := eventsBatch(t, 4)
 	b.Last, b.Records = 3, b.Records[:4]
 	b.Again = true
@@ -348,11 +361,9 @@ func TestViewsOfRowsThatCameTwice(t *testing.T) {
 	seen("a repetition of both", 4+1)
 }
 
-// TestLatestThatOnlyTheirTokenIsLeftOf: as with events, of the tables whose rows replace
+// latestForgotten: as with events, of the tables whose rows replace
 // each other.
-func TestLatestThatOnlyTheirTokenIsLeftOf(t *testing.T) {
-	t.Parallel()
-	f := newForgetful(t)
+func latestForgotten(t *testing.T, f *forgetful) {
 	visits := kafka.Batch{Topic: schemas.TopicVisitsEnriched, Partition: 1}
 	days := kafka.Batch{Topic: schemas.TopicAccountsEnriched, Partition: 1}
 	ledger := kafka.Batch{Topic: schemas.TopicLedgerEdge, Partition: 1}
@@ -420,22 +431,20 @@ func TestLatestThatOnlyTheirTokenIsLeftOf(t *testing.T) {
 		f.store.takeAsked()
 	}
 	visit := testVisit("cmp_a", 0, 1)
-	if n := f.number("count()", "visits WHERE visit_id = unhex('" + hex.EncodeToString(visit.GetVisitId()) + "')"); n != 1 {
+	if n := f.number("count()", "visits WHERE visit_id = unhex('"+hex.EncodeToString(visit.GetVisitId())+"')"); n != 1 {
 		t.Errorf("a visit has %d rows", n)
 	}
 }
 
-// TestNothingIsMendedWhileAnInsertRuns: an insert of the batch by an owner before has its
+// nothingWhileAnInsertRuns: an insert of the batch by an owner before has its
 // token noted, maybe, and its rows on their way.
-func TestNothingIsMendedWhileAnInsertRuns(t *testing.T) {
-	t.Parallel()
-	f := newForgetful(t)
+func nothingWhileAnInsertRuns(t *testing.T, f *forgetful) {
 	b, want := eventsBatch(t, 3)
 	f.attempt(b)
 	f.forget(store.TableEvents, "1")
 	// An insert of the same batch that takes a while.
 	f.exec("CREATE TABLE slow (n UInt8) ENGINE = Null")
-	f.exec("CREATE MATERIALIZED VIEW slow_view TO slow AS SELECT sleepEachRow(3) AS n FROM events")
+	f.exec("CREATE MATERIALIZED VIEW slow_view TO slow AS SELECT sleepEachRow(1) AS n FROM events")
 	b.Again = true
 	token := f.w.attemptAt(b).(*eventWriter).token(store.TableEvents, 0, 0)
 	e := testEvent("cmp_a", 777)
@@ -460,5 +469,66 @@ func TestNothingIsMendedWhileAnInsertRuns(t *testing.T) {
 	want[fmt.Sprint(e.Source.Offset, " event")]++
 	if got := f.rows(); !maps.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// answerLost: within one process, ClickHouse keeps the token of an insert, not its rows, and
+// gives no answer.
+func answerLost(t *testing.T, f *forgetful) {
+	b, want := eventsBatch(t, 10)
+	f.store.fail = func(table string) error {
+		if table != store.TableEvents {
+			return nil
+		}
+		f.store.fail = nil
+		f.forget(table, "1")
+		return errCrash
+	}
+	claim := &memoryClaim{batch: b}
+	if err := f.w.process(context.Background(), claim, b); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.rows(); !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if got := strings.Join(claim.calls, " "); got != "plan commit" {
+		t.Errorf("calls %q", got)
+	}
+}
+
+// emptyStore takes inserts and keeps nothing.
+type emptyStore struct {
+	memoryStore
+	absence store.Absence
+}
+
+func (s *emptyStore) Absence(context.Context, string, string) (store.Absence, error) {
+	return s.absence, nil
+}
+
+// TestWhatIsNotFoundIsNotAlwaysGone: a server that keeps nothing has the batch tried again
+// after some tokens; nothing is written under another token where a replica may lag, or
+// while an insert runs.
+func TestWhatIsNotFoundIsNotAlwaysGone(t *testing.T) {
+	t.Parallel()
+	for absence, want := range map[store.Absence]struct {
+		err     error
+		inserts int
+	}{
+		store.AbsenceProven: {errNotThere, 1 + roundsMax}, store.AbsenceUnderWay: {errUnderWay, 1}, store.AbsenceOfReplica: {nil, 1},
+	} {
+		s := &askedStore{Store: &emptyStore{absence: absence}}
+		w := testWorker(t, s)
+		b := kafka.Batch{Topic: schemas.TopicEventsEnriched, Again: true, Records: []kafka.Record{
+			testRecord(t, 0, encode(t, schemas.EnrichedOf(testEvent("cmp_a", 1)))),
+		}}
+		err := w.attemptAt(b).write(context.Background())
+		if !errors.Is(err, want.err) || len(s.tokens) != want.inserts {
+			t.Errorf("%d: %v after %d inserts, want %v after %d", absence, err, len(s.tokens), want.err, want.inserts)
+		}
+		slices.Sort(s.tokens)
+		if unique := slices.Compact(s.tokens); len(unique) != want.inserts {
+			t.Errorf("%d tokens for %d inserts", len(unique), want.inserts)
+		}
 	}
 }

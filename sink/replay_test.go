@@ -100,7 +100,7 @@ func (s *modelStore) step() error {
 }
 
 func (s *modelStore) Find(_ context.Context, wanted []store.Wanted) (store.Stored, error) {
-	found := store.Stored{Identities: map[store.Identity]bool{}, Events: map[store.EventKey]bool{}, Copies: map[store.Acceptance]store.Copies{}}
+	found := store.Stored{Identities: map[store.Identity]bool{}, Events: map[store.EventKey]bool{}, Copies: map[store.Acceptance]store.Copies{}, Rows: map[store.Identity]bool{}}
 	for _, w := range wanted {
 		a := store.Acceptance{CompanyID: w.Identity.Key.CompanyID, ID: w.Acceptance}
 		for _, r := range s.events {
@@ -108,7 +108,7 @@ func (s *modelStore) Find(_ context.Context, wanted []store.Wanted) (store.Store
 			if id.Key != w.Identity.Key {
 				continue
 			}
-			found.Identities[id], found.Events[id.Key] = true, true
+			found.Identities[id], found.Rows[id], found.Events[id.Key] = true, true, true
 			stored := store.Acceptance{CompanyID: id.Key.CompanyID, ID: store.AcceptanceID(r.Event.GetAcceptanceId())}
 			found.Copies[stored] = found.Copies[stored].Add(r.Event.GetReplayed(), true)
 		}
@@ -164,6 +164,7 @@ func deliver(t testing.TB, w *Worker, records []kafka.Record, cuts []bool) {
 		if err := w.attemptAt(b).write(context.Background()); err == nil {
 			continue
 		}
+		b.Again = true
 		if err := w.attemptAt(b).write(context.Background()); err != nil {
 			t.Fatal(err)
 		}

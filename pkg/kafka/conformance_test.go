@@ -229,6 +229,9 @@ func TestConformancePlanSurvivesOwner(t *testing.T) {
 			if err := expectBatch(b, 10, 39); err != nil {
 				return err
 			}
+			if !b.Again {
+				return errors.New("a planned range is given as if for the first time")
+			}
 			return claim.Plan(ctx, b)
 		})
 	}
@@ -241,6 +244,9 @@ func TestConformancePlanSurvivesOwner(t *testing.T) {
 			return err
 		}
 		b, err = claim.NextBatch(ctx, kafka.BatchLimit{RecordsMax: 20})
+		if b.Again {
+			return errors.New("a range that nobody planned is given as if again")
+		}
 		return errors.Join(err, expectBatch(b, 40, 59))
 	})
 	own(func(ctx context.Context, claim *kafka.Claim) error { // 40..59 was never planned

@@ -100,8 +100,9 @@ func Run(ctx context.Context, sys app.System) error {
 		}
 		return nil
 	})
+	rows := store.New(conn)
 	worker, err := stage.New(cfg.Sink, stage.Deps{
-		Consumer: consumer, Dead: producer, Store: store.New(conn), Log: w.Log, Metrics: w.Registry, Now: time.Now, Erased: erased,
+		Consumer: consumer, Dead: producer, Store: rows, Log: w.Log, Metrics: w.Registry, Now: time.Now, Erased: erased,
 	})
 	if err != nil {
 		return err
@@ -112,7 +113,12 @@ func Run(ctx context.Context, sys app.System) error {
 				if err := conn.Ping(ctx); err != nil {
 					return err
 				}
-				return conn.CheckReplicas(ctx)
+				if err := conn.CheckReplicas(ctx); err != nil {
+					return err
+				}
+				// A batch that is tried again needs to be able to ask this.
+				_, err := rows.Absence(ctx, store.TableEvents, "/")
+				return err
 			}
 			if err := errors.Join(w.Until(ctx, "kafka", client.Ping), w.Until(ctx, "clickhouse", ready)); err != nil {
 				return err
