@@ -49,14 +49,16 @@
 // the token. Tokens name the range and a checksum of its records, so a topic that
 // was made anew does not collide with its predecessor. Rows that the batch itself
 // has written lately are sent again under their token, for the materialised views
-// that a crash may have kept from them (ADR 0035).
+// that a crash may have kept from them (ADR 0035). An attempt that is not the first looks
+// for its rows afterwards: ClickHouse may have noted a token and lost the part. What is
+// missing is written under a further token (ADR 0046).
 //
 // # Limits
 //
 // One batch per partition is in memory, bounded by rows, bytes and age, and all of
 // them together by MemoryBytesMax (budget). While ClickHouse is away the batch is
-// retried with backoff and nothing more is read. The look-up sees one server: on a
-// cluster the sink must read where it writes. The same event id accepted twice on
+// retried with backoff and nothing more is read. The look-up sees one server: where it
+// may lag (replicas) nothing is written because it is not found. The same event id accepted twice on
 // two partitions of events.enriched at the same moment (only with more partitions
 // than tenant buckets) is not seen by the look-up; the tables' order then collapses
 // the two.
