@@ -15,6 +15,7 @@ import (
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/pkg/embedded/clickhouse/clickhousetest"
 	"github.com/metiva-io/metiva/pkg/kafka"
+	"github.com/metiva-io/metiva/pkg/tombstone"
 	"github.com/metiva-io/metiva/pkg/waittest"
 	"github.com/metiva-io/metiva/schemas"
 	"github.com/metiva-io/metiva/schemas/metivav1"
@@ -215,8 +216,13 @@ func TestRowsThatOnlyTheirTokenIsLeftOf(t *testing.T) {
 		name string
 		do   func(*testing.T, *forgetful)
 	}{
-		{"events and drops", eventsForgotten}, {"killed again and again", killedAgain}, {"an answer that was lost", answerLost},
-		{"a replay", replayForgotten}, {"views", viewsOfRowsThatCameTwice}, {"visits, days and the ledger", latestForgotten},
+		{"events and drops", eventsForgotten},
+		{"killed again and again", killedAgain},
+		{"an answer that was lost", answerLost},
+		{"a replay", replayForgotten},
+		{"views", viewsOfRowsThatCameTwice},
+		{"visits, days and the ledger", latestForgotten},
+		{"whoever was erased meanwhile", erasedMeanwhile},
 		{"while an insert runs", nothingWhileAnInsertRuns},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -530,5 +536,47 @@ func TestWhatIsNotFoundIsNotAlwaysGone(t *testing.T) {
 		if unique := slices.Compact(s.tokens); len(unique) != want.inserts {
 			t.Errorf("%d tokens for %d inserts", len(unique), want.inserts)
 		}
+	}
+}
+
+// erasedMeanwhile: an erasure that becomes known between the insert and the look takes what
+// is missing with it: an event becomes a drop, a visit nothing, and neither comes back.
+func erasedMeanwhile(t *testing.T, f *forgetful) {
+	set := tombstone.NewSet()
+	former := f.w.deps.Erased
+	f.w.deps.Erased = set
+	defer func() { f.w.deps.Erased = former }()
+	visitor := []byte("0123456789abcdef")
+	e, v := testEvent("cmp_a", 1), testVisit("cmp_erased", 1, 1)
+	e.VisitorId, e.Consent = visitor, metivav1.ConsentState_CONSENT_STATE_ANALYTICS
+	v.VisitorId, v.Consent = visitor, metivav1.ConsentState_CONSENT_STATE_ANALYTICS
+	events := kafka.Batch{Topic: schemas.TopicEventsEnriched, Partition: 3, Again: true, Records: []kafka.Record{testRecord(t, 0, encode(t, schemas.EnrichedOf(e)))}}
+	visits := kafka.Batch{Topic: schemas.TopicVisitsEnriched, Again: true, Records: []kafka.Record{{Value: encode(t, v)}}}
+	f.store.after = func(table, _ string) {
+		f.forget(table, "1")
+		for _, company := range []string{"cmp_a", "cmp_erased"} {
+			value := encode(t, &metivav1.Erasure{CompanyId: company, SubjectId: visitor, ErasedAtMs: 1})
+			if err := set.Apply(tombstone.RecordKey(company, visitor), value); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	a := f.w.attemptAt(events)
+	if err := a.write(context.Background()); !errors.Is(err, errErased) {
+		t.Errorf("an event whose visitor was erased meanwhile: %v", err)
+	}
+	a.end()
+	f.w.deps.Erased = former
+	f.store.after = func(table, _ string) { f.forget(table, "1"); f.w.deps.Erased = set }
+	f.attempt(visits)
+	f.store.after = nil
+	f.attempt(events)
+	f.attempt(events)
+	f.attempt(visits)
+	if got := f.rows(); !maps.Equal(got, map[string]int{"1 erased": 1}) {
+		t.Errorf("%v", got)
+	}
+	if n := f.number("count()", "visits WHERE company_id = 'cmp_erased'"); n != 0 {
+		t.Errorf("%d visits of who was erased", n)
 	}
 }
