@@ -150,6 +150,9 @@ func (f *forgetful) number(expression, from string) (n uint64) {
 // forget deletes rows; it goes through merges that are stopped.
 func (f *forgetful) forget(table, where string) {
 	f.t.Helper()
+	if where == "" {
+		return
+	}
 	f.exec("SYSTEM START MERGES " + table)
 	f.exec("ALTER TABLE " + table + " DELETE WHERE " + where)
 	f.exec("SYSTEM STOP MERGES " + table)
@@ -249,7 +252,7 @@ func eventsForgotten(t *testing.T, f *forgetful) {
 		t.Fatalf("a first attempt writes %v, want %v", got, want)
 	}
 
-	forgotten := map[string]string{"all events": "1", "the first events": "source_offset < 60", "none": "0"}
+	forgotten := map[string]string{"all events": "1", "the first events": "source_offset < 60", "none": ""}
 	for _, what := range []string{"all events", "the first events", "none"} {
 		f.forget(store.TableEvents, forgotten[what])
 		f.forget(store.TableDrops, forgotten[what])
@@ -450,7 +453,7 @@ func nothingWhileAnInsertRuns(t *testing.T, f *forgetful) {
 	f.forget(store.TableEvents, "1")
 	// An insert of the same batch that takes a while.
 	f.exec("CREATE TABLE slow (n UInt8) ENGINE = Null")
-	f.exec("CREATE MATERIALIZED VIEW slow_view TO slow AS SELECT sleepEachRow(1) AS n FROM events")
+	f.exec("CREATE MATERIALIZED VIEW slow_view TO slow AS SELECT sleepEachRow(0.5) AS n FROM events")
 	b.Again = true
 	token := f.w.attemptAt(b).(*eventWriter).token(store.TableEvents, 0, 0)
 	e := testEvent("cmp_a", 777)
