@@ -2,13 +2,18 @@ package analytics
 
 import (
 	"encoding/xml"
+	"log/slog"
 	"os"
+	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/pkg/embedded/clickhouse/clickhousetest"
+	"github.com/metiva-io/metiva/pkg/secret"
 	"github.com/metiva-io/metiva/schemas"
+	schema "github.com/metiva-io/metiva/schemas/clickhouse"
 )
 
 // grantsOf reads what deploy grants a user of a server.
@@ -102,5 +107,71 @@ func TestKeeperMay(t *testing.T) {
 		if code, _ := clickhouse.Code(err); code != clickhouse.CodeAccessDenied {
 			t.Errorf("%s: %v", sql, err)
 		}
+	}
+}
+
+// TestMigrateMay: the migrations work with what deploy grants the user migrate, once an
+// administrator has made the database. The library wants grants of engines besides,
+// which a server does not by default.
+func TestMigrateMay(t *testing.T) {
+	t.Parallel()
+	engine := clickhousetest.Start(t)
+	c, err := clickhouse.Open(clickhouse.Config{URL: secret.New(engine.URL())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	quiet := slog.New(slog.DiscardHandler)
+	if _, err := clickhouse.Migrate(t.Context(), c, fstest.MapFS{}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	grants := grantsOf(t, "migrate")
+	for _, name := range []string{"MergeTree", "ReplacingMergeTree", "AggregatingMergeTree", "SummingMergeTree"} {
+		grants = append(grants, "GRANT TABLE ENGINE ON "+name)
+	}
+	engine.RestartAs(grants...)
+	if done, err := clickhouse.Migrate(t.Context(), c, schema.Files, quiet); err != nil || len(done) == 0 {
+		t.Errorf("%d migrations, %v", len(done), err)
+	}
+}
+
+// TestUsersAreWrittenInClickHouse: what an administrator applies is in the language of the
+// engine, which cannot have users and policies of its own to apply it to.
+func TestUsersAreWrittenInClickHouse(t *testing.T) {
+	t.Parallel()
+	c := migrated(t)
+	raw, err := os.ReadFile("../../../deploy/clickhouse/policies.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(raw)) {
+		if !strings.HasPrefix(line, "--") {
+			lines = append(lines, line)
+		}
+	}
+	var statements []string
+	for _, s := range strings.Split(strings.Join(lines, ""), ";") {
+		if s = strings.TrimSpace(s); s != "" {
+			statements = append(statements, s)
+		}
+	}
+	if want := 2*len(schema.Tables()) + 1; len(statements) != want {
+		t.Fatalf("policies.sql has %d statements, want two for each table and the quota: %d", len(statements), want)
+	}
+	for _, user := range []string{"ingest", "keeper", "reader", "migrate"} {
+		for _, grant := range grantsOf(t, user) {
+			statements = append(statements, grant+" TO "+user)
+		}
+	}
+	for _, s := range statements {
+		var kind string
+		if err := c.QueryRow(t.Context(), "SELECT formatQuerySingleLine({s:String})", clickhouse.Param("s", s)).Scan(&kind); err != nil {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+	var none string
+	if c.QueryRow(t.Context(), "SELECT formatQuerySingleLine({s:String})", clickhouse.Param("s", "CREATE ROW POLICY x ON y FOR SELECT USES z")).Scan(&none) == nil {
+		t.Error("the engine takes anything")
 	}
 }
