@@ -32,7 +32,8 @@ func TestStages(t *testing.T) {
 	}
 	want := [][]string{
 		{"not_in_the_list", "events", "drops", "ledger_edge", "ledger_checks", "visits", "accounts_daily"},
-		{"changed_days"}, {"counted_days"},
+		{"changed_days"},
+		{"counted_days"},
 		{"traffic_daily", "closed_visits", "pages_daily", "groups_daily"},
 	}
 	if !slices.EqualFunc(got, want, slices.Equal) {

@@ -44,7 +44,7 @@ func TestExportsAreRecorded(t *testing.T) {
 		cfg.Audit = func(_ context.Context, _ tenant.Claim, e audit.Entry) error {
 			got = append(got, e.Outcome)
 			raw, err := json.Marshal(e.Details)
-			run := e.Details.(auditDetails).Run.ID
+			run := e.Details.(auditDetails).ID
 			runs[run] = true
 			if last = strings.Replace(string(raw), run, "x", 1); e.Outcome == c.failAt {
 				err = away
