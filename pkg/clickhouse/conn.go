@@ -44,6 +44,10 @@ func Open(cfg Config) (*Conn, error) {
 // Database is the name of the connection's database.
 func (c *Conn) Database() string { return c.target.database }
 
+// ConnectionsMax is how many statements may run at once; one more waits for a connection,
+// and fails when there is none within the time for making one.
+func (c *Conn) ConnectionsMax() int { return orDefault(c.cfg.ConnectionsMax, connectionsMaxDefault) }
+
 // Close closes the pool.
 func (c *Conn) Close() error { return c.driver.Close() }
 

@@ -240,7 +240,7 @@ func TestCountedDaysAnswerLikeTheirRows(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	erased := Days{"cmp_a", d.today.AddDate(0, 0, -daysBack), d.today.AddDate(0, 0, -5)}
+	erased := Days{CompanyID: "cmp_a", First: d.today.AddDate(0, 0, -daysBack), Last: d.today.AddDate(0, 0, -5)}
 	for range 2 {
 		if err := NewCounter(d.c).Forget(ctx, erased); err != nil {
 			t.Fatal(err)
@@ -266,7 +266,7 @@ func TestADayWithoutRowsIsCountedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := NewCounter(d.c).Forget(ctx, Days{"cmp_a", d.today.AddDate(0, 0, -daysBack), d.today}); err != nil {
+	if err := NewCounter(d.c).Forget(ctx, Days{CompanyID: "cmp_a", First: d.today.AddDate(0, 0, -daysBack), Last: d.today}); err != nil {
 		t.Fatal(err)
 	}
 	d.age()

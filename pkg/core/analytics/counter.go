@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
@@ -33,6 +34,8 @@ type Days struct {
 	CompanyID string
 	First     time.Time
 	Last      time.Time
+	// only, when there are any, are the days between the ends that are meant.
+	only []string
 }
 
 func (d Days) options() ([]clickhouse.Option, error) {
@@ -45,10 +48,12 @@ func (d Days) options() ([]clickhouse.Option, error) {
 	return []clickhouse.Option{
 		clickhouse.Param("bucket", schemas.TenantBucket(d.CompanyID)), clickhouse.Param("company", d.CompanyID),
 		clickhouse.Param("first", d.First.UTC().Format(time.DateOnly)), clickhouse.Param("last", d.Last.UTC().Format(time.DateOnly)),
+		clickhouse.Param("only", d.only),
 	}, nil
 }
 
-const ofDays = ` tenant_bucket = {bucket:UInt8} AND company_id = {company:String} AND day >= {first:Date} AND day <= {last:Date}`
+const ofDays = `tenant_bucket = {bucket:UInt8} AND company_id = {company:String} AND day >= {first:Date} AND day <= {last:Date}
+	AND (empty({only:Array(String)}) OR has({only:Array(String)}, toString(day)))`
 
 // Changed says that the rows of some days are others than before, without an insert
 // into their table having told it: from now on those days are read from their rows,
@@ -60,7 +65,7 @@ func (c *Counter) Changed(ctx context.Context, d Days) error {
 		return err
 	}
 	err = c.conn.Exec(ctx, `INSERT INTO changed_days (tenant_bucket, company_id, source, day, changed_at)
-SELECT tenant_bucket, company_id, source, day, now64(3) FROM changed_days WHERE`+ofDays+` GROUP BY tenant_bucket, company_id, source, day`,
+SELECT tenant_bucket, company_id, source, day, now64(3) FROM changed_days WHERE `+ofDays+` GROUP BY tenant_bucket, company_id, source, day`,
 		append(options, clickhouse.Setting("max_partitions_per_insert_block", 0))...)
 	if err != nil {
 		return fmt.Errorf("marking days as changed: %w", err)
@@ -79,16 +84,30 @@ func (c *Counter) Forget(ctx context.Context, d Days) error {
 	if err != nil {
 		return err
 	}
-	options = append(options, clickhouse.Setting("mutations_sync", 2))
-	// counted_days is the first of both: from its end on nothing of the others is read.
-	for _, source := range []string{schema.SourceEvents, schema.SourceVisits} {
-		for _, table := range schema.CountedFrom(source) {
-			if err := c.drop(ctx, table, options); err != nil {
-				return fmt.Errorf("dropping days from %s: %w", table, err)
-			}
+	drop := func(ctx context.Context, table string) error {
+		if err := deleteIn(ctx, c.conn, table, ofDays, "", options...); err != nil {
+			return fmt.Errorf("dropping days from %s: %w", table, err)
+		}
+		return nil
+	}
+	// From the end of the first on nothing of the others is read.
+	first := countings()
+	if err := atOnce(ctx, c.conn, first, drop); err != nil {
+		return err
+	}
+	var rest []string
+	for _, t := range schema.Tables() {
+		if t.Kind == schema.Counted && !slices.Contains(first, t.Name) {
+			rest = append(rest, t.Name)
 		}
 	}
-	return nil
+	return atOnce(ctx, c.conn, rest, drop)
+}
+
+// countings are the tables that say which countings there are.
+func countings() []string {
+	out := []string{schema.CountedFrom(schema.SourceEvents)[0], schema.CountedFrom(schema.SourceVisits)[0]}
+	return slices.Compact(out)
 }
 
 // countCompaniesMax bounds the tenants one statement counts a day of.
@@ -166,7 +185,7 @@ func (c *Counter) count(ctx context.Context, d due) error {
 		}
 	}
 	for _, table := range schema.CountedFrom(d.source)[1:] {
-		if err := c.dropEarlier(ctx, table, options); err != nil {
+		if err := deleteIn(ctx, c.conn, table, earlier, "", options...); err != nil {
 			return fmt.Errorf("dropping earlier rows of %s: %w", table, err)
 		}
 	}
@@ -174,14 +193,4 @@ func (c *Counter) count(ctx context.Context, d due) error {
 	return c.takeBack(ctx, d, built, before)
 }
 
-const earlier = ` tenant_bucket = {bucket:UInt8} AND company_id IN {companies:Array(String)} AND day = {day:Date} AND built_at < {built:DateTime64(3, 'UTC')}`
-
-// dropEarlier deletes what an earlier counting left, if there is anything: deleting
-// looks at the whole partition.
-func (c *Counter) dropEarlier(ctx context.Context, table string, options []clickhouse.Option) error {
-	var left uint64
-	if err := c.conn.QueryRow(ctx, "SELECT count() FROM "+table+" WHERE"+earlier, options...).Scan(&left); err != nil || left == 0 {
-		return err
-	}
-	return c.conn.Exec(ctx, "ALTER TABLE "+table+" DELETE WHERE"+earlier, options...)
-}
+const earlier = `tenant_bucket = {bucket:UInt8} AND company_id IN {companies:Array(String)} AND day = {day:Date} AND built_at < {built:DateTime64(3, 'UTC')}`

@@ -2,9 +2,7 @@ package analytics
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
@@ -52,43 +50,14 @@ func (c *Counter) takeBack(ctx context.Context, d due, built time.Time, before m
 	if len(of) == 0 {
 		return nil
 	}
-	const where = " WHERE tenant_bucket = {bucket:UInt8} AND company_id IN {companies:Array(String)} AND day = {day:Date} AND built_at = {built:DateTime64(3, 'UTC')}"
+	const where = "tenant_bucket = {bucket:UInt8} AND company_id IN {companies:Array(String)} AND day = {day:Date} AND built_at = {built:DateTime64(3, 'UTC')}"
 	options := []clickhouse.Option{
-		clickhouse.Param("bucket", d.bucket), clickhouse.Param("companies", of), clickhouse.Param("day", d.day.Format(time.DateOnly)),
-		clickhouse.Param("built", built), clickhouse.Setting("mutations_sync", 2),
+		clickhouse.Param("bucket", d.bucket), clickhouse.Param("companies", of), clickhouse.Param("day", d.day.Format(time.DateOnly)), clickhouse.Param("built", built),
 	}
 	for _, table := range schema.CountedFrom(d.source) {
-		var rows uint64
-		if err := c.conn.QueryRow(ctx, "SELECT count() FROM "+table+where, options...).Scan(&rows); err != nil {
-			return fmt.Errorf("looking for a counting that is outdated: %w", err)
-		}
-		if rows == 0 {
-			continue
-		}
-		if err := c.conn.Exec(ctx, "ALTER TABLE "+table+" DELETE"+where, options...); err != nil {
+		if err := deleteIn(ctx, c.conn, table, where, "", options...); err != nil {
 			return fmt.Errorf("taking back a counting from %s: %w", table, err)
 		}
 	}
 	return nil
-}
-
-// drop deletes days from one table, in the partitions that have rows of them: a deletion
-// that names none goes through every part of every tenant's.
-func (c *Counter) drop(ctx context.Context, table string, options []clickhouse.Option) error {
-	var commands []string
-	err := c.conn.Each(ctx, "SELECT DISTINCT _partition_id FROM "+table+" WHERE"+ofDays, func(scan func(...any) error) error {
-		var id string
-		if err := scan(&id); err != nil {
-			return err
-		}
-		if !partitionID.MatchString(id) {
-			return errors.New("a partition's id cannot stand in a statement")
-		}
-		commands = append(commands, "DELETE IN PARTITION ID '"+id+"' WHERE"+ofDays)
-		return nil
-	}, options...)
-	if err != nil || len(commands) == 0 {
-		return err
-	}
-	return c.conn.Exec(ctx, "ALTER TABLE "+table+" "+strings.Join(commands, ", "), options...)
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/metiva-io/metiva/pkg/clickhouse"
 	"github.com/metiva-io/metiva/schemas"
 	schema "github.com/metiva-io/metiva/schemas/clickhouse"
@@ -188,60 +190,99 @@ func (e *Eraser) Begun(ctx context.Context, mark string) (map[string]bool, error
 const clockMargin = time.Hour
 
 // daysMargin covers a visit that began before its first event was received.
-const daysMargin = 48 * time.Hour
+const daysMargin = 2
 
-// days is from the first to the last day whose counts may hold events or visits of the
-// visitor.
+// days are those whose counts may hold events or visits of the visitor. Of rows that an
+// earlier attempt deleted only the drops are left.
 func (e *Eraser) days(ctx context.Context, since time.Time) (_ Days, touched bool, err error) {
 	if e.visitor == "" {
 		return Days{}, false, nil
 	}
 	of := erasable{bucketed: true}
-	var n uint64
 	d := Days{CompanyID: e.company}
-	err = e.conn.QueryRow(ctx, `SELECT count(), min(at), max(at) FROM (
-	SELECT received_at AS at FROM events WHERE `+e.condition(of)+`
-	UNION ALL SELECT started_at FROM visits WHERE `+e.condition(of)+`
-	UNION ALL SELECT received_at FROM drops WHERE `+(&Eraser{company: e.company}).condition(of)+`
+	err = e.conn.QueryRow(ctx, `SELECT arraySort(groupUniqArray(toString(day))), toDateTime(min(day), 'UTC'), toDateTime(max(day), 'UTC') FROM (
+	SELECT toDate(received_at) AS day FROM events WHERE `+e.condition(of)+`
+	UNION ALL SELECT toDate(started_at) FROM visits WHERE `+e.condition(of)+`
+	UNION ALL SELECT toDate(received_at) + arrayJoin(range(2 * {margin:Int32} + 1)) - {margin:Int32} FROM drops WHERE `+(&Eraser{company: e.company}).condition(of)+`
 	AND reason = {reason:String} AND inserted_at >= {since:DateTime64(3, 'UTC')})`,
-		clickhouse.Param("reason", schemas.Label(metivav1.Reason_REASON_ERASED)), clickhouse.Param("since", since.Add(-clockMargin))).Scan(&n, &d.First, &d.Last)
+		clickhouse.Param("reason", schemas.Label(metivav1.Reason_REASON_ERASED)), clickhouse.Param("since", since.Add(-clockMargin)),
+		clickhouse.Param("margin", daysMargin)).Scan(&d.only, &d.First, &d.Last)
 	if err != nil {
 		return Days{}, false, fmt.Errorf("looking for the days of a visitor: %w", err)
 	}
-	d.First, d.Last = d.First.Add(-daysMargin), d.Last.Add(daysMargin)
-	return d, n > 0, nil
+	return d, len(d.only) > 0, nil
+}
+
+// stages puts tables whose rows may be deleted at the same time together. What is made
+// from others goes after them, and what says that days changed or are counted before
+// their counts: see Counter.
+func stages(tables []erasable) [][]erasable {
+	place := make(map[string]int)
+	for _, t := range schema.Tables() {
+		place[t.Name] = int(t.Kind)
+		if t.Kind == schema.Counted && !slices.Contains(countings(), t.Name) {
+			place[t.Name]++
+		}
+	}
+	var out [][]erasable
+	for i, t := range tables {
+		if i == 0 || place[t.name] != place[tables[i-1].name] {
+			out = append(out, nil)
+		}
+		out[len(out)-1] = append(out[len(out)-1], t)
+	}
+	return out
 }
 
 func (e *Eraser) deleteFrom(ctx context.Context, tables []erasable, mark string) error {
-	for _, t := range tables {
-		var partitions []string
-		err := e.conn.Each(ctx, "SELECT DISTINCT _partition_id FROM `"+t.name+"` WHERE "+e.condition(t), func(scan func(...any) error) error {
-			var id string
-			if err := scan(&id); err != nil {
-				return err
+	for _, stage := range stages(tables) {
+		err := atOnce(ctx, e.conn, stage, func(ctx context.Context, t erasable) error {
+			if err := deleteIn(ctx, e.conn, t.name, e.condition(t), " AND '"+mark+"' != ''"); err != nil {
+				return fmt.Errorf("deleting rows of %s: %w", t.name, err)
 			}
-			if !partitionID.MatchString(id) {
-				return errors.New("a partition's id cannot stand in a statement")
-			}
-			partitions = append(partitions, id)
 			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("looking for partitions of %s: %w", t.name, err)
-		}
-		if len(partitions) == 0 {
-			continue
-		}
-		commands := make([]string, len(partitions))
-		for i, id := range partitions {
-			commands[i] = "DELETE IN PARTITION ID '" + id + "' WHERE " + e.condition(t) + " AND '" + mark + "' != ''"
-		}
-		sql := "ALTER TABLE `" + t.name + "` " + strings.Join(commands, ", ")
-		if err := e.conn.Exec(ctx, sql, clickhouse.Setting("mutations_sync", 2)); err != nil {
-			return fmt.Errorf("deleting rows of %s: %w", t.name, err)
+			return err
 		}
 	}
 	return nil
+}
+
+// atOnceMax bounds the tables that are worked on at the same time. A deletion waits for
+// the server most of the time, which takes a few parts of a table at once.
+const atOnceMax = 4
+
+// atOnce does it for each table, for several at a time if the connection has room.
+func atOnce[T any](ctx context.Context, conn *clickhouse.Conn, tables []T, do func(context.Context, T) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(min(atOnceMax, conn.ConnectionsMax()))
+	for _, t := range tables {
+		group.Go(func() error { return do(ctx, t) })
+	}
+	return group.Wait()
+}
+
+// deleteIn deletes rows of a table, by one mutation of the partitions that have any: one
+// that names none goes through every part of every tenant's. It returns once every
+// replica has rewritten its parts. The note stands in the text of the deletion.
+func deleteIn(ctx context.Context, conn *clickhouse.Conn, table, where, note string, options ...clickhouse.Option) error {
+	var commands []string
+	err := conn.Each(ctx, "SELECT DISTINCT _partition_id FROM `"+table+"` WHERE "+where, func(scan func(...any) error) error {
+		var id string
+		if err := scan(&id); err != nil {
+			return err
+		}
+		if !partitionID.MatchString(id) {
+			return errors.New("a partition's id cannot stand in a statement")
+		}
+		commands = append(commands, "DELETE IN PARTITION ID '"+id+"' WHERE "+where+note)
+		return nil
+	}, options...)
+	if err != nil || len(commands) == 0 {
+		return err
+	}
+	return conn.Exec(ctx, "ALTER TABLE `"+table+"` "+strings.Join(commands, ", "), append(slices.Clip(options), clickhouse.Setting("mutations_sync", 2))...)
 }
 
 // ErrMutations says that rows are not deleted yet, or that their deletion failed.

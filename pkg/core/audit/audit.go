@@ -59,7 +59,7 @@ const (
 	queryAppend = `
 INSERT INTO core.audit_records (seq, at, actor, action, outcome, details, previous, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
 	queryList = `
-SELECT company_id, seq, at, actor, action, outcome, details, previous, hash FROM core.audit_records ORDER BY seq`
+SELECT company_id, seq, at, actor, action, outcome, details, previous, hash FROM core.audit_records WHERE seq > $1 ORDER BY seq LIMIT $2`
 )
 
 // Log writes records.
@@ -120,17 +120,47 @@ func (r *Record) sum(previous []byte) []byte {
 	return h.Sum(nil)
 }
 
-// List gives a tenant's records, oldest first. With ErrChain they are those up to the
-// first that does not follow.
-func List(ctx context.Context, pool *tenant.Pool, claim tenant.Claim) ([]Record, error) {
-	var all []Record
-	err := tenant.Run(ctx, pool, claim, func(ctx context.Context, tx tenant.Tx) error {
-		rows, err := tx.Query(ctx, queryList)
+// pageRecords is how many records are read at a time.
+const pageRecords = 500
+
+// Each hands over a tenant's records, oldest first, a page in memory at a time. It ends
+// with ErrChain before the first that does not follow, and with what fn returns.
+func Each(ctx context.Context, pool *tenant.Pool, claim tenant.Claim, fn func(Record) error) error {
+	return each(ctx, pool, claim, pageRecords, fn)
+}
+
+func each(ctx context.Context, pool *tenant.Pool, claim tenant.Claim, limit int, fn func(Record) error) error {
+	c := chain{last: make([]byte, sha256.Size)}
+	for {
+		page, err := c.page(ctx, pool, claim, limit)
+		for _, r := range page {
+			if err := fn(r); err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("reading audit records: %w", quiet(err))
+		}
+		if len(page) < limit {
+			return nil
+		}
+	}
+}
+
+// chain is how far a tenant's records were read: the last one's number and hash.
+type chain struct {
+	seq  int64
+	last []byte
+}
+
+// page reads the records that follow, those before an error too.
+func (c *chain) page(ctx context.Context, pool *tenant.Pool, claim tenant.Claim, limit int) (page []Record, err error) {
+	err = tenant.Run(ctx, pool, claim, func(ctx context.Context, tx tenant.Tx) error {
+		rows, err := tx.Query(ctx, queryList, c.seq, limit)
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
-		last := make([]byte, sha256.Size)
 		for rows.Next() {
 			var r Record
 			var details string
@@ -139,18 +169,15 @@ func List(ctx context.Context, pool *tenant.Pool, claim tenant.Claim) ([]Record,
 				return err
 			}
 			r.At, r.Details = r.At.UTC(), json.RawMessage(details)
-			if r.Seq != int64(len(all))+1 || !bytes.Equal(previous, last) || !bytes.Equal(r.Hash, r.sum(last)) {
-				return fmt.Errorf("%w: from record %d on", ErrChain, len(all)+1)
+			if r.Seq != c.seq+1 || !bytes.Equal(previous, c.last) || !bytes.Equal(r.Hash, r.sum(c.last)) {
+				return fmt.Errorf("%w: from record %d on", ErrChain, c.seq+1)
 			}
-			last = r.Hash
-			all = append(all, r)
+			c.seq, c.last = r.Seq, r.Hash
+			page = append(page, r)
 		}
 		return rows.Err()
 	})
-	if err != nil {
-		return all, fmt.Errorf("reading audit records: %w", quiet(err))
-	}
-	return all, nil
+	return page, err
 }
 
 // quiet keeps the database's own message, which may quote values, out of errors.

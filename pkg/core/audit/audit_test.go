@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,15 @@ import (
 )
 
 func TestMain(m *testing.M) { postgrestest.Main(m) }
+
+// list reads all records, those before a broken place too, three at a time.
+func list(ctx context.Context, pool *tenant.Pool, claim tenant.Claim) (all []Record, err error) {
+	err = each(ctx, pool, claim, 3, func(r Record) error {
+		all = append(all, r)
+		return nil
+	})
+	return all, err
+}
 
 // TestChain: several processes append to one tenant's chain, another tenant sees none of
 // it, and no change of it goes unseen.
@@ -57,11 +67,25 @@ func TestChain(t *testing.T) {
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	all, err := List(t.Context(), pool, claims[0])
+	all, err := list(t.Context(), pool, claims[0])
 	if err != nil || len(all) != 8 || all[7].Seq != 8 || all[0].Actor != "operator:jo" || !all[0].At.Equal(now.Truncate(time.Microsecond)) || !strings.HasPrefix(string(all[3].Details), `{"rows":`) {
 		t.Fatalf("%+v, %v", all, err)
 	}
-	if other, err := List(t.Context(), pool, claims[1]); err != nil || len(other) != 0 {
+	for _, limit := range []int{1, 4, 8, 9} {
+		var seqs []int64
+		err := each(t.Context(), pool, claims[0], limit, func(r Record) error {
+			seqs = append(seqs, r.Seq)
+			return nil
+		})
+		if err != nil || !slices.Equal(seqs, []int64{1, 2, 3, 4, 5, 6, 7, 8}) {
+			t.Errorf("read %d at a time: %v, %v", limit, seqs, err)
+		}
+	}
+	enough := errors.New("enough")
+	if err := Each(t.Context(), pool, claims[0], func(Record) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("a reader that has enough: %v", err)
+	}
+	if other, err := list(t.Context(), pool, claims[1]); err != nil || len(other) != 0 {
 		t.Errorf("another tenant has %+v, %v", other, err)
 	}
 	for name, e := range map[string]Entry{"no action": {Outcome: Done, Details: struct{}{}}, "outcome": {Action: "x", Outcome: "maybe", Details: struct{}{}}, "no object": {Action: "x", Outcome: Done, Details: 3}} {
@@ -83,7 +107,7 @@ func TestChain(t *testing.T) {
 		if err := postgres.Administer(t.Context(), db.AdminURL(), change); err != nil {
 			t.Fatal(err)
 		}
-		if kept, err := List(t.Context(), pool, claims[0]); !errors.Is(err, ErrChain) || len(kept) != 4 {
+		if kept, err := list(t.Context(), pool, claims[0]); !errors.Is(err, ErrChain) || len(kept) != 4 {
 			t.Errorf("%s: %d records, %v", change, len(kept), err)
 		}
 	}

@@ -1,7 +1,8 @@
 // Package audit records who did what with a tenant's data.
 //
 // Enters: an Entry, with the claim of who acts. Leaves: a row of core.audit_records,
-// durable when Append returns; List reads a tenant's rows and checks their chain.
+// durable when Append returns; Each reads a tenant's rows, a page at a time, and checks
+// their chain; Unfinished knows what was begun and has no end.
 //
 // Rows are added and never changed: no role may update or delete them. Each holds the
 // SHA-256 of what it says and of the hash of the one before it, per tenant, so that a

@@ -53,11 +53,32 @@ func (w *world) agencies() {
 	if err := <-refused; !errors.Is(err, ErrHasClients) {
 		t.Errorf("an agency that got a client: %v", err)
 	}
-	for _, id := range []string{late, agency.CompanyID} {
+	erase := func(id string) {
+		t.Helper()
 		if _, err := w.eraser(nil).Erase(t.Context(), mustClaim(t, id), Subject{Kind: Tenant}); err != nil {
 			t.Fatal(err)
 		}
 	}
+	erase(late)
+	// One that is created just before the agency is suspended: nothing was asked for then.
+	var created registry.Tenant
+	_, err = w.eraser(func(point string) (err error) {
+		if point == "agency looked at" {
+			created, err = w.registry.CreateTenant(t.Context(), operator, agency.ID, "Just in time")
+		}
+		return err
+	}).Erase(t.Context(), own, Subject{Kind: Tenant})
+	if !errors.Is(err, ErrHasClients) || created.CompanyID == "" {
+		t.Errorf("an agency that got %q: %v", created.CompanyID, err)
+	}
+	if asked, err := List(t.Context(), w.pool, own, ""); err != nil || len(asked) != 0 {
+		t.Errorf("an erasure that was refused stands as %+v, %v", asked, err)
+	}
+	if is, err := w.registry.TenantOf(t.Context(), own); err != nil || !is.Active {
+		t.Errorf("an agency whose erasure was refused is %+v, %v", is, err)
+	}
+	erase(created.CompanyID)
+	erase(agency.CompanyID)
 	if made, err := w.registry.CreateTenant(t.Context(), operator, agency.ID, "Later"); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("an erased agency got %+v, %v", made, err)
 	}

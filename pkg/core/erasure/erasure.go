@@ -191,7 +191,7 @@ func (e *Eraser) Erase(ctx context.Context, claim tenant.Claim, subject Subject)
 		return Erasure{}, err
 	}
 	if subject.Kind == Tenant {
-		if err := e.checkClients(ctx, claim); err != nil {
+		if err := e.closeAgency(ctx, claim); err != nil {
 			return Erasure{}, err
 		}
 	}

@@ -2,6 +2,7 @@ package erasure
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -100,6 +101,33 @@ func (e *Eraser) checkClients(ctx context.Context, claim tenant.Claim) error {
 		}
 	}
 	return nil
+}
+
+// closeAgency sees to it, before the erasure of an agency's own tenant is asked for, that
+// the agency has no clients and gets none: it is suspended. One that has clients is as
+// active after the refusal as it was before, and nothing was asked for.
+func (e *Eraser) closeAgency(ctx context.Context, claim tenant.Claim) error {
+	if err := e.checkClients(ctx, claim); err != nil {
+		return err
+	}
+	is, err := e.cfg.Registry.TenantOf(ctx, claim)
+	if err != nil || is.Kind != registry.KindAgency {
+		return err
+	}
+	if err := e.probe("agency looked at"); err != nil {
+		return err
+	}
+	if is.Active {
+		if err := e.cfg.Registry.SuspendTenant(ctx, claim); err != nil {
+			return err
+		}
+	}
+	// A client may have come before it was suspended.
+	err = e.checkClients(ctx, claim)
+	if errors.Is(err, ErrHasClients) && is.Active {
+		err = errors.Join(err, e.cfg.Registry.ResumeTenant(ctx, claim))
+	}
+	return err
 }
 
 // deleteTenant deletes a tenant's rows of Postgres, counted in the same transaction,

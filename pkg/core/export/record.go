@@ -19,6 +19,8 @@ const auditEnd = 10 * time.Second
 // auditDetails are what the audit keeps of an export: where it was written to is the
 // operator's.
 type auditDetails struct {
+	// The run tells which end is whose: of an export that was killed there is none.
+	audit.Run
 	Format string `json:"format"`
 	// Since and Until are left out of an export of everything.
 	Since *time.Time `json:"since,omitempty"`
@@ -31,7 +33,7 @@ type auditDetails struct {
 // recorded has an export recorded: that it begins before a row is read, and what became
 // of it. One whose end cannot be recorded is undone.
 func recorded(ctx context.Context, claim tenant.Claim, cfg Config, write func(Config) (Manifest, error)) (Manifest, error) {
-	details := auditDetails{Format: string(cfg.Format)}
+	details := auditDetails{Run: audit.NewRun(), Format: string(cfg.Format)}
 	if !cfg.Period.From.IsZero() {
 		since, until := cfg.Period.From.UTC(), cfg.Period.To.UTC()
 		details.Since, details.Until = &since, &until

@@ -39,11 +39,14 @@ func TestExportsAreRecorded(t *testing.T) {
 	} {
 		var got []audit.Outcome
 		var last string
+		runs := make(map[string]bool)
 		cfg := config(t.TempDir(), analytics.ExportCSV)
 		cfg.Audit = func(_ context.Context, _ tenant.Claim, e audit.Entry) error {
 			got = append(got, e.Outcome)
 			raw, err := json.Marshal(e.Details)
-			if last = string(raw); e.Outcome == c.failAt {
+			run := e.Details.(auditDetails).ID
+			runs[run] = true
+			if last = strings.Replace(string(raw), run, "x", 1); e.Outcome == c.failAt {
 				err = away
 			}
 			return err
@@ -52,7 +55,10 @@ func TestExportsAreRecorded(t *testing.T) {
 		if !errors.Is(err, c.err) || (err == nil) != (c.err == nil) || !slices.Equal(got, c.want) {
 			t.Errorf("%s: recorded %v, %v", name, got, err)
 		}
-		if want := `{"format":"csv","rows":{"events":3},"manifest_sha256":"abc"}`; name == "whole" && last != want {
+		if len(runs) != 1 || runs[""] {
+			t.Errorf("%s: its records are of the runs %v", name, runs)
+		}
+		if want := `{"run":"x","format":"csv","rows":{"events":3},"manifest_sha256":"abc"}`; name == "whole" && last != want {
 			t.Errorf("the record says %s, want %s", last, want)
 		}
 	}

@@ -25,6 +25,10 @@ type Config struct {
 	// table: what row policies are on a server, which the library has none of. A test
 	// tries the product's policies with them.
 	RowFilters map[string]string
+	// Grants, when given, are all that the engine's user may do, each a statement GRANT
+	// without whom to; rows of system tables need one too, as on a server. A test tries
+	// with them what users of a server are granted.
+	Grants []string
 
 	// ConcurrentStatementsMax is how many statements run at once; more wait.
 	ConcurrentStatementsMax int

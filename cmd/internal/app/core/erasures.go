@@ -125,7 +125,9 @@ func (o eraserOf) resume(ctx context.Context, is erasure.Erasure) (done erasure.
 	if err != nil {
 		return is, err
 	}
-	conn, err := clickhouse.Open(o.cfg.Retention.engine(o.cfg.Ledger.ClickHouse.TLSCAFile))
+	engine := o.cfg.Retention.engine(o.cfg.Ledger.ClickHouse.TLSCAFile)
+	engine.ConnectionsMax = erasureConnections // several tables at a time
+	conn, err := clickhouse.Open(engine)
 	if err != nil {
 		return is, err
 	}

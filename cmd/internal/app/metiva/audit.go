@@ -30,22 +30,39 @@ func (f storeFlags) withAudit(ctx context.Context, do func(*tenant.Pool) error) 
 // do not follow from each other.
 type auditCommand struct {
 	storeFlags
-	Tenant string `required:"" help:"Tenant (cmp_…)."`
+	Tenant     string `required:"" help:"Tenant (cmp_…)."`
+	Unfinished bool   `help:"Print only what was begun and has no end: it is under way, or was killed."`
 }
 
-// Run prints the records, those before a broken place too.
+// Run prints the records, those before a broken place too, and says on standard error
+// what was begun and has no end.
 func (c *auditCommand) Run(ctx context.Context, t terminal) error {
 	claim, err := tenant.OperatorClaim(c.Tenant, operator())
 	if err != nil {
 		return fmt.Errorf("%w: %w", app.ErrConfiguration, err)
 	}
+	out := json.NewEncoder(t.out)
+	show := func(r audit.Record) error {
+		if err := out.Encode(r); err != nil {
+			return fmt.Errorf("printing an audit record: %w", err)
+		}
+		return nil
+	}
 	return c.withAudit(ctx, func(pool *tenant.Pool) error {
-		all, err := audit.List(ctx, pool, claim)
-		out := json.NewEncoder(t.out)
-		for i := range all {
-			if failed := out.Encode(all[i]); failed != nil {
-				return errors.Join(err, fmt.Errorf("printing an audit record: %w", failed))
+		var unfinished audit.Unfinished
+		err := audit.Each(ctx, pool, claim, func(r audit.Record) error {
+			unfinished.Follow(r)
+			if c.Unfinished {
+				return nil
 			}
+			return show(r)
+		})
+		for _, r := range unfinished.Records() {
+			if c.Unfinished {
+				err = errors.Join(err, show(r))
+				continue
+			}
+			_, _ = fmt.Fprintf(t.err, "record %d: %s was begun and has no end: it is under way, or was killed\n", r.Seq, r.Action)
 		}
 		return err
 	})

@@ -21,6 +21,7 @@ type benchCommand struct {
 	Outage    benchOutage    `cmd:"" help:"Drive events through two collectors while Kafka stalls and goes away and they are restarted, and compare what was answered with what is in Kafka."`
 	Pipeline  benchPipeline  `cmd:"" help:"Send events through collector, enrich and sink into the embedded ClickHouse, look when each can be queried, and measure the sink beside a bare loop that inserts the same rows; takes about a minute."`
 	Reads     benchReads     `cmd:"" help:"Fill an embedded ClickHouse and measure every question a tenant may ask, as the largest tenant."`
+	Erase     benchErase     `cmd:"" help:"Fill an embedded ClickHouse, erase a visitor of the largest tenant and then the tenant, and say how long each step took; takes some minutes."`
 	Codecs    benchCodecs    `cmd:"" help:"Write five million rows with every codec that is in question for a column of events, and weigh the columns; takes some minutes."`
 	Bare      benchBare      `cmd:"" hidden:"" help:"Serve the bare handler; used by bench collector."`
 }

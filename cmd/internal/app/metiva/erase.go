@@ -136,7 +136,9 @@ func (f *eraseFlags) erase(ctx context.Context, t terminal, who func(context.Con
 	if running != nil {
 		url = running.ClickHouseURL
 	}
-	rows, err := f.openClickHouse(url)
+	engine := f.clickHouseConfig(url)
+	engine.ReadTimeout = mutationWait
+	rows, err := clickhouse.Open(engine)
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,9 @@ func (h *harness) testExport(t *testing.T) {
 		if out, err := run("audit", "--data", h.stack.DataDir(), "--tenant", own); err != nil || !strings.Contains(out, `"manifest_sha256":"`+sum) || strings.Contains(out, dir) {
 			t.Errorf("the audit has not that export: %v\n%s", err, out)
 		}
+		if out, err := run("audit", "--data", h.stack.DataDir(), "--tenant", own, "--unfinished"); err != nil || strings.TrimSpace(out) != "" {
+			t.Errorf("an export that is done is unfinished: %v\n%s", err, out)
+		}
 		if out, err := run("export", "verify", dir, "--sha256", sum); err != nil {
 			t.Errorf("%v\n%s", err, out)
 		}

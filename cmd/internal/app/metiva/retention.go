@@ -24,8 +24,9 @@ type retentionFlags struct {
 	Tenant string `help:"One tenant (cmp_…); all when left out."`
 }
 
-// retentionWait is how long the changes of a table may take.
-const retentionWait = 6 * time.Hour
+// mutationWait is how long ClickHouse may take for one change or deletion in a table, which
+// rewrites its parts.
+const mutationWait = 6 * time.Hour
 
 // with hands over the retentions and what applies them.
 func (f retentionFlags) with(ctx context.Context, do func(of []analytics.Retention, rows *analytics.Retainer) error) error {
@@ -34,7 +35,7 @@ func (f retentionFlags) with(ctx context.Context, do func(of []analytics.Retenti
 		if err != nil {
 			return err
 		}
-		return f.withClickHouseFor(retentionWait, func(conn *clickhouse.Conn) error {
+		return f.withClickHouseFor(mutationWait, func(conn *clickhouse.Conn) error {
 			return do(of, analytics.NewRetainer(conn, time.Now))
 		})
 	})

@@ -45,7 +45,7 @@ func (c *viewsRebuild) Run(ctx context.Context, t terminal) error {
 	if n < 1 || n > rebuildDaysMax {
 		return fmt.Errorf("%w: --from to --to must be 1 to %d days", app.ErrConfiguration, rebuildDaysMax)
 	}
-	return c.withClickHouse(func(conn *clickhouse.Conn) error {
+	return c.withClickHouseFor(mutationWait, func(conn *clickhouse.Conn) error {
 		if err := analytics.NewCounter(conn).Rebuild(ctx, days); err != nil {
 			return err
 		}

@@ -133,6 +133,15 @@ func (s *Server) URL() string {
 // Config is what the engine runs with.
 func (s *Server) Config() clickhouse.Config { return s.cfg }
 
+// RestartAs stops the engine and starts it again on its data with a user who may do this
+// and nothing else (clickhouse.Config.Grants); without any, with its own.
+func (s *Server) RestartAs(grants ...string) {
+	s.t.Helper()
+	s.Stop()
+	s.cfg.Grants = grants
+	s.Restart()
+}
+
 // Kill ends the engine with SIGKILL and waits until it is gone.
 func (s *Server) Kill() {
 	s.mu.Lock()
