@@ -36,14 +36,11 @@ const (
 
 	// pagesCounted takes the days that stand as they were counted.
 	pagesCounted = `SELECT page_key AS page, views AS n, visits AS v, companies AS c, entries AS i, exits AS o, engaged_ms AS e
-	FROM pages_daily WHERE` + ofStanding + ofSites
+	FROM pages_daily WHERE` + ofStanding
 
 	pagesOfVisits = `SELECT toLowCardinality(of_page) AS page, sum(views_of) AS n, count() AS v, groupUniqArrayIf(ACCOUNT, ACCOUNT != 0) AS c,
 	countIf(place = ENTRY_PAGE) AS i, countIf(place = EXIT_PAGE) AS o, sum(engaged_of) AS e`
 	eachPageOfVisits = `ARRAY JOIN PAGE_KEYS AS of_page, ` + eachPage
-
-	// ofSites is what a filter asks of what was counted, which knows no other filter.
-	ofSites = ` AND (empty({sites:Array(String)}) OR site_id IN {sites:Array(String)}) AND (empty({brands:Array(String)}) OR brand_id IN {brands:Array(String)})`
 )
 
 // countedPage is a page with its key, as a statement answers.
@@ -65,7 +62,7 @@ func (r *Reader) Pages(ctx context.Context, f Filter, p Page) (List[PageCount], 
 	const tail = "GROUP BY of_page"
 	sql := span.join(pagesOfVisits, eachPageOfVisits, tail)
 	if f.sitesOnly() {
-		sql = span.union(pagesCounted, span.rows(pagesOfVisits, eachPageOfVisits, tail))
+		sql = span.union(pagesCounted+span.sites, span.rows(pagesOfVisits, eachPageOfVisits, tail))
 	}
 	rows, err := listOf(ctx, r, "pages", pagesHead+sql+pagesTail, p, (*countedPage).fields, options...)
 	if err != nil {
@@ -105,7 +102,7 @@ func (c *countedGroup) fields() []any {
 
 // groupsCounted takes the days that stand as they were counted.
 const groupsCounted = `SELECT group_key AS by, visits AS n, companies AS c, page_views AS v, bounces AS b, captures AS t, engaged_ms AS e
-	FROM groups_daily WHERE` + ofStanding + ` AND kind = {kind:String}` + ofSites
+	FROM groups_daily WHERE` + ofStanding + ` AND kind = {kind:String}`
 
 // groups counts visits by a key of our own choosing.
 func (r *Reader) groups(ctx context.Context, kind, key string, f Filter, p Page) (List[GroupCount], error) {
@@ -118,7 +115,7 @@ func (r *Reader) groups(ctx context.Context, kind, key string, f Filter, p Page)
 	const tail = "GROUP BY of_key"
 	pieces := span.of(head, tail)
 	if f.sitesOnly() {
-		pieces = span.union(groupsCounted, span.rows(head, "", tail))
+		pieces = span.union(groupsCounted+span.sites, span.rows(head, "", tail))
 		options = append(options, clickhouse.Param("kind", kind))
 	}
 	sql := `SELECT toInt64(visits) AS sort_value, toString(by) AS sort_key, sort_key, visits, companies, pages, bounces, captures, engaged FROM (
@@ -179,13 +176,13 @@ const (
 	consentTail = `
 ) GROUP BY at, state ORDER BY at, state`
 
-	consentCounted = `SELECT day AS at, toString(group_key) AS state, sum(visits) AS n FROM groups_daily WHERE` + ofStanding + ` AND kind = '` + byConsent + `'` + ofSites + ` GROUP BY at, group_key`
+	consentCounted = `SELECT day AS at, toString(group_key) AS state, sum(visits) AS n FROM groups_daily WHERE` + ofStanding + ` AND kind = '` + byConsent + `'`
 
 	// The ledger knows no brand.
 	consentObjectedSQL = `SELECT toDateTime(toDate(minute), 'UTC') AS day, 'objected', sum(count) FROM ledger_edge FINAL
 WHERE tenant_bucket = {bucket:UInt8} AND company_id = {company:String} AND reason = 'objected'
-AND minute >= toDateTime({from:DateTime64(3, 'UTC')}) AND minute < {to:DateTime64(3, 'UTC')}
-AND (empty({sites:Array(String)}) OR site_id IN {sites:Array(String)}) GROUP BY day ORDER BY day`
+AND minute >= toDateTime({from:DateTime64(3, 'UTC')}) AND minute < {to:DateTime64(3, 'UTC')}`
+	consentObjectedTail = "GROUP BY day ORDER BY day"
 )
 
 // ConsentRates says by day how many visits were made under which state of consent,
@@ -199,10 +196,11 @@ func (r *Reader) ConsentRates(ctx context.Context, f Filter) ([]ConsentDay, erro
 	if err != nil {
 		return nil, err
 	}
+	ofSites, _ := conditions(f.onSites()) // of sites alone
 	const head, tail = "SELECT STARTED_DAY AS at, toString(consent) AS state, count() AS n", "GROUP BY at, consent"
 	pieces := span.of(head, tail)
 	if f.sitesOnly() {
-		pieces = span.union(consentCounted, span.rows(head, "", tail))
+		pieces = span.union(consentCounted+span.sites+"GROUP BY at, group_key", span.rows(head, "", tail))
 	}
 	visits := consentHead + pieces + consentTail
 	days := make(map[time.Time]*ConsentDay)
@@ -212,7 +210,7 @@ func (r *Reader) ConsentRates(ctx context.Context, f Filter) ([]ConsentDay, erro
 		add func(*ConsentDay, string, uint64)
 	}{
 		{visits, func(d *ConsentDay, state string, n uint64) { d.Visits[state] += n }},
-		{consentObjectedSQL, func(d *ConsentDay, _ string, n uint64) { d.Objected += n }},
+		{consentObjectedSQL + ofSites + consentObjectedTail, func(d *ConsentDay, _ string, n uint64) { d.Objected += n }},
 	} {
 		err := r.each(ctx, part.sql, func(scan func(...any) error) error {
 			var at time.Time
@@ -259,15 +257,15 @@ const never = `toDateTime64('2280-01-01 00:00:00', 3, 'UTC')`
 // one before it, by the first view of each page; the tail leaves out the visits that did
 // not see the first step, which are most. What a page is compared with is a constant
 // of the statement, so that texts are compared as numbers of their dictionary.
-func funnelOf(prefixes []uint8) (head, tail string) {
+func funnelOf(prefixes []bool) (head, tail string) {
 	is := func(i int) string {
-		if prefixes[i] == 1 {
+		if prefixes[i] {
 			return "startsWith(p, {step_" + strconv.Itoa(i) + ":String})"
 		}
 		return "p = {step_" + strconv.Itoa(i) + ":String}"
 	}
 	tail = "AND has(page_paths, {step_0:String}) GROUP BY steps_seen"
-	if prefixes[0] == 1 {
+	if prefixes[0] {
 		tail = "AND arrayExists(p -> " + is(0) + ", page_paths) GROUP BY steps_seen"
 	}
 	if len(prefixes) == 1 {
@@ -294,14 +292,14 @@ func (r *Reader) Funnel(ctx context.Context, f Filter, pages []string) ([]Funnel
 		return nil, fmt.Errorf("%w: a funnel has one to eight pages", ErrFilter)
 	}
 	var steps []clickhouse.Option
-	prefixes := make([]uint8, len(pages))
+	prefixes := make([]bool, len(pages))
 	out := make([]FunnelStep, len(pages))
 	for i, page := range pages {
 		if page == "" || len(page) > filterTextBytesMax {
 			return nil, fmt.Errorf("%w: a page of a funnel is a path", ErrFilter)
 		}
 		step, prefix := strings.CutSuffix(page, "*")
-		steps, prefixes[i], out[i].Page = append(steps, clickhouse.Param("step_"+strconv.Itoa(i), step)), bit(prefix), page
+		steps, prefixes[i], out[i].Page = append(steps, clickhouse.Param("step_"+strconv.Itoa(i), step)), prefix, page
 	}
 	span, options, err := r.visitSpan(ctx, &f)
 	if err != nil {

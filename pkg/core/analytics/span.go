@@ -116,16 +116,19 @@ func divided(p Period, standing map[time.Time]uint64) span {
 	return s
 }
 
-// since leaves out the days and pieces that end before a moment of the span.
-func (s span) since(at time.Time) span {
+// at leaves only the days and pieces in which one of some moments lies.
+func (s span) at(moments []time.Time) span {
+	within := func(from, to time.Time) bool {
+		return slices.ContainsFunc(moments, func(at time.Time) bool { return !at.Before(from) && at.Before(to) })
+	}
 	var out span
 	for i, begins := range s.days {
-		if begins.Add(day).After(at) {
+		if within(begins, begins.Add(day)) {
 			out.days, out.countings = append(out.days, begins), append(out.countings, s.countings[i])
 		}
 	}
 	for _, p := range s.open {
-		if p.To.After(at) {
+		if within(p.From, p.To) {
 			out.open = append(out.open, p)
 		}
 	}
@@ -178,17 +181,25 @@ func (s span) union(standing, open string) string {
 // visitSpan is a span of visits with a filter.
 type visitSpan struct {
 	span
+	// filter is what is asked of a visit, and sites what of it is asked of counted days.
+	filter, sites string
 	// named says that the filter leaves visits of companies only.
 	named bool
 }
 
 func (r *Reader) visitSpan(ctx context.Context, f *Filter) (visitSpan, []clickhouse.Option, error) {
-	options, err := r.ofVisits(f)
-	if err != nil {
+	if err := f.check(); err != nil {
 		return visitSpan{}, nil, err
 	}
 	s, err := r.divide(ctx, schema.SourceVisits, f.Period)
-	return visitSpan{s, f.CompaniesOnly || f.Account != "" || len(f.Accounts) > 0}, append(options, s.options()...), err
+	if err != nil {
+		return visitSpan{}, nil, err
+	}
+	out := visitSpan{span: s, named: f.CompaniesOnly || f.Account != "" || len(f.Accounts) > 0}
+	var parameters []clickhouse.Option
+	out.filter, parameters = f.visits()
+	out.sites, _ = f.ofSites()
+	return out, slices.Concat(r.of(f.Period), parameters, s.options()), nil
 }
 
 // of asks a statement of the visits of the span: head is what comes before FROM, tail
@@ -206,11 +217,11 @@ func (s visitSpan) closed(head, arrays, tail string) string {
 	if s.named {
 		named = " AND named = 1"
 	}
-	return inClosed().Replace(head + " FROM closed_visits " + arrays + " WHERE" + ofStanding + named + visitFilter + tail)
+	return inClosed().Replace(head + " FROM closed_visits " + arrays + " WHERE" + ofStanding + named + s.filter + tail)
 }
 
 // rows asks the open pieces. FINAL leaves the newest version of each visit, and none of a
 // removed one.
 func (s visitSpan) rows(head, arrays, tail string) string {
-	return inVisits().Replace(head + " FROM visits FINAL " + arrays + " WHERE" + s.ofOpen("started_at") + visitFilter + tail)
+	return inVisits().Replace(head + " FROM visits FINAL " + arrays + " WHERE" + s.ofOpen("started_at") + s.filter + tail)
 }
