@@ -28,7 +28,7 @@ type PageCount struct {
 const (
 	// pagesHead and pagesTail wrap what some pieces of a period saw of each page.
 	pagesHead = `SELECT toInt64(views) AS sort_value, toString(page) AS sort_key, sort_key, views, visits, companies, entries, exits, engaged FROM (
-	SELECT page, sum(n) AS views, sum(v) AS visits, uniqExactArray(c) AS companies, sum(i) AS entries, sum(o) AS exits, sum(e) AS engaged FROM (
+	SELECT page, sum(n) AS views, sum(v) AS visits, COMPANIES(c) AS companies, sum(i) AS entries, sum(o) AS exits, sum(e) AS engaged FROM (
 	`
 	pagesTail = `
 	) GROUP BY page
@@ -38,7 +38,7 @@ const (
 	pagesCounted = `SELECT page_key AS page, views AS n, visits AS v, companies AS c, entries AS i, exits AS o, engaged_ms AS e
 	FROM pages_daily WHERE` + ofStanding
 
-	pagesOfVisits = `SELECT toLowCardinality(of_page) AS page, sum(views_of) AS n, count() AS v, groupUniqArrayIf(ACCOUNT, ACCOUNT != 0) AS c,
+	pagesOfVisits = `SELECT toLowCardinality(of_page) AS page, sum(views_of) AS n, count() AS v, COMPANIES_OF(ACCOUNT, ACCOUNT != 0) AS c,
 	countIf(place = ENTRY_PAGE) AS i, countIf(place = EXIT_PAGE) AS o, sum(engaged_of) AS e`
 	eachPageOfVisits = `ARRAY JOIN PAGE_KEYS AS of_page, ` + eachPage
 )
@@ -53,6 +53,17 @@ func (c *countedPage) fields() []any {
 	return []any{&c.key, &c.Views, &c.Visits, &c.Companies, &c.Entries, &c.Exits, &c.EngagedMs}
 }
 
+// companiesByList and companiesByState put what counts distinct companies in the place of
+// words in capitals: in days that were counted they are lists; where only rows are read,
+// states cost less.
+func companiesByList() *strings.Replacer {
+	return strings.NewReplacer("COMPANIES_OF(", "groupUniqArrayIf(", "COMPANIES(", "uniqExactArray(")
+}
+
+func companiesByState() *strings.Replacer {
+	return strings.NewReplacer("COMPANIES_OF(", "uniqExactIfState(", "COMPANIES(", "uniqExactIfMerge(")
+}
+
 // Pages lists the pages that visits saw, by their views.
 func (r *Reader) Pages(ctx context.Context, f Filter, p Page) (List[PageCount], error) {
 	span, options, err := r.visitSpan(ctx, &f)
@@ -60,11 +71,11 @@ func (r *Reader) Pages(ctx context.Context, f Filter, p Page) (List[PageCount], 
 		return List[PageCount]{}, err
 	}
 	const tail = "GROUP BY of_page"
-	sql := span.join(pagesOfVisits, eachPageOfVisits, tail)
+	sql, companies := span.join(pagesOfVisits, eachPageOfVisits, tail), companiesByState()
 	if f.sitesOnly() {
-		sql = span.union(pagesCounted+span.sites, span.rows(pagesOfVisits, eachPageOfVisits, tail))
+		sql, companies = span.union(pagesCounted+span.sites, span.rows(pagesOfVisits, eachPageOfVisits, tail)), companiesByList()
 	}
-	rows, err := listOf(ctx, r, "pages", pagesHead+sql+pagesTail, p, (*countedPage).fields, options...)
+	rows, err := listOf(ctx, r, "pages", companies.Replace(pagesHead+sql+pagesTail), p, (*countedPage).fields, options...)
 	if err != nil {
 		return List[PageCount]{}, err
 	}
@@ -110,20 +121,20 @@ func (r *Reader) groups(ctx context.Context, kind, key string, f Filter, p Page)
 	if err != nil {
 		return List[GroupCount]{}, err
 	}
-	head := "SELECT toLowCardinality(" + key + ` AS of_key) AS by, count() AS n, groupUniqArrayIf(ACCOUNT, ACCOUNT != 0) AS c, sum(page_views) AS v,
+	head := "SELECT toLowCardinality(" + key + ` AS of_key) AS by, count() AS n, COMPANIES_OF(ACCOUNT, ACCOUNT != 0) AS c, sum(page_views) AS v,
 		countIf(bounce) AS b, countIf(captured) AS t, sum(engaged_ms) AS e`
 	const tail = "GROUP BY of_key"
-	pieces := span.of(head, tail)
+	pieces, companies := span.of(head, tail), companiesByState()
 	if f.sitesOnly() {
-		pieces = span.union(groupsCounted+span.sites, span.rows(head, "", tail))
+		pieces, companies = span.union(groupsCounted+span.sites, span.rows(head, "", tail)), companiesByList()
 		options = append(options, clickhouse.Param("kind", kind))
 	}
 	sql := `SELECT toInt64(visits) AS sort_value, toString(by) AS sort_key, sort_key, visits, companies, pages, bounces, captures, engaged FROM (
-	SELECT by, sum(n) AS visits, uniqExactArray(c) AS companies, sum(v) AS pages, sum(b) AS bounces, sum(t) AS captures, sum(e) AS engaged FROM (
+	SELECT by, sum(n) AS visits, COMPANIES(c) AS companies, sum(v) AS pages, sum(b) AS bounces, sum(t) AS captures, sum(e) AS engaged FROM (
 	` + pieces + `
 	) GROUP BY by
 ) WHERE` + keyset + keysetOrder
-	rows, err := listOf(ctx, r, kind, sql, p, (*countedGroup).fields, options...)
+	rows, err := listOf(ctx, r, kind, companies.Replace(sql), p, (*countedGroup).fields, options...)
 	if err != nil {
 		return List[GroupCount]{}, err
 	}
