@@ -2,7 +2,11 @@ package analytics
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/metiva-io/metiva/pkg/clickhouse"
@@ -65,13 +69,17 @@ func (c *listedCompany) fields() []any {
 	return []any{&c.number, &c.Visits, &c.PageViews, &c.EngagedMs, &c.LastSeen, &c.lastBegan, &c.Score, &c.FirstSeen}
 }
 
-// companiesHead lists the companies of a page with what their visits come to. They are
-// grouped, joined and found by their numbers (accountHash); texts are read by describe. The order
-// is a number the caller's constant selects, never text. companiesScored joins the scores
-// of all companies, which only some orders and filters need; companiesPlain does without.
+// companiesSorts are what an order sorts by.
+func companiesSort(by CompanySort) string {
+	return []string{ByLastSeen: "toUnixTimestamp64Milli(last_seen)", ByVisits: "toInt64(visits)", ByScore: "toInt64(score)", ByPageViews: "toInt64(pages)"}[by]
+}
+
+// A list of companies is first sorted by what their visits come to, and then described.
+// They are grouped, joined and found by their numbers (accountHash); texts are read by
+// lastVisits. companiesScored joins the scores of all companies, which only some orders
+// and filters need; companiesPlain does without.
 const (
-	companiesSort = `SELECT multiIf({sort:UInt8} = 1, toInt64(visits), {sort:UInt8} = 2, toInt64(score), {sort:UInt8} = 3, toInt64(pages), toUnixTimestamp64Milli(last_seen)) AS sort_value, `
-	companiesHead = companiesSort + `toString(v.account) AS sort_key, v.account, visits, pages, engaged, last_seen, last_began, toUInt8(score), toDateTime(first_seen, 'UTC')
+	companiesHead = ` AS sort_value, toString(v.account) AS sort_key, v.account, visits, pages, engaged, last_seen, last_began, toUInt8(score), toDateTime(first_seen, 'UTC')
 FROM (
 	SELECT a AS account, sum(n) AS visits, sum(p) AS pages, sum(e) AS engaged, max(l) AS last_seen, max(began) AS last_began`
 	companiesPieces = ` FROM (
@@ -82,28 +90,28 @@ FROM (
 ) AS v WHERE` + keyset + keysetOrder
 	companiesScored = `
 	) GROUP BY a
-) AS v LEFT JOIN (` + scores + ` GROUP BY account
+) AS v LEFT JOIN (` + scoresHead + ` FROM accounts_daily FINAL` + daysWhere
+	companiesScoredTail = ` GROUP BY account
 ) AS d ON v.account = d.account
-WHERE score >= {score_min:UInt32}
-AND ({new:UInt8} = 0 OR first_seen >= toDate({from:DateTime64(3, 'UTC')}))
-AND ({returning:UInt8} = 0 OR (first_seen > toDate(0) AND first_seen < toDate({from:DateTime64(3, 'UTC')})))
-AND` + keyset + keysetOrder
+WHERE` + keyset
 
 	// companiesOnly leaves out the visits of no company.
 	companiesOnly = "AND NAMED "
 
 	// scores are of the companies of a period, whatever the filter of visits.
-	scores = `
-	SELECT ` + accountHash + ` AS account, max(score) AS score, minIf(first_seen_day, first_seen_day > toDate(0)) AS first_seen` + daysWhere
+	scoresHead = `
+	SELECT ` + accountHash + ` AS account, max(score) AS score, minIf(first_seen_day, first_seen_day > toDate(0)) AS first_seen`
 
-	// companiesLast finds what the last visit says of the companies of a page.
-	companiesLast = `SELECT account, last.1, last.2, last.3, last.4, last.5, last.6, last.7, toUInt8(score), toDateTime(first_seen, 'UTC') FROM (SELECT account, argMax(t, at) AS last FROM (
+	// scoresOf are those of some companies. The account is in the key, so that what
+	// PREWHERE takes away it takes in all versions.
+	scoresOf = `SELECT account, toUInt8(score), toDateTime(first_seen, 'UTC') FROM (` + scoresHead + ` FROM accounts_daily FINAL
+	PREWHERE ` + accountHash + ` IN {numbers:Array(UInt64)}` + daysWhere
+
+	// companiesLast finds what the last visit says of some companies.
+	companiesLast = `SELECT account, last.1, last.2, last.3, last.4, last.5, last.6, last.7 FROM (SELECT account, argMax(t, at) AS last FROM (
 	`
 	companiesLastOfVisits = `SELECT ACCOUNT AS account, argMax((account_id, toString(account_name), toString(account_domain), toString(country), confidence, toString(resolution_source), toString(confirmation)), started_at) AS t, max(started_at) AS at`
-	companiesLastScored   = "\n) GROUP BY account) AS v CROSS JOIN (SELECT 0 AS score, toDate(0) AS first_seen) AS d"
-	companiesLastTail     = `
-) GROUP BY account) AS v LEFT JOIN (` + scores + ` AND ` + accountHash + ` IN {numbers:Array(UInt64)} GROUP BY account
-) AS d ON v.account = d.account`
+	companiesLastTail     = "\n) GROUP BY account)"
 )
 
 // VisitingCompanies lists the companies that visited, in the filter's order. Seen
@@ -116,64 +124,109 @@ func (r *Reader) VisitingCompanies(ctx context.Context, f CompanyFilter, p Page)
 	if err != nil {
 		return List[VisitingCompany]{}, err
 	}
-	options = append(options, clickhouse.Param("sort", int(f.Sort)), clickhouse.Param("score_min", f.ScoreMin),
-		clickhouse.Param("new", bit(f.New)), clickhouse.Param("returning", bit(f.Returning)))
 	span.named = true
-	const tail = companiesOnly + "GROUP BY a"
 	end, none := companiesPlain, ", 0 AS score, toDate(0) AS first_seen"
-	if f.Sort == ByScore || f.ScoreMin > 0 || f.New || f.Returning {
-		end, none = companiesScored, ""
+	scored := f.Sort == ByScore || f.ScoreMin > 0 || f.New || f.Returning
+	if scored {
+		of, parameters := f.ofCompanies()
+		end, none, options = companiesScored+span.sites+companiesScoredTail+of+keysetOrder, "", append(options, parameters...)
 	}
-	sql := companiesHead + none + companiesPieces + span.of(companiesOfVisits, tail) + end
+	sql := "SELECT " + companiesSort(f.Sort) + companiesHead + none + companiesPieces + span.of(companiesOfVisits, companiesOnly+"GROUP BY a") + end
 	// A cursor of one order is none of another.
 	rows, err := listOf(ctx, r, fmt.Sprintf("companies in order %d", f.Sort), sql, p, (*listedCompany).fields, options...)
 	if err != nil || len(rows.Items) == 0 {
 		return List[VisitingCompany]{}, err
 	}
-	out := List[VisitingCompany]{Next: rows.Next, Items: make([]VisitingCompany, len(rows.Items))}
-	first := rows.Items[0].lastBegan
-	numbers := make([]uint64, len(rows.Items))
-	for i, row := range rows.Items {
-		out.Items[i], numbers[i] = row.VisitingCompany, row.number
-		if row.lastBegan.Before(first) {
-			first = row.lastBegan
-		}
+	if err := r.describe(ctx, span, options, scored, rows.Items); err != nil {
+		return List[VisitingCompany]{}, fmt.Errorf("describing companies: %w", err)
 	}
-	// What began before all of their last visits says nothing of them.
-	span.span = span.since(first)
-	return out, r.describe(ctx, span, append(options, span.options()...), end == companiesScored, numbers, out.Items)
+	out := List[VisitingCompany]{Next: rows.Next, Items: make([]VisitingCompany, len(rows.Items))}
+	for i, row := range rows.Items {
+		out.Items[i] = row.VisitingCompany
+	}
+	return out, nil
+}
+
+// ofCompanies is what a filter asks of a company as a whole.
+func (f *CompanyFilter) ofCompanies() (string, []clickhouse.Option) {
+	var least, unseen, returning condition
+	if f.ScoreMin > 0 {
+		least = condition{"score >= {score_min:UInt32}", []clickhouse.Option{clickhouse.Param("score_min", f.ScoreMin)}}
+	}
+	if f.New {
+		unseen.sql = "first_seen >= toDate({from:DateTime64(3, 'UTC')})"
+	}
+	if f.Returning {
+		returning.sql = "first_seen > toDate(0) AND first_seen < toDate({from:DateTime64(3, 'UTC')})"
+	}
+	return conditions(least, unseen, returning)
 }
 
 // describe fills in what the last visit of each company says of it, and its score
-// unless it is known. numbers are those of the companies.
-func (r *Reader) describe(ctx context.Context, span visitSpan, options []clickhouse.Option, scored bool, numbers []uint64, companies []VisitingCompany) error {
-	of := make(map[uint64]*VisitingCompany, len(companies))
+// unless it is known. Both are asked at the same time.
+func (r *Reader) describe(ctx context.Context, span visitSpan, options []clickhouse.Option, scored bool, companies []listedCompany) error {
+	of := make(map[uint64]*listedCompany, len(companies))
 	for i := range companies {
-		of[numbers[i]] = &companies[i]
+		of[companies[i].number] = &companies[i]
 	}
-	sql := companiesLast + span.of(companiesLastOfVisits, companiesOnly+"AND ACCOUNT IN {numbers:Array(UInt64)} GROUP BY account")
-	if scored {
-		sql += companiesLastScored
-	} else {
-		sql += companiesLastTail
+	numbers := slices.Collect(maps.Keys(of))
+	// The driver must not see one array of options grow twice.
+	options = slices.Clip(append(slices.Clip(options), clickhouse.Param("numbers", numbers)))
+	var asking sync.WaitGroup
+	var ofScores error
+	if !scored {
+		asking.Go(func() { ofScores = r.scores(ctx, span.sites, options, of) })
 	}
-	err := r.each(ctx, sql, func(scan func(...any) error) error {
+	err := r.lastVisits(ctx, span, options, of)
+	asking.Wait()
+	return errors.Join(err, ofScores)
+}
+
+// scores fills in the scores of some companies.
+func (r *Reader) scores(ctx context.Context, sites string, options []clickhouse.Option, of map[uint64]*listedCompany) error {
+	return r.each(ctx, scoresOf+sites+"GROUP BY account)", func(scan func(...any) error) error {
 		var number uint64
 		var c VisitingCompany
-		if err := scan(&number, &c.AccountID, &c.Name, &c.Domain, &c.Country, &c.Confidence, &c.ResolvedBy, &c.Confirmation, &c.Score, &c.FirstSeen); err != nil {
+		if err := scan(&number, &c.Score, &c.FirstSeen); err != nil {
 			return err
 		}
 		if to := of[number]; to != nil {
-			to.AccountID, to.Name, to.Domain, to.Country = c.AccountID, c.Name, c.Domain, c.Country
-			to.Confidence, to.ResolvedBy, to.Confirmation = c.Confidence, c.ResolvedBy, c.Confirmation
-			if !scored {
-				to.Score, to.FirstSeen = c.Score, c.FirstSeen
-			}
+			to.Score, to.FirstSeen = c.Score, c.FirstSeen
 		}
 		return nil
-	}, append(options, clickhouse.Param("numbers", numbers))...)
-	if err != nil {
-		return fmt.Errorf("describing companies: %w", err)
+	}, options...)
+}
+
+// lastVisits fills in what the last visit of each company says of it. The visits that
+// began when their last ones did are asked first, which are few; what is not found
+// among them, because it was removed meanwhile, is looked for among all.
+func (r *Reader) lastVisits(ctx context.Context, span visitSpan, options []clickhouse.Option, of map[uint64]*listedCompany) error {
+	found := make(map[uint64]bool, len(of))
+	ask := func(span visitSpan, only string, options ...clickhouse.Option) error {
+		sql := companiesLast + span.of(companiesLastOfVisits, companiesOnly+only+"AND ACCOUNT IN {numbers:Array(UInt64)} GROUP BY account") + companiesLastTail
+		return r.each(ctx, sql, func(scan func(...any) error) error {
+			var number uint64
+			var c VisitingCompany
+			if err := scan(&number, &c.AccountID, &c.Name, &c.Domain, &c.Country, &c.Confidence, &c.ResolvedBy, &c.Confirmation); err != nil {
+				return err
+			}
+			if to := of[number]; to != nil && !found[number] {
+				found[number] = true
+				to.AccountID, to.Name, to.Domain, to.Country = c.AccountID, c.Name, c.Domain, c.Country
+				to.Confidence, to.ResolvedBy, to.Confirmation = c.Confidence, c.ResolvedBy, c.Confirmation
+			}
+			return nil
+		}, append(options, span.options()...)...)
 	}
-	return nil
+	began, ms := make([]time.Time, 0, len(of)), make([]int64, 0, len(of))
+	for _, c := range of {
+		began, ms = append(began, c.lastBegan), append(ms, c.lastBegan.UnixMilli())
+	}
+	then := span
+	then.span = span.at(began)
+	err := ask(then, "AND toUnixTimestamp64Milli(started_at) IN {began:Array(Int64)} ", append(options, clickhouse.Param("began", ms))...)
+	if err != nil || len(found) == len(of) {
+		return err
+	}
+	return ask(span, "", options...)
 }

@@ -66,10 +66,12 @@ func decodeCursor(question string, c Cursor) (position, error) {
 }
 
 // keyset is the condition of a page in a statement whose rows have a sort_value and
-// a sort_key, which together are unique; keysetOrder is its order and its end.
+// a sort_key, which together are unique; keysetOrder is its order and its end. The first
+// page has no condition: listOf leaves it out. keysetOfVisits is of rows of visits.
 const (
-	keyset      = ` ({after:UInt8} = 0 OR (sort_value, sort_key) < ({after_value:Int64}, {after_key:String})) `
-	keysetOrder = ` ORDER BY sort_value DESC, sort_key DESC LIMIT {limit:UInt32}`
+	keyset         = ` (sort_value, sort_key) < ({after_value:Int64}, {after_key:String}) `
+	keysetOfVisits = `(toUnixTimestamp64Milli(started_at), lower(hex(visit_id))) < ({after_value:Int64}, {after_key:String})`
+	keysetOrder    = ` ORDER BY sort_value DESC, sort_key DESC LIMIT {limit:UInt32}`
 )
 
 // List is one page of an answer.
@@ -103,9 +105,12 @@ func listOf[T any](ctx context.Context, r *Reader, question, sql string, p Page,
 			return List[T]{}, err
 		}
 	}
-	options = append(options,
-		clickhouse.Param("after", bit(p.After != "")), clickhouse.Param("after_value", after.value), clickhouse.Param("after_key", after.key),
-		clickhouse.Param("limit", limit+1))
+	options = append(options, clickhouse.Param("limit", limit+1))
+	if p.After == "" {
+		sql = strings.NewReplacer(keyset, " true ", keysetOfVisits, "true").Replace(sql)
+	} else {
+		options = append(options, clickhouse.Param("after_value", after.value), clickhouse.Param("after_key", after.key))
+	}
 	var out List[T]
 	var last position
 	err := r.each(ctx, sql, func(scan func(...any) error) error {
@@ -124,11 +129,4 @@ func listOf[T any](ctx context.Context, r *Reader, question, sql string, p Page,
 		return List[T]{}, fmt.Errorf("listing %s: %w", question, err)
 	}
 	return out, nil
-}
-
-func bit(b bool) uint8 {
-	if b {
-		return 1
-	}
-	return 0
 }

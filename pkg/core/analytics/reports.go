@@ -28,7 +28,7 @@ type PageCount struct {
 const (
 	// pagesHead and pagesTail wrap what some pieces of a period saw of each page.
 	pagesHead = `SELECT toInt64(views) AS sort_value, toString(page) AS sort_key, sort_key, views, visits, companies, entries, exits, engaged FROM (
-	SELECT page, sum(n) AS views, sum(v) AS visits, uniqExactArray(c) AS companies, sum(i) AS entries, sum(o) AS exits, sum(e) AS engaged FROM (
+	SELECT page, sum(n) AS views, sum(v) AS visits, COMPANIES(c) AS companies, sum(i) AS entries, sum(o) AS exits, sum(e) AS engaged FROM (
 	`
 	pagesTail = `
 	) GROUP BY page
@@ -36,14 +36,11 @@ const (
 
 	// pagesCounted takes the days that stand as they were counted.
 	pagesCounted = `SELECT page_key AS page, views AS n, visits AS v, companies AS c, entries AS i, exits AS o, engaged_ms AS e
-	FROM pages_daily WHERE` + ofStanding + ofSites
+	FROM pages_daily WHERE` + ofStanding
 
-	pagesOfVisits = `SELECT toLowCardinality(of_page) AS page, sum(views_of) AS n, count() AS v, groupUniqArrayIf(ACCOUNT, ACCOUNT != 0) AS c,
+	pagesOfVisits = `SELECT toLowCardinality(of_page) AS page, sum(views_of) AS n, count() AS v, COMPANIES_OF(ACCOUNT, ACCOUNT != 0) AS c,
 	countIf(place = ENTRY_PAGE) AS i, countIf(place = EXIT_PAGE) AS o, sum(engaged_of) AS e`
 	eachPageOfVisits = `ARRAY JOIN PAGE_KEYS AS of_page, ` + eachPage
-
-	// ofSites is what a filter asks of what was counted, which knows no other filter.
-	ofSites = ` AND (empty({sites:Array(String)}) OR site_id IN {sites:Array(String)}) AND (empty({brands:Array(String)}) OR brand_id IN {brands:Array(String)})`
 )
 
 // countedPage is a page with its key, as a statement answers.
@@ -56,6 +53,17 @@ func (c *countedPage) fields() []any {
 	return []any{&c.key, &c.Views, &c.Visits, &c.Companies, &c.Entries, &c.Exits, &c.EngagedMs}
 }
 
+// companiesByList and companiesByState put what counts distinct companies in the place of
+// words in capitals: in days that were counted they are lists; where only rows are read,
+// states cost less.
+func companiesByList() *strings.Replacer {
+	return strings.NewReplacer("COMPANIES_OF(", "groupUniqArrayIf(", "COMPANIES(", "uniqExactArray(")
+}
+
+func companiesByState() *strings.Replacer {
+	return strings.NewReplacer("COMPANIES_OF(", "uniqExactIfState(", "COMPANIES(", "uniqExactIfMerge(")
+}
+
 // Pages lists the pages that visits saw, by their views.
 func (r *Reader) Pages(ctx context.Context, f Filter, p Page) (List[PageCount], error) {
 	span, options, err := r.visitSpan(ctx, &f)
@@ -63,11 +71,11 @@ func (r *Reader) Pages(ctx context.Context, f Filter, p Page) (List[PageCount], 
 		return List[PageCount]{}, err
 	}
 	const tail = "GROUP BY of_page"
-	sql := span.join(pagesOfVisits, eachPageOfVisits, tail)
+	sql, companies := span.join(pagesOfVisits, eachPageOfVisits, tail), companiesByState()
 	if f.sitesOnly() {
-		sql = span.union(pagesCounted, span.rows(pagesOfVisits, eachPageOfVisits, tail))
+		sql, companies = span.union(pagesCounted+span.sites, span.rows(pagesOfVisits, eachPageOfVisits, tail)), companiesByList()
 	}
-	rows, err := listOf(ctx, r, "pages", pagesHead+sql+pagesTail, p, (*countedPage).fields, options...)
+	rows, err := listOf(ctx, r, "pages", companies.Replace(pagesHead+sql+pagesTail), p, (*countedPage).fields, options...)
 	if err != nil {
 		return List[PageCount]{}, err
 	}
@@ -105,7 +113,7 @@ func (c *countedGroup) fields() []any {
 
 // groupsCounted takes the days that stand as they were counted.
 const groupsCounted = `SELECT group_key AS by, visits AS n, companies AS c, page_views AS v, bounces AS b, captures AS t, engaged_ms AS e
-	FROM groups_daily WHERE` + ofStanding + ` AND kind = {kind:String}` + ofSites
+	FROM groups_daily WHERE` + ofStanding + ` AND kind = {kind:String}`
 
 // groups counts visits by a key of our own choosing.
 func (r *Reader) groups(ctx context.Context, kind, key string, f Filter, p Page) (List[GroupCount], error) {
@@ -113,20 +121,20 @@ func (r *Reader) groups(ctx context.Context, kind, key string, f Filter, p Page)
 	if err != nil {
 		return List[GroupCount]{}, err
 	}
-	head := "SELECT toLowCardinality(" + key + ` AS of_key) AS by, count() AS n, groupUniqArrayIf(ACCOUNT, ACCOUNT != 0) AS c, sum(page_views) AS v,
+	head := "SELECT toLowCardinality(" + key + ` AS of_key) AS by, count() AS n, COMPANIES_OF(ACCOUNT, ACCOUNT != 0) AS c, sum(page_views) AS v,
 		countIf(bounce) AS b, countIf(captured) AS t, sum(engaged_ms) AS e`
 	const tail = "GROUP BY of_key"
-	pieces := span.of(head, tail)
+	pieces, companies := span.of(head, tail), companiesByState()
 	if f.sitesOnly() {
-		pieces = span.union(groupsCounted, span.rows(head, "", tail))
+		pieces, companies = span.union(groupsCounted+span.sites, span.rows(head, "", tail)), companiesByList()
 		options = append(options, clickhouse.Param("kind", kind))
 	}
 	sql := `SELECT toInt64(visits) AS sort_value, toString(by) AS sort_key, sort_key, visits, companies, pages, bounces, captures, engaged FROM (
-	SELECT by, sum(n) AS visits, uniqExactArray(c) AS companies, sum(v) AS pages, sum(b) AS bounces, sum(t) AS captures, sum(e) AS engaged FROM (
+	SELECT by, sum(n) AS visits, COMPANIES(c) AS companies, sum(v) AS pages, sum(b) AS bounces, sum(t) AS captures, sum(e) AS engaged FROM (
 	` + pieces + `
 	) GROUP BY by
 ) WHERE` + keyset + keysetOrder
-	rows, err := listOf(ctx, r, kind, sql, p, (*countedGroup).fields, options...)
+	rows, err := listOf(ctx, r, kind, companies.Replace(sql), p, (*countedGroup).fields, options...)
 	if err != nil {
 		return List[GroupCount]{}, err
 	}
@@ -179,13 +187,13 @@ const (
 	consentTail = `
 ) GROUP BY at, state ORDER BY at, state`
 
-	consentCounted = `SELECT day AS at, toString(group_key) AS state, sum(visits) AS n FROM groups_daily WHERE` + ofStanding + ` AND kind = '` + byConsent + `'` + ofSites + ` GROUP BY at, group_key`
+	consentCounted = `SELECT day AS at, toString(group_key) AS state, sum(visits) AS n FROM groups_daily WHERE` + ofStanding + ` AND kind = '` + byConsent + `'`
 
 	// The ledger knows no brand.
 	consentObjectedSQL = `SELECT toDateTime(toDate(minute), 'UTC') AS day, 'objected', sum(count) FROM ledger_edge FINAL
 WHERE tenant_bucket = {bucket:UInt8} AND company_id = {company:String} AND reason = 'objected'
-AND minute >= toDateTime({from:DateTime64(3, 'UTC')}) AND minute < {to:DateTime64(3, 'UTC')}
-AND (empty({sites:Array(String)}) OR site_id IN {sites:Array(String)}) GROUP BY day ORDER BY day`
+AND minute >= toDateTime({from:DateTime64(3, 'UTC')}) AND minute < {to:DateTime64(3, 'UTC')}`
+	consentObjectedTail = "GROUP BY day ORDER BY day"
 )
 
 // ConsentRates says by day how many visits were made under which state of consent,
@@ -199,10 +207,11 @@ func (r *Reader) ConsentRates(ctx context.Context, f Filter) ([]ConsentDay, erro
 	if err != nil {
 		return nil, err
 	}
+	ofSites, _ := conditions(f.onSites()) // of sites alone
 	const head, tail = "SELECT STARTED_DAY AS at, toString(consent) AS state, count() AS n", "GROUP BY at, consent"
 	pieces := span.of(head, tail)
 	if f.sitesOnly() {
-		pieces = span.union(consentCounted, span.rows(head, "", tail))
+		pieces = span.union(consentCounted+span.sites+"GROUP BY at, group_key", span.rows(head, "", tail))
 	}
 	visits := consentHead + pieces + consentTail
 	days := make(map[time.Time]*ConsentDay)
@@ -212,7 +221,7 @@ func (r *Reader) ConsentRates(ctx context.Context, f Filter) ([]ConsentDay, erro
 		add func(*ConsentDay, string, uint64)
 	}{
 		{visits, func(d *ConsentDay, state string, n uint64) { d.Visits[state] += n }},
-		{consentObjectedSQL, func(d *ConsentDay, _ string, n uint64) { d.Objected += n }},
+		{consentObjectedSQL + ofSites + consentObjectedTail, func(d *ConsentDay, _ string, n uint64) { d.Objected += n }},
 	} {
 		err := r.each(ctx, part.sql, func(scan func(...any) error) error {
 			var at time.Time
@@ -259,15 +268,15 @@ const never = `toDateTime64('2280-01-01 00:00:00', 3, 'UTC')`
 // one before it, by the first view of each page; the tail leaves out the visits that did
 // not see the first step, which are most. What a page is compared with is a constant
 // of the statement, so that texts are compared as numbers of their dictionary.
-func funnelOf(prefixes []uint8) (head, tail string) {
+func funnelOf(prefixes []bool) (head, tail string) {
 	is := func(i int) string {
-		if prefixes[i] == 1 {
+		if prefixes[i] {
 			return "startsWith(p, {step_" + strconv.Itoa(i) + ":String})"
 		}
 		return "p = {step_" + strconv.Itoa(i) + ":String}"
 	}
 	tail = "AND has(page_paths, {step_0:String}) GROUP BY steps_seen"
-	if prefixes[0] == 1 {
+	if prefixes[0] {
 		tail = "AND arrayExists(p -> " + is(0) + ", page_paths) GROUP BY steps_seen"
 	}
 	if len(prefixes) == 1 {
@@ -294,14 +303,14 @@ func (r *Reader) Funnel(ctx context.Context, f Filter, pages []string) ([]Funnel
 		return nil, fmt.Errorf("%w: a funnel has one to eight pages", ErrFilter)
 	}
 	var steps []clickhouse.Option
-	prefixes := make([]uint8, len(pages))
+	prefixes := make([]bool, len(pages))
 	out := make([]FunnelStep, len(pages))
 	for i, page := range pages {
 		if page == "" || len(page) > filterTextBytesMax {
 			return nil, fmt.Errorf("%w: a page of a funnel is a path", ErrFilter)
 		}
 		step, prefix := strings.CutSuffix(page, "*")
-		steps, prefixes[i], out[i].Page = append(steps, clickhouse.Param("step_"+strconv.Itoa(i), step)), bit(prefix), page
+		steps, prefixes[i], out[i].Page = append(steps, clickhouse.Param("step_"+strconv.Itoa(i), step)), prefix, page
 	}
 	span, options, err := r.visitSpan(ctx, &f)
 	if err != nil {

@@ -56,7 +56,7 @@ WHERE` + ofTenant + ` AND started_at >= {from:DateTime64(3, 'UTC')} AND started_
 AND (site_id, started_at, visit_id) IN (
 	SELECT site_id, started_at, visit_id FROM (
 	` + s.of("SELECT site_id, started_at, visit_id", `
-	AND ({after:UInt8} = 0 OR (toUnixTimestamp64Milli(started_at), lower(hex(visit_id))) < ({after_value:Int64}, {after_key:String}))
+	AND `+keysetOfVisits+`
 	ORDER BY started_at DESC, visit_id DESC LIMIT {limit:UInt32}`) + `
 	) ORDER BY started_at DESC, visit_id DESC LIMIT {limit:UInt32}
 ) ORDER BY version DESC, removed DESC LIMIT 1 BY site_id, started_at, visit_id)
@@ -198,13 +198,9 @@ func (d *AccountDay) fields() []any {
 	}
 }
 
-// daysWhere selects the days that a period touches. A day is one of the site's time
+// daysWhere selects the days that a period touches, behind FROM accounts_daily FINAL. A day is one of the site's time
 // zone, so those at its edges may lie in it in part only.
-const daysWhere = ` FROM accounts_daily FINAL
-WHERE tenant_bucket = {bucket:UInt8} AND company_id = {company:String}
-AND day >= toDate({from:DateTime64(3, 'UTC')}) AND day <= toDate({to:DateTime64(3, 'UTC')})
-AND (empty({sites:Array(String)}) OR site_id IN {sites:Array(String)})
-AND (empty({brands:Array(String)}) OR brand_id IN {brands:Array(String)}) AND` + kept
+const daysWhere = ` WHERE` + ofTenant + ` AND day >= toDate({from:DateTime64(3, 'UTC')}) AND day <= toDate({to:DateTime64(3, 'UTC')}) AND` + kept
 
 // Scores lists the days of one company with their scores, newest first.
 func (r *Reader) Scores(ctx context.Context, account string, f Filter, p Page) (List[AccountDay], error) {
@@ -212,12 +208,12 @@ func (r *Reader) Scores(ctx context.Context, account string, f Filter, p Page) (
 		return List[AccountDay]{}, fmt.Errorf("%w: no account", ErrFilter)
 	}
 	f.Account = account
-	options, err := r.ofVisits(&f)
-	if err != nil {
+	if err := f.check(); err != nil {
 		return List[AccountDay]{}, err
 	}
+	filter, parameters := conditions(f.onSites(), f.onBrands(), isText("account_id = {account:String}", "account", account))
 	return listOf(ctx, r, "scores", `SELECT toInt64(toUInt16(day)) AS sort_value, toString(site_id) AS sort_key,
 	site_id, toDateTime(day, 'UTC'), visits, human_visits, page_views, engaged_ms, score, recency_points, depth_points,
-	key_pages_points, key_page_names, engagement_points, returning_points, last_at`+daysWhere+`AND account_id = {account:String} AND`+keyset+keysetOrder,
-		p, (*AccountDay).fields, options...)
+	key_pages_points, key_page_names, engagement_points, returning_points, last_at FROM accounts_daily FINAL`+daysWhere+filter+"AND"+keyset+keysetOrder,
+		p, (*AccountDay).fields, append(r.of(f.Period), parameters...)...)
 }

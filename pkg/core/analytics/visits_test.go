@@ -433,3 +433,10 @@ func FuzzCursor(f *testing.F) {
 		}
 	})
 }
+
+func bit(b bool) uint8 {
+	if b {
+		return 1
+	}
+	return 0
+}
