@@ -12,7 +12,7 @@ import (
 // mapFile gives the bytes of a file: of the page cache where the file system can do it,
 // else in memory. They must not be used after release.
 func mapFile(path string) (data []byte, release func() error, err error) {
-	f, err := os.Open(path) //nolint:gosec // an operator's file
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err //nolint:wrapcheck // says what and which
 	}

@@ -46,7 +46,7 @@ func newTree(file []byte, m *maxminddb.Metadata) *tree {
 		return nil
 	}
 	t := &tree{
-		nodes: file[:bytes], count: uint32(m.NodeCount), size: uint(m.RecordSize), data: uint32(rest),
+		nodes: file[:bytes], count: uint32(m.NodeCount), size: m.RecordSize, data: uint32(rest),
 		roots: make([]uint32, 1<<rootBits), depths: make([]uint8, 1<<rootBits),
 	}
 	root := uint32(0)
