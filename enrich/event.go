@@ -110,7 +110,7 @@ func (s *steps) enrich(sc *scratch, v geo.View, value []byte, from *metivav1.Sou
 	}
 	out.Device, out.BrowserFamily, out.SystemFamily = d.Class, d.Browser, d.System
 	watch.lap(stepDevice)
-	out.EnrichedAtMs = s.now().UnixMilli()
+	out.EnrichedAtMs = sc.at(s.now)
 	capture, reason := s.capture(sc, out)
 	if reason != 0 {
 		return failedOpen(e, from, reason)

@@ -124,6 +124,7 @@ func (p *partition) process(ctx context.Context, batch kafka.Batch) error {
 	p.w.metrics.database.Set(float64(view.BuildTime().Unix()))
 	p.acks, p.caughtUp, p.counts = p.acks[:0], false, counts{}
 	p.counted.reset()
+	p.scratch.waited()
 	if err := p.askNames(ctx, view, batch.Records, p.w.deps.Reverse.Budget()); err != nil {
 		return err
 	}
@@ -193,6 +194,7 @@ func (p *partition) catchUp(ctx context.Context) error {
 		return fmt.Errorf("waiting for %s: %w", schemas.TopicControlKeys, err)
 	}
 	p.caughtUp = true
+	p.scratch.waited()
 	return nil
 }
 
@@ -217,11 +219,11 @@ func (p *partition) guarded(view geo.View, r *kafka.Record, source *metivav1.Sou
 // letter.
 func (p *partition) encode(out outcome, source *metivav1.SourceRef) (outcome, error) {
 	watch := p.w.metrics.watch(p.scratch.isTimed())
-	value, err := encodeRecord(p.encoded[:0], out.record)
+	value, err := encodeRecord(p.encoded[:0], out.record, &p.scratch.collected)
 	if err != nil {
 		p.w.deps.Log.Error("an event cannot be encoded; it is a dead letter", "partition", source.GetPartition(), "offset", source.GetOffset())
 		out = drop(&p.scratch.collected.Event, source, metivav1.Reason_REASON_INTERNAL)
-		if value, err = encodeRecord(p.encoded[:0], out.record); err != nil {
+		if value, err = encodeRecord(p.encoded[:0], out.record, &p.scratch.collected); err != nil {
 			return out, fmt.Errorf("encoding a drop: %w", errUndecodable)
 		}
 	}
@@ -230,9 +232,9 @@ func (p *partition) encode(out outcome, source *metivav1.SourceRef) (outcome, er
 	return out, nil
 }
 
-func encodeRecord(dst []byte, r *metivav1.EnrichedRecord) ([]byte, error) {
+func encodeRecord(dst []byte, r *metivav1.EnrichedRecord, of *eventwire.Collected) ([]byte, error) {
 	if e := r.GetEvent(); e != nil {
-		return eventwire.AppendEnriched(dst, e)
+		return eventwire.AppendEnrichedFrom(dst, e, of)
 	}
 	return schemas.Encode(dst, r)
 }
@@ -323,6 +325,7 @@ func (p *partition) await(ctx context.Context) error {
 		}
 	}
 	p.acks = p.acks[:0]
+	p.scratch.waited()
 	return nil
 }
 

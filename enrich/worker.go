@@ -98,7 +98,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 		return nil, fmt.Errorf("making the producer: %w", err)
 	}
 	w.producer = w.sender
-	if w.consumer, err = deps.Kafka.NewConsumer(kafka.ConsumerConfig{Group: cfg.Group, Topics: []string{schemas.TopicEventsCollected}}); err != nil {
+	if w.consumer, err = deps.Kafka.NewConsumer(kafka.ConsumerConfig{Group: cfg.Group, Topics: []string{schemas.TopicEventsCollected}, ReuseMemory: true}); err != nil {
 		return nil, fmt.Errorf("making the consumer: %w", err)
 	}
 	w.keyTable = w.table(schemas.TopicControlKeys, w.applyKey)

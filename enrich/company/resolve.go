@@ -81,7 +81,7 @@ type Chain struct {
 // does not allocate, except for the account of a company whose domain is only
 // known from a Domain database.
 func (c *Chain) Resolve(dst *metivav1.Resolution, q Query) {
-	dst.Reset()
+	*dst = metivav1.Resolution{} // as Reset, but for what reflection sees to itself
 	if !q.Network.IsValid() || c.reserved.OverlapsPrefix(q.Network) {
 		verdict(dst, metivav1.Verdict_VERDICT_RESERVED, SourceReserved, confidenceCertain)
 		return

@@ -233,6 +233,9 @@ func (b *builder) insert(row asnRow) error {
 // isAliased reports whether the file format maps the network onto the IPv4
 // tree: Teredo (RFC 4380) and 6to4 (RFC 3056).
 func isAliased(p netip.Prefix) bool {
+	if p.Addr().Is4() {
+		return false
+	}
 	raw := p.Addr().As16()
 	if p.Addr().Is4() {
 		return false

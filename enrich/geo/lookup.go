@@ -1,6 +1,7 @@
 package geo
 
 import (
+	"encoding/binary"
 	"errors"
 	"net/netip"
 	"time"
@@ -204,6 +205,11 @@ func Unmap(network netip.Prefix) netip.Prefix {
 			return netip.Prefix{}
 		}
 		network = netip.PrefixFrom(network.Addr().Unmap(), network.Bits()-96)
+	}
+	if addr := network.Addr(); addr.Is4() && network.IsValid() {
+		if four := addr.As4(); binary.BigEndian.Uint32(four[:])<<network.Bits() == 0 {
+			return network // as Masked, without making it anew
+		}
 	}
 	return network.Masked()
 }

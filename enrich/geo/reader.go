@@ -1,6 +1,7 @@
 package geo
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -27,28 +28,41 @@ type Reader struct {
 	layout Layout
 	// buildMs is the build time, Unix milliseconds.
 	buildMs int64
+	// tree finds IPv4 networks; nil: db does.
+	tree    *tree
 	slots   []atomic.Pointer[slot]
+	release func() error // of the file's memory
 }
 
 // Open maps a database file and recognises its layout.
 func Open(path string) (*Reader, error) {
-	db, err := maxminddb.Open(path)
+	file, release, err := mapFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening the address database %s: %w", filepath.Base(path), err)
 	}
-	return newReader(path, db)
+	r, err := newReader(path, file)
+	if err != nil {
+		return nil, errors.Join(err, release())
+	}
+	r.release = release
+	return r, nil
 }
 
-func newReader(path string, db *maxminddb.Reader) (*Reader, error) {
+func newReader(path string, file []byte) (*Reader, error) {
+	db, err := maxminddb.OpenBytes(file)
+	if err != nil {
+		return nil, fmt.Errorf("opening the address database %s: %w", filepath.Base(path), err)
+	}
 	r := &Reader{
 		file:    path,
 		db:      db,
 		layout:  layoutOf(db.Metadata.DatabaseType),
 		buildMs: db.Metadata.BuildTime().UnixMilli(),
+		tree:    newTree(file, &db.Metadata),
 		slots:   make([]atomic.Pointer[slot], recordSlots),
+		release: func() error { return nil },
 	}
 	if r.layout == LayoutUnknown {
-		_ = db.Close() // read-only mapping; the layout is the error to report
 		return nil, fmt.Errorf("the address database %s is of type %q, which is not one this version reads", filepath.Base(path), db.Metadata.DatabaseType)
 	}
 	return r, nil
@@ -79,7 +93,8 @@ func (r *Reader) Verify() error {
 
 // Close unmaps the file.
 func (r *Reader) Close() error {
-	if err := r.db.Close(); err != nil {
+	r.tree = nil
+	if err := errors.Join(r.db.Close(), r.release()); err != nil {
 		return fmt.Errorf("closing the address database %s: %w", filepath.Base(r.file), err)
 	}
 	return nil
@@ -91,6 +106,15 @@ func (r *Reader) Close() error {
 func (r *Reader) lookup(addr netip.Addr) (rec *facts, bits int, err error) {
 	if r.db.Metadata.IPVersion == 4 && !addr.Is4() {
 		return nil, 0, nil
+	}
+	if t := r.tree; t != nil && addr.Is4() {
+		if offset, bits, found, ok := t.find(addr); ok {
+			if !found {
+				return nil, bits, nil
+			}
+			rec, err := r.record(offset)
+			return rec, bits, err
+		}
 	}
 	result := r.db.Lookup(addr)
 	if err := result.Err(); err != nil {
@@ -104,17 +128,22 @@ func (r *Reader) lookup(addr netip.Addr) (rec *facts, bits int, err error) {
 	if !result.Found() {
 		return nil, bits, nil
 	}
-	offset := result.Offset()
+	rec, err = r.record(result.Offset())
+	return rec, bits, err
+}
+
+// record is what stands at an offset of the data.
+func (r *Reader) record(offset uintptr) (*facts, error) {
 	// Fibonacci hashing: offsets are near one another.
 	at := &r.slots[(uint64(offset)*0x9e3779b97f4a7c15)>>(64-14)]
 	if s := at.Load(); s != nil && s.offset == offset {
-		return &s.facts, bits, nil
+		return &s.facts, nil
 	}
-	decoded, err := decode(r.layout, result)
+	decoded, err := decode(r.layout, r.db.LookupOffset(offset))
 	if err != nil {
-		return nil, 0, fmt.Errorf("decoding a record of the address database: %w", errNoAddress)
+		return nil, fmt.Errorf("decoding a record of the address database: %w", errNoAddress)
 	}
 	fresh := &slot{offset: offset, facts: decoded}
 	at.Store(fresh)
-	return &fresh.facts, bits, nil
+	return &fresh.facts, nil
 }

@@ -52,15 +52,35 @@ type writer struct {
 	err error
 }
 
-func (w *writer) varint(number protowire.Number, v uint64) {
-	if v != 0 {
-		w.b = protowire.AppendVarint(protowire.AppendTag(w.b, number, protowire.VarintType), v)
+// tag is what stands before a field; numbers are below 2,048.
+func (w *writer) tag(number protowire.Number, kind protowire.Type) {
+	if number < 16 {
+		w.b = append(w.b, byte(number)<<3|byte(kind))
+		return
 	}
+	w.b = append(w.b, byte(number<<3)&0x7f|byte(kind)|0x80, byte(number>>4))
+}
+
+func (w *writer) varint(number protowire.Number, v uint64) {
+	if v == 0 {
+		return
+	}
+	w.tag(number, protowire.VarintType)
+	for v >= 0x80 {
+		w.b = append(w.b, byte(v)|0x80)
+		v >>= 7
+	}
+	w.b = append(w.b, byte(v))
 }
 
 func (w *writer) bytes(number protowire.Number, v []byte) {
-	if len(v) != 0 {
+	switch n := len(v); {
+	case n >= 0x80:
 		w.b = protowire.AppendBytes(protowire.AppendTag(w.b, number, protowire.BytesType), v)
+	case n > 0:
+		w.tag(number, protowire.BytesType)
+		w.b = append(w.b, byte(n))
+		w.b = append(w.b, v...)
 	}
 }
 
@@ -72,7 +92,8 @@ func (w *writer) string(number protowire.Number, v string) {
 
 // begin starts a message, with room for the length of a short one; end makes it true.
 func (w *writer) begin(number protowire.Number) int {
-	w.b = append(protowire.AppendTag(w.b, number, protowire.BytesType), 0)
+	w.tag(number, protowire.BytesType)
+	w.b = append(w.b, 0)
 	return len(w.b)
 }
 

@@ -106,7 +106,7 @@ func begin(who *Identity, first *Entry, in *scratch) sum {
 	if in == nil {
 		s.v = &metivav1.Visit{VisitId: bytesOf(&id), VisitKey: bytesOf(&key)}
 	} else {
-		in.visit.Reset()
+		in.visit = metivav1.Visit{} // as Reset, but for what reflection sees to itself
 		in.id, in.key = id, key
 		s.v = &in.visit
 		s.v.VisitId, s.v.VisitKey, s.v.Pages = in.id[:], in.key[:], in.listed[:0]

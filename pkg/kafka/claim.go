@@ -101,6 +101,9 @@ func (g *generation) claim(ctx context.Context, topic string, partition int) (*C
 	}
 	cl.committed, cl.metadata = cl.pos, committed.Metadata
 	cl.fetcher = newFetcher(c.client, topic, partition, c.cfg.FetchBytesMax, cl.pos)
+	if c.cfg.ReuseMemory {
+		cl.fetcher.memory = &memory{of: &c.client.memories}
+	}
 	return cl, nil
 }
 

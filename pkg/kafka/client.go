@@ -24,6 +24,7 @@ type Client struct {
 	dialer    *kafkago.Dialer
 	api       *kafkago.Client
 	now       func() time.Time
+	memories  memories
 	answers   sync.Pool // of *[]byte: memory of fetches that nothing refers to any more
 
 	mu        sync.Mutex

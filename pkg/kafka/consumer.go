@@ -32,6 +32,9 @@ type ConsumerConfig struct {
 	// FetchBytesMax bounds the answer to one fetch (default 4 MiB); a larger
 	// batch still comes, alone.
 	FetchBytesMax int
+	// ReuseMemory: the records of a batch, and all they hold, are the handler's until it
+	// calls NextBatch again, and other records' from then on.
+	ReuseMemory bool
 	// FetchWaitMax is how long a broker may hold a fetch that finds nothing
 	// (default 500 ms).
 	FetchWaitMax time.Duration

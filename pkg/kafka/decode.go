@@ -20,6 +20,11 @@ const batchDecodedBytesMax = 128 << 20
 // compaction has emptied it or it is a control batch. A batch cut off at the
 // end of data is left for the next fetch. Records share memory with data.
 func decodeBatches(dst []Record, topic string, partition int, data []byte, from int64) ([]Record, int64, error) {
+	return decodeBatchesIn(nil, dst, topic, partition, data, from)
+}
+
+// decodeBatchesIn is decodeBatches in the memory of m.
+func decodeBatchesIn(m *memory, dst []Record, topic string, partition int, data []byte, from int64) ([]Record, int64, error) {
 	next := from
 	for len(data) > batchAtCRC {
 		base := int64(binary.BigEndian.Uint64(data))
@@ -44,7 +49,7 @@ func decodeBatches(dst []Record, topic string, partition int, data []byte, from 
 		}
 		if binary.BigEndian.Uint16(raw[batchAtBody:])&attributeCtrl == 0 {
 			var err error
-			if dst, err = decodeBatch(dst, topic, partition, raw, next); err != nil {
+			if dst, err = decodeBatch(m, dst, topic, partition, raw, next); err != nil {
 				return dst, next, err
 			}
 		}
@@ -76,7 +81,7 @@ func survey(data []byte) (records int, isPacked bool) {
 const surveyRecordBytes = 8
 
 // decodeBatch appends the records of one batch whose checksum is right.
-func decodeBatch(dst []Record, topic string, partition int, raw []byte, from int64) ([]Record, error) {
+func decodeBatch(m *memory, dst []Record, topic string, partition int, raw []byte, from int64) ([]Record, error) {
 	be := binary.BigEndian
 	base := int64(be.Uint64(raw))
 	attributes := be.Uint16(raw[batchAtBody:])
@@ -85,7 +90,8 @@ func decodeBatch(dst []Record, topic string, partition int, raw []byte, from int
 	records := raw[batchHeaderBytes:]
 	if c := compress.Compression(attributes & attributeCodec); c != compress.None {
 		var err error
-		if records, err = decompress(c, records); err != nil {
+		last := base + int64(int32(be.Uint32(raw[23:])))
+		if records, err = m.unpack(c, records, last); err != nil {
 			return dst, fmt.Errorf("%w: batch at offset %d: %w", errCorrupt, base, err)
 		}
 	}
@@ -162,13 +168,21 @@ func decompress(c compress.Compression, data []byte) ([]byte, error) {
 
 // decompressBlock costs a tenth of kafka-go's reader, which looks for framing.
 func decompressBlock(data []byte) ([]byte, error) {
+	if _, err := blockLen(data); err != nil {
+		return nil, err
+	}
+	return s2.Decode(nil, data)
+}
+
+// blockLen is what a block of snappy says that it unfolds to.
+func blockLen(data []byte) (int, error) {
 	n, err := s2.DecodedLen(data)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	// Three bytes of a block stand for 64 at most.
 	if n > batchDecodedBytesMax || n > 22*len(data) {
-		return nil, fmt.Errorf("%d bytes say they unfold to %d", len(data), n)
+		return 0, fmt.Errorf("%d bytes say they unfold to %d", len(data), n)
 	}
-	return s2.Decode(nil, data)
+	return n, nil
 }

@@ -159,6 +159,7 @@ type fetcher struct {
 
 	next    int64    // offset to fetch
 	pending []Record // fetched and not yet handed out
+	memory  *memory  // of what was handed out; nil: whoever has it may keep it
 	end     int64    // next offset of the partition, at the last fetch
 	empty   int      // empty answers in a row below end
 	retry   backoff
@@ -172,6 +173,7 @@ func newFetcher(c *Client, topic string, partition, bytesMax int, at int64) *fet
 
 func (f *fetcher) seek(at int64) {
 	f.next, f.pending, f.empty = at, nil, 0
+	f.memory.forget()
 	f.retry = backoff{50 * time.Millisecond, 2 * time.Second}
 }
 
@@ -202,6 +204,7 @@ func (f *fetcher) fill(ctx context.Context, wait time.Duration, bytesMin int) er
 func (f *fetcher) fetch(ctx context.Context, wait time.Duration, bytesMin int) error {
 	c := f.client
 	wait = max(wait, time.Millisecond)
+	f.memory.release(f.pending)
 	request, cancel := context.WithTimeout(ctx, wait+c.cfg.RequestTimeout)
 	defer cancel()
 	// After an error a connection may still be writing into the answer: it is left.
@@ -226,13 +229,21 @@ func (f *fetcher) fetch(ctx context.Context, wait time.Duration, bytesMin int) e
 		sleep(ctx, min(m.throttled, throttleWaitMax))
 		return ctx.Err()
 	}
-	records, isPacked := survey(m.records)
-	f.pending = slices.Grow(f.pending, records)
-	err = f.take(m)
+	isPacked, err := f.accept(m)
 	if *answer = m.answer; isPacked {
 		c.keepAnswer(answer)
 	}
 	return err
+}
+
+// accept adds the records of an answer to the pending ones, and reports whether they
+// share no memory with it.
+func (f *fetcher) accept(m *fetchMessage) (isPacked bool, err error) {
+	records, isPacked := survey(m.records)
+	f.pending = slices.Grow(f.memory.front(f.pending), records)
+	err = f.take(m)
+	f.memory.note(f.pending)
+	return isPacked, err
 }
 
 // keepAnswer leaves memory to another fetch. A batch above what fetches ask for still
@@ -248,7 +259,7 @@ func (f *fetcher) take(m *fetchMessage) error {
 	f.end = m.highWatermark
 	before := f.next
 	var err error
-	f.pending, f.next, err = decodeBatches(f.pending, f.topic, f.partition, m.records, f.next)
+	f.pending, f.next, err = decodeBatchesIn(f.memory, f.pending, f.topic, f.partition, m.records, f.next)
 	if err != nil {
 		return err
 	}

@@ -245,7 +245,7 @@ func FuzzDecodeBatches(f *testing.F) {
 		}
 		// The same without checksum and framing in the way.
 		if len(data) >= batchHeaderBytes {
-			_, _ = decodeBatch(nil, "t", 0, data, from)
+			_, _ = decodeBatch(nil, nil, "t", 0, data, from)
 		}
 	})
 }

@@ -150,11 +150,20 @@ func (t Truncated) MarshalJSON() ([]byte, error) { return json.Marshal(hidden) }
 // LogValue prints ***.
 func (t Truncated) LogValue() slog.Value { return slog.StringValue(hidden) }
 
-// truncatedFrom reads the plaintext of a sealed address. A length the product
-// never writes, or bits set behind it, mean it was not written by a Sealer.
+// truncatedFrom reads the plaintext of a sealed address.
 func truncatedFrom(plain []byte) (Truncated, error) {
+	prefix, err := prefixFrom(plain)
+	if err != nil {
+		return Truncated{}, err
+	}
+	return Truncated{v: veilOf(prefix)}, nil
+}
+
+// prefixFrom reads the plaintext of a sealed address. A length the product
+// never writes, or bits set behind it, mean it was not written by a Sealer.
+func prefixFrom(plain []byte) (netip.Prefix, error) {
 	if len(plain) != addressBytes {
-		return Truncated{}, ErrTampered
+		return netip.Prefix{}, ErrTampered
 	}
 	addr := netip.AddrFrom16([16]byte(plain[:16])).Unmap()
 	bits := int(plain[16])
@@ -164,7 +173,7 @@ func truncatedFrom(plain []byte) (Truncated, error) {
 	}
 	prefix := netip.PrefixFrom(addr, bits)
 	if bits < shortest || bits > longest || prefix.Masked() != prefix {
-		return Truncated{}, ErrTampered
+		return netip.Prefix{}, ErrTampered
 	}
-	return Truncated{v: veilOf(prefix)}, nil
+	return prefix, nil
 }

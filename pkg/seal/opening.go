@@ -1,5 +1,7 @@
 package seal
 
+import "net/netip"
+
 // openingKeys is how many keys an Opening remembers: a power of two.
 const openingKeys = 64
 
@@ -9,7 +11,9 @@ const openingKeys = 64
 // returned. It is of one Opener.
 type Opening struct {
 	buffer aadBuffer
-	keys   [openingKeys]rememberedKey
+	// address is the one opened last.
+	address veiled[netip.Prefix]
+	keys    [openingKeys]rememberedKey
 }
 
 type rememberedKey struct {
@@ -18,7 +22,9 @@ type rememberedKey struct {
 }
 
 // NewOpening returns the memory of a goroutine.
-func NewOpening() *Opening { return &Opening{buffer: aadBuffer{bytes: make([]byte, 0, 160)}} }
+func NewOpening() *Opening {
+	return &Opening{buffer: aadBuffer{bytes: make([]byte, 0, 160)}, address: veilOf(netip.Prefix{})}
+}
 
 // find is the key with an id. Those of days stay in the Opener once they are known, and
 // are changed in place.
@@ -30,7 +36,11 @@ func (in *Opening) find(o *Opener, id uint64) *openingKey {
 	return slot.key
 }
 
-// OpenAddressIn is OpenAddress in the memory of one goroutine.
+// Forget clears the address that was opened last.
+func (in *Opening) Forget() { *in.address.get() = netip.Prefix{} }
+
+// OpenAddressIn is OpenAddress in the memory of one goroutine: what it returns holds until
+// the next address is opened there, or Forget.
 func (o *Opener) OpenAddressIn(in *Opening, b Binding, blob []byte) (Truncated, error) {
 	if b.Field != FieldAddress {
 		return Truncated{}, ErrField
@@ -41,7 +51,12 @@ func (o *Opener) OpenAddressIn(in *Opening, b Binding, blob []byte) (Truncated, 
 	if err != nil {
 		return Truncated{}, err
 	}
-	return truncatedFrom(out)
+	prefix, err := prefixFrom(out)
+	if err != nil {
+		return Truncated{}, err
+	}
+	*in.address.get() = prefix
+	return Truncated{v: in.address}, nil
 }
 
 // OpenBytesIn is OpenBytes in the memory of one goroutine.

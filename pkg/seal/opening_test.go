@@ -40,6 +40,10 @@ func TestAnOpeningOpensWhatItsOpenerDoes(t *testing.T) {
 			t.Fatalf("%q, %v", text, err)
 		}
 	}
+	in.Forget()
+	if in.address.get().IsValid() {
+		t.Error("an opened network is left in memory")
+	}
 	if in.buffer.address != [addressBytes]byte{} {
 		t.Error("an address is left in memory")
 	}

@@ -18,6 +18,11 @@ type Collected struct {
 	Event metivav1.CollectedEvent
 
 	texts texts
+	// head is the fields 1 to 7 as they stood, in memory of the value; nil when they
+	// were not there or not in the form that the generated code writes. isValid: every
+	// text of Event is UTF-8.
+	head    []byte
+	isValid bool
 
 	campaign     metivav1.Campaign
 	engagement   metivav1.Engagement
@@ -33,15 +38,23 @@ type Collected struct {
 // value, and messages are overwritten by the next Decode. After an error Event holds what could be
 // read. The error's text may quote what was read.
 func (c *Collected) Decode(value []byte) error {
-	c.Event.Reset()
+	c.forget()
 	if c.isPlain(value) {
+		c.isValid = true
 		return nil
 	}
-	c.Event.Reset()
+	c.forget()
 	if err := proto.Unmarshal(value, &c.Event); err != nil {
 		return fmt.Errorf("decoding a collected event: %w", err)
 	}
+	c.isValid = true
 	return nil
+}
+
+// forget is the event's Reset, but for what reflection needs, which sees to that itself.
+func (c *Collected) forget() {
+	c.Event = metivav1.CollectedEvent{}
+	c.head, c.isValid = nil, false
 }
 
 // Wire types of protobuf, in the low bits of a tag.
@@ -162,6 +175,9 @@ const oneof = 1<<23 | 1<<24 | 1<<25 | 1<<26 | 1<<27
 func (c *Collected) isPlain(value []byte) bool {
 	e := &c.Event
 	r := reader{b: value, texts: &c.texts}
+	if !c.readHead(&r) {
+		r = reader{b: value, texts: &c.texts} // from the beginning, whatever there is
+	}
 	for r.more() {
 		switch r.tag() {
 		case 1<<3 | delimited:
@@ -229,9 +245,61 @@ func (c *Collected) isPlain(value []byte) bool {
 	return !r.bad
 }
 
+// headFields are the bits of the fields of the head.
+const headFields = 1<<1 | 1<<2 | 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7
+
+// readHead reads the fields 1 to 7, which have the same numbers in an enriched event,
+// where all are there, in their order and as the generated code writes them.
+func (c *Collected) readHead(r *reader) bool {
+	e := &c.Event
+	for number := byte(1); number <= 4; number++ {
+		// An empty text would not have been written; none is as long as 128 bytes.
+		if r.at+1 >= len(r.b) || r.b[r.at] != number<<3|delimited || r.b[r.at+1] == 0 || r.b[r.at+1] >= 0x80 {
+			return false
+		}
+		r.at++
+		switch number {
+		case 1:
+			e.EventId = r.bytes()
+		case 2:
+			e.CompanyId = r.name()
+		case 3:
+			e.BrandId = r.name()
+		case 4:
+			e.SiteId = r.name()
+		}
+		if r.bad {
+			return false
+		}
+	}
+	kind, received, occurred := r.shortest(5), r.shortest(6), r.shortest(7)
+	if r.bad || kind >= 0x80 { // a type is of 32 bits: what is above them would be lost
+		return false
+	}
+	e.Type, e.ReceivedAtMs, e.OccurredAtMs = metivav1.EventType(kind), int64(received), int64(occurred)
+	r.seen = headFields
+	c.head = r.b[:r.at:r.at]
+	return true
+}
+
+// shortest is the number of the next field, which must be that one, not zero, and in as
+// few bytes as it can be.
+func (r *reader) shortest(field byte) uint64 {
+	if r.bad || r.at >= len(r.b) || r.b[r.at] != field<<3|varint {
+		r.bad = true
+		return 0
+	}
+	r.at++
+	v := r.varint()
+	if r.bad || r.b[r.at-1] == 0 { // zero, or zeros on top
+		r.bad = true
+	}
+	return v
+}
+
 func (c *Collected) readCampaign(outer *reader) {
 	m := &c.campaign
-	m.Reset()
+	*m = metivav1.Campaign{}
 	c.Event.Campaign = m
 	r := outer.message()
 	for r.more() {

@@ -1,6 +1,7 @@
 package eventwire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -30,9 +31,70 @@ func AppendEnriched(dst []byte, e *metivav1.EnrichedEvent) ([]byte, error) {
 	return w.b, nil
 }
 
+// AppendEnrichedFrom is AppendEnriched for an event made of the one that c holds: what
+// is the same in both is not looked at again. Neither what c last decoded nor its Event
+// may have been changed since.
+func AppendEnrichedFrom(dst []byte, e *metivav1.EnrichedEvent, c *Collected) ([]byte, error) {
+	w := writer{b: dst, from: c}
+	if !c.isValid {
+		w.from = nil
+	}
+	record := w.begin(1)
+	w.event(e)
+	w.end(record)
+	if w.err != nil {
+		return dst, w.err
+	}
+	return w.b, nil
+}
+
 type writer struct {
 	b   []byte
 	err error
+	// from is what the event was made of; nil: not known.
+	from *Collected
+}
+
+// of is what the event was made of.
+func (w *writer) of() *metivav1.CollectedEvent {
+	if w.from == nil {
+		return nil
+	}
+	return &w.from.Event
+}
+
+// head7 writes the fields 1 to 7.
+func (w *writer) head7(e *metivav1.EnrichedEvent) {
+	if c := w.from; c != nil && c.head != nil && c.isHeadOf(e) {
+		w.b = append(w.b, c.head...)
+		return
+	}
+	w.bytes(1, e.GetEventId())
+	w.string(2, e.GetCompanyId())
+	w.string(3, e.GetBrandId())
+	w.string(4, e.GetSiteId())
+	w.varint(5, uint64(e.GetType()))
+	w.varint(6, uint64(e.GetReceivedAtMs()))
+	w.varint(7, uint64(e.GetOccurredAtMs()))
+}
+
+// isHeadOf compares the fields that head holds. Where they were carried over, which is
+// always but for a test, each comparison is one of two pointers.
+func (c *Collected) isHeadOf(e *metivav1.EnrichedEvent) bool {
+	own := &c.Event
+	return own.GetType() == e.GetType() && own.GetReceivedAtMs() == e.GetReceivedAtMs() && own.GetOccurredAtMs() == e.GetOccurredAtMs() &&
+		bytes.Equal(own.GetEventId(), e.GetEventId()) &&
+		own.GetCompanyId() == e.GetCompanyId() && own.GetBrandId() == e.GetBrandId() && own.GetSiteId() == e.GetSiteId()
+}
+
+// text writes a text that is known to be UTF-8 when it is the same as valid.
+func (w *writer) text(number int, v, valid string) {
+	if v == "" || v != valid {
+		w.string(number, v)
+		return
+	}
+	w.head(number, len(v))
+	w.b = append(w.b, v...)
 }
 
 func (w *writer) tag(number, wireType int) {
@@ -127,22 +189,17 @@ func (w *writer) end(from int) {
 }
 
 func (w *writer) event(e *metivav1.EnrichedEvent) {
-	w.bytes(1, e.GetEventId())
-	w.string(2, e.GetCompanyId())
-	w.string(3, e.GetBrandId())
-	w.string(4, e.GetSiteId())
-	w.varint(5, uint64(e.GetType()))
-	w.varint(6, uint64(e.GetReceivedAtMs()))
-	w.varint(7, uint64(e.GetOccurredAtMs()))
+	of := w.of()
+	w.head7(e)
 	w.varint(8, uint64(e.GetEnrichedAtMs()))
 	w.varint(9, uint64(e.GetConsent()))
 	w.varint(10, e.GetConsentSeq())
 	w.bytes(11, e.GetVisitKey())
 	w.bytes(12, e.GetVisitorId())
-	w.string(13, e.GetHost())
-	w.string(14, e.GetPath())
-	w.string(15, e.GetReferrerHost())
-	w.campaign(16, e.GetCampaign())
+	w.text(13, e.GetHost(), of.GetHost())
+	w.text(14, e.GetPath(), of.GetPath())
+	w.text(15, e.GetReferrerHost(), of.GetReferrerHost())
+	w.campaign(16, e.GetCampaign(), of.GetCampaign())
 	w.varint(17, uint64(e.GetDevice()))
 	w.string(18, e.GetBrowserFamily())
 	w.string(19, e.GetSystemFamily())
@@ -151,7 +208,7 @@ func (w *writer) event(e *metivav1.EnrichedEvent) {
 	w.resolution(22, e.GetResolution())
 	w.bytes(23, e.GetSealedAddress())
 	w.source(e.GetSource())
-	w.string(25, e.GetWriterId())
+	w.text(25, e.GetWriterId(), of.GetWriterId())
 	w.varint(26, uint64(e.GetRetentionDays()))
 	w.bool(31, e.GetReplayed())
 	w.bytes(32, e.GetAcceptanceId())
@@ -161,14 +218,14 @@ func (w *writer) event(e *metivav1.EnrichedEvent) {
 	w.detail(e) // the generated code writes a oneof last
 }
 
-func (w *writer) campaign(number int, c *metivav1.Campaign) {
+func (w *writer) campaign(number int, c, of *metivav1.Campaign) {
 	if c == nil {
 		return
 	}
 	from := w.begin(number)
-	w.string(1, c.GetSource())
-	w.string(2, c.GetMedium())
-	w.string(3, c.GetName())
+	w.text(1, c.GetSource(), of.GetSource())
+	w.text(2, c.GetMedium(), of.GetMedium())
+	w.text(3, c.GetName(), of.GetName())
 	w.end(from)
 }
 

@@ -207,6 +207,75 @@ func TestEncodeRefusesText(t *testing.T) {
 	}
 }
 
+// carried is the enriched event that takes over what a collected one has.
+func carried(e *metivav1.CollectedEvent) *metivav1.EnrichedEvent {
+	return &metivav1.EnrichedEvent{
+		EventId: e.GetEventId(), CompanyId: e.GetCompanyId(), BrandId: e.GetBrandId(), SiteId: e.GetSiteId(), Type: e.GetType(),
+		ReceivedAtMs: e.GetReceivedAtMs(), OccurredAtMs: e.GetOccurredAtMs(), EnrichedAtMs: 7, Host: e.GetHost(), Path: e.GetPath(),
+		ReferrerHost: e.GetReferrerHost(), Campaign: e.GetCampaign(), WriterId: e.GetWriterId(), Country: "NL",
+	}
+}
+
+// TestEncodeFromIsTheGeneratedOne: whatever of the event was changed since it was read.
+func TestEncodeFromIsTheGeneratedOne(t *testing.T) {
+	t.Parallel()
+	changes := map[string]func(*metivav1.EnrichedEvent){
+		"nothing":  func(*metivav1.EnrichedEvent) {},
+		"id":       func(e *metivav1.EnrichedEvent) { e.EventId = []byte("another") },
+		"tenant":   func(e *metivav1.EnrichedEvent) { e.CompanyId = "cmp_another" },
+		"brand":    func(e *metivav1.EnrichedEvent) { e.BrandId = "" },
+		"site":     func(e *metivav1.EnrichedEvent) { e.SiteId += "x" },
+		"type":     func(e *metivav1.EnrichedEvent) { e.Type = metivav1.EventType_EVENT_TYPE_CLICK },
+		"received": func(e *metivav1.EnrichedEvent) { e.ReceivedAtMs++ },
+		"occurred": func(e *metivav1.EnrichedEvent) { e.OccurredAtMs = 0 },
+		"path":     func(e *metivav1.EnrichedEvent) { e.Path = "/another" },
+		"campaign": func(e *metivav1.EnrichedEvent) { e.Campaign = &metivav1.Campaign{Name: "another"} },
+		"writer":   func(e *metivav1.EnrichedEvent) { e.WriterId = "" },
+	}
+	var c eventwire.Collected
+	for _, length := range lengths() {
+		of := &metivav1.CollectedEvent{}
+		fill(of.ProtoReflect(), 23, length)
+		for _, kind := range []metivav1.EventType{0, 1, 127, 128, -3} {
+			of.Type = kind
+			value := generated(t, of)
+			for name, change := range changes {
+				if err := c.Decode(value); err != nil {
+					t.Fatal(err)
+				}
+				e := carried(&c.Event)
+				change(e)
+				got, err := eventwire.AppendEnrichedFrom([]byte("before"), e, &c)
+				if want := append([]byte("before"), generated(t, schemas.EnrichedOf(e))...); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%s, texts of %d: other bytes from %d of %d on, %v", name, length, firstDifference(got, want), len(want), err)
+				}
+			}
+			if err := c.Decode(value); err != nil {
+				t.Fatal(err)
+			}
+			for name, broken := range map[string]*metivav1.EnrichedEvent{"path": {Path: "\xff"}, "tenant": {CompanyId: "\xff"}, "writer": {WriterId: "\xff"}} {
+				if got, err := eventwire.AppendEnrichedFrom([]byte("x"), broken, &c); err == nil || string(got) != "x" {
+					t.Errorf("%s that is not UTF-8: %q", name, got)
+				}
+			}
+		}
+	}
+}
+
+// TestEncodeFromWhatWasNotRead: texts of a record that could not be read are not taken
+// for UTF-8.
+func TestEncodeFromWhatWasNotRead(t *testing.T) {
+	t.Parallel()
+	var c eventwire.Collected
+	if err := c.Decode([]byte{14<<3 | 2, 1, 'a', 15<<3 | 2, 1, 0xff}); err == nil {
+		t.Fatal("a path that is not UTF-8 was read")
+	}
+	c.Event.Path = "\xff"
+	if _, err := eventwire.AppendEnrichedFrom(nil, carried(&c.Event), &c); err == nil {
+		t.Error("a path that is not UTF-8 was written")
+	}
+}
+
 // FuzzDecode: of any bytes both decoders say the same, and what they read is
 // written back alike.
 func FuzzDecode(f *testing.F) {
@@ -219,6 +288,9 @@ func FuzzDecode(f *testing.F) {
 		f.Add(append(value, 0xf8, 0x07, 1))
 		f.Add(value[:len(value)-1])
 	}
+	f.Add([]byte{1<<3 | 2, 1, 1, 2<<3 | 2, 1, 'c', 3<<3 | 2, 1, 'b', 4<<3 | 2, 1, 's', 5 << 3, 1, 6 << 3, 0x81, 0, 7 << 3, 1})
+	f.Add([]byte{1<<3 | 2, 1, 1, 2<<3 | 2, 0x81, 0, 'c', 3<<3 | 2, 1, 'b', 4<<3 | 2, 1, 's', 5 << 3, 1, 6 << 3, 1, 7 << 3, 1})
+	f.Add([]byte{1<<3 | 2, 1, 1, 2<<3 | 2, 1, 'c', 3<<3 | 2, 1, 'b', 4<<3 | 2, 1, 's', 5 << 3, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 6 << 3, 1, 7 << 3, 1})
 	f.Add([]byte{1 << 3, 5, 0x0a, 0, 0x12, 1, 0xff})
 	f.Add([]byte{0x8a, 0x01, 4, 0x0a, 0, 0x0a, 0})
 	f.Add([]byte{5 << 3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0x85, 0})
@@ -233,6 +305,12 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		want, err := schemas.Encode(nil, schemas.EnrichedOf(e))
+		if whole, wholeErr := schemas.Encode(nil, schemas.EnrichedOf(carried(&c.Event))); wholeErr == nil {
+			from, fromErr := eventwire.AppendEnrichedFrom(nil, carried(&c.Event), &c)
+			if fromErr != nil || !bytes.Equal(from, whole) {
+				t.Errorf("carried over: other bytes from %d of %d on, %v", firstDifference(from, whole), len(whole), fromErr)
+			}
+		}
 		got, gotErr := eventwire.AppendEnriched(nil, e)
 		if (err == nil) != (gotErr == nil) || err == nil && !bytes.Equal(got, want) {
 			t.Errorf("other bytes from %d of %d on, %v and %v", firstDifference(got, want), len(want), gotErr, err)

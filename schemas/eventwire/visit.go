@@ -95,7 +95,7 @@ func (w *writer) touch(number int, t *metivav1.VisitTouch) {
 	from := w.begin(number)
 	w.varint(1, uint64(t.GetChannel()))
 	w.string(2, t.GetTrafficSource())
-	w.campaign(3, t.GetCampaign())
+	w.campaign(3, t.GetCampaign(), nil)
 	w.string(4, t.GetReferrerHost())
 	w.varint(5, uint64(t.GetAtMs()))
 	w.end(from)

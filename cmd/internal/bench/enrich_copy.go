@@ -27,7 +27,7 @@ func (r *enrichRig) copyOnce(ctx context.Context, round int) (u usage, err error
 	all := int64(r.cfg.Events)
 	u, err = measured(func() error {
 		return r.producing(ctx, func(producer *kafka.Producer) error {
-			consumer, err := r.client.NewConsumer(kafka.ConsumerConfig{Group: fmt.Sprintf("bench-copy-%d", round), Topics: []string{schemas.TopicEventsCollected}})
+			consumer, err := r.client.NewConsumer(kafka.ConsumerConfig{Group: fmt.Sprintf("bench-copy-%d", round), Topics: []string{schemas.TopicEventsCollected}, ReuseMemory: true})
 			if err != nil {
 				return err
 			}

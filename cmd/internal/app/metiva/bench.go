@@ -17,7 +17,7 @@ import (
 type benchCommand struct {
 	Collector benchCollector `cmd:"" help:"Measure the collector beside a bare handler, on loopback, with an embedded Kafka; takes about 75 s."`
 	Companies benchCompanies `cmd:"" help:"Decide about the labelled set of addresses, and print precision, recall and coverage by reason."`
-	Enrich    benchEnrich    `cmd:"" help:"Measure the enrich worker beside two bare copies of its topic (by our own client, and by the library as it comes), with an embedded Kafka, and each of its steps; takes about half a minute."`
+	Enrich    benchEnrich    `cmd:"" help:"Measure the enrich worker beside two bare copies of its topic (by our own client, and by the library as it comes), with an embedded Kafka, and each of its steps; takes about a minute and a quarter."`
 	Outage    benchOutage    `cmd:"" help:"Drive events through two collectors while Kafka stalls and goes away and they are restarted, and compare what was answered with what is in Kafka."`
 	Pipeline  benchPipeline  `cmd:"" help:"Send events through collector, enrich and sink into the embedded ClickHouse, look when each can be queried, and measure the sink beside a bare loop that inserts the same rows; takes about a minute."`
 	Reads     benchReads     `cmd:"" help:"Fill an embedded ClickHouse and measure every question a tenant may ask, as the largest tenant."`

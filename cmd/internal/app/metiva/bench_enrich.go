@@ -17,7 +17,7 @@ type benchEnrich struct {
 	dataFlags
 	lists
 	Geo        string `env:"METIVA_GEO_DIR" help:"Directory of the databases; default: geo in the cache."`
-	Events     int    `default:"100000" help:"Events that are recorded and read in every round."`
+	Events     int    `default:"400000" help:"Events that are recorded and read in every round."`
 	Rounds     int    `default:"5" help:"How often the copies and the worker read them, in turns."`
 	ProfileDir string `help:"Also write CPU profiles of the worker, the copies and the chain into this folder."`
 }
