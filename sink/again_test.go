@@ -236,6 +236,7 @@ func TestRowsThatOnlyTheirTokenIsLeftOf(t *testing.T) {
 		{"whoever was erased meanwhile", erasedMeanwhile},
 		{"while an insert runs", nothingWhileAnInsertRuns},
 		{"rows that expire", expiredMeanwhile},
+		{"tokens that are used up", tokensUsedUp},
 		{"enriched again twice in one batch", replacedTwice},
 	} {
 		t.Run(c.name, func(t *testing.T) {
