@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/metiva-io/metiva/schemas"
 	store "github.com/metiva-io/metiva/sink/clickhouse"
@@ -12,6 +13,15 @@ import (
 // roundsMax bounds the tokens of one batch. Each further round needs another insert that
 // ClickHouse noted and did not keep, which is a kill within a moment (ADR 0046).
 const roundsMax = 8
+
+// Rows that expire are gone within milliseconds of their insert: the next merge leaves
+// them out. One that is about to is not looked for, or it would be written again and
+// again. keptSoon is the time an attempt takes and clocks differ by. Drops and entries of
+// the ledger, whose table knows their end, are kept 13 months, which are 393 days at least.
+const (
+	keptSoon     = time.Hour
+	keptOfLedger = 392 * 24 * time.Hour
+)
 
 var (
 	errUnderWay = errors.New("an earlier insert of the batch is under way still")
@@ -29,6 +39,11 @@ func (w *batchWriter) refuse(table string, position int64) {
 		w.refused = make(map[place]bool)
 	}
 	w.refused[place{table, position}] = true
+}
+
+// isKept reports whether a row with this end is still to be there.
+func (w *batchWriter) isKept(end time.Time) bool {
+	return end.After(w.worker.deps.Now().Add(keptSoon))
 }
 
 // untilThere ends when the rows of an attempt that is not the first are in their table.
@@ -140,14 +155,19 @@ func (w *eventWriter) makeSure(ctx context.Context, events []store.EventRow, dro
 
 // missingEvents are the events without their row. One that stands in place of another has
 // it only when it came with this attempt's token; what was found of the batch's own, and
-// was sent once more for the views, is there.
+// was sent once more for the views, is there. Of rows of one event in the batch the last
+// stands, and the table may have merged the others into it.
 func (w *eventWriter) missingEvents(ctx context.Context, events []store.EventRow) ([]store.EventRow, error) {
 	if len(events) == 0 {
 		return nil, nil
 	}
 	wanted := make([]store.Wanted, len(events))
+	last := make(map[store.Identity]int64, len(events)) // position
 	for i := range events {
 		wanted[i].Identity = rowIdentity(&events[i])
+		if !w.refused[place{store.TableEvents, events[i].Position}] {
+			last[wanted[i].Identity] = events[i].Position
+		}
 	}
 	stored, err := w.worker.deps.Store.Find(ctx, wanted)
 	if err != nil {
@@ -160,7 +180,8 @@ func (w *eventWriter) missingEvents(ctx context.Context, events []store.EventRow
 		if row.Replaces {
 			_, there = stored.Written[store.Written{Identity: wanted[i].Identity, Mark: row.Mark}]
 		}
-		if there || w.refused[place{store.TableEvents, row.Position}] {
+		position, taken := last[wanted[i].Identity]
+		if there || !taken || position != row.Position || !w.isKept(row.ExpiresAt) {
 			continue
 		}
 		// What becomes of it is decided by sort, from the start.
@@ -187,7 +208,7 @@ func (w *eventWriter) missingDrops(ctx context.Context, drops []store.DropRow) (
 	}
 	var missing []store.DropRow
 	for i := range drops {
-		if stored.Identities[wanted[i].Identity] || w.refused[place{store.TableDrops, drops[i].Position}] {
+		if stored.Identities[wanted[i].Identity] || w.refused[place{store.TableDrops, drops[i].Position}] || !w.isKept(drops[i].ReceivedAt.Add(keptOfLedger)) {
 			continue
 		}
 		if w.worker.deps.Erased.Tenant(drops[i].Key.CompanyID) {

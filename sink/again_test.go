@@ -147,6 +147,14 @@ func (f *forgetful) number(expression, from string) (n uint64) {
 	return n
 }
 
+// merge merges the rows of a table, as ClickHouse does when it likes.
+func (f *forgetful) merge(table string) {
+	f.t.Helper()
+	f.exec("SYSTEM START MERGES " + table)
+	f.exec("OPTIMIZE TABLE " + table + " FINAL")
+	f.exec("SYSTEM STOP MERGES " + table)
+}
+
 // forget deletes rows; it goes through merges that are stopped.
 func (f *forgetful) forget(table, where string) {
 	f.t.Helper()
@@ -227,6 +235,9 @@ func TestRowsThatOnlyTheirTokenIsLeftOf(t *testing.T) {
 		{"visits, days and the ledger", latestForgotten},
 		{"whoever was erased meanwhile", erasedMeanwhile},
 		{"while an insert runs", nothingWhileAnInsertRuns},
+		{"rows that expire", expiredMeanwhile},
+		{"tokens that are used up", tokensUsedUp},
+		{"enriched again twice in one batch", replacedTwice},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f.t, f.store.after, f.store.fail = t, nil, nil

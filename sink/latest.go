@@ -24,6 +24,8 @@ type latest[K comparable, M any] struct {
 	// common unless the tenant's retention changed between them; nil where the table
 	// itself knows.
 	expires func(M) time.Time
+	// kept is until when the table keeps a row at least, where expires is nil (again.go).
+	kept func(M) time.Time
 	// owner is whose the row is: the tenant, and the visitor where there is one.
 	owner  func(M) (companyID string, subjectID []byte)
 	insert func(ctx context.Context, token string, rows []store.Row[M]) error
@@ -65,9 +67,16 @@ func (w *latestWriter[K, M]) write(ctx context.Context) error {
 	}, func(ctx context.Context) error { return w.insert(ctx, rows) })
 }
 
-// isGone reports whether a row is not to be there: it was refused, or its owner erased
-// meanwhile.
+// isGone reports whether a row is not to be there: it was refused, it expires, or its
+// owner was erased meanwhile.
 func (w *latestWriter[K, M]) isGone(row store.Row[M]) bool {
+	end := row.ExpiresAt
+	if w.of.expires == nil {
+		end = w.of.kept(row.Message)
+	}
+	if !w.isKept(end) {
+		return true
+	}
 	companyID, subjectID := w.of.owner(row.Message)
 	return w.refused[place{w.of.table, row.Position}] || w.worker.deps.Erased.Has(companyID, subjectID)
 }

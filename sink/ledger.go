@@ -2,6 +2,7 @@ package sink
 
 import (
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -33,6 +34,7 @@ func (w *Worker) ledgerEntries() latest[ledgerKey, *metivav1.LedgerEntry] {
 			return ledgerKey{l.GetWriterId(), l.GetCompanyId(), l.GetSiteId(), l.GetMinuteMs(), l.GetStage(), l.GetReason()}
 		},
 		version: (*metivav1.LedgerEntry).GetCount,
+		kept:    func(l *metivav1.LedgerEntry) time.Time { return time.UnixMilli(l.GetMinuteMs()).Add(keptOfLedger) },
 		owner:   func(l *metivav1.LedgerEntry) (string, []byte) { return l.GetCompanyId(), nil },
 		insert:  w.deps.Store.InsertLedger,
 		missing: w.deps.Store.MissingLedger,

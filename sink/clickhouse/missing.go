@@ -162,8 +162,12 @@ type accountDayKey struct {
 	day                    int32
 }
 
-// accountsChunk: the id of an account is text, of 512 bytes at most.
-const accountsChunk = 512
+// The id of an account is text of 512 bytes at most, the name of a writer of 128, and
+// a byte may take six in a URL.
+const (
+	accountsChunk = 256
+	ledgerChunk   = 1024
+)
 
 // MissingAccountDays are the days that the table has in no version as great as theirs.
 func (s *Store) MissingAccountDays(ctx context.Context, rows []AccountDayRow) ([]AccountDayRow, error) {
@@ -199,7 +203,7 @@ func (s *Store) MissingLedger(ctx context.Context, rows []LedgerRow) ([]LedgerRo
 	return missing(ctx, s.conn, newest[ledgerKey, *metivav1.LedgerEntry]{
 		table: TableLedgerEdge, columns: "company_id, site_id, toUnixTimestamp(minute), stage, reason, writer_id", version: "count",
 		condition: `toUnixTimestamp(minute) IN {minutes:Array(UInt32)} AND writer_id IN {writers:Array(String)}`,
-		chunk:     lookupChunk,
+		chunk:     ledgerChunk,
 		company:   (*metivav1.LedgerEntry).GetCompanyId,
 		params: func(rows []LedgerRow) []clickhouse.Option {
 			return []clickhouse.Option{
