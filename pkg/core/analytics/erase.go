@@ -213,10 +213,11 @@ func (e *Eraser) days(ctx context.Context, since time.Time) (_ Days, touched boo
 	of := erasable{bucketed: true}
 	d := Days{CompanyID: e.company}
 	err = e.conn.QueryRow(ctx, `SELECT arraySort(groupUniqArray(toString(day))), toDateTime(min(day), 'UTC'), toDateTime(max(day), 'UTC') FROM (
-	SELECT toDate(received_at) AS day FROM events WHERE `+e.condition(of)+`
-	UNION ALL SELECT toDate(started_at) FROM visits WHERE `+e.condition(of)+`
-	UNION ALL SELECT toDate(received_at) + arrayJoin(range(2 * {margin:Int32} + 1)) - {margin:Int32} FROM drops WHERE `+(&Eraser{company: e.company}).condition(of)+`
-	AND reason = {reason:String} AND inserted_at >= {since:DateTime64(3, 'UTC')}
+	SELECT at + arrayJoin(range(2 * {margin:Int32} + 1)) - {margin:Int32} AS day FROM (
+		SELECT DISTINCT toDate(received_at) AS at FROM events WHERE `+e.condition(of)+`
+		UNION ALL SELECT DISTINCT toDate(started_at) FROM visits WHERE `+e.condition(of)+`
+		UNION ALL SELECT DISTINCT toDate(received_at) FROM drops WHERE `+(&Eraser{company: e.company}).condition(of)+`
+		AND reason = {reason:String} AND inserted_at >= {since:DateTime64(3, 'UTC')})
 	UNION ALL SELECT day FROM changed_days WHERE `+(&Eraser{company: e.company}).condition(of)+` AND changed_at >= {since:DateTime64(3, 'UTC')})`,
 		clickhouse.Param("reason", schemas.Label(metivav1.Reason_REASON_ERASED)), clickhouse.Param("since", since.Add(-clockMargin)),
 		clickhouse.Param("margin", daysMargin)).Scan(&d.only, &d.First, &d.Last)
