@@ -145,9 +145,9 @@ AND (source_partition, source_offset, event_id) NOT IN (SELECT source_partition,
 
 // Delete deletes the rows, in one mutation a table, and returns once every replica has
 // rewritten its parts. Partitions without a row stay as they are. The counts of the days
-// a visitor had events on are dropped (Counter.Forget): since is when the erasure was
-// asked for, so that days whose events an earlier attempt has deleted are known by
-// their drops. The mark stands in the text of the deletions, for Begun.
+// a visitor had events on are dropped (Counter.Forget): since is when this round of the
+// erasure was asked for, so that days whose events an earlier attempt has deleted are
+// known. The mark stands in the text of the deletions, for Begun.
 func (e *Eraser) Delete(ctx context.Context, since time.Time, mark string) error {
 	if !markForm.MatchString(mark) {
 		return errors.New("the mark of a deletion cannot stand in a statement")
@@ -156,7 +156,7 @@ func (e *Eraser) Delete(ctx context.Context, since time.Time, mark string) error
 	if err != nil {
 		return err
 	}
-	days, touched, err := e.days(ctx, since)
+	days, touched, err := e.changing(ctx, since)
 	if err != nil {
 		return err
 	}
@@ -164,6 +164,16 @@ func (e *Eraser) Delete(ctx context.Context, since time.Time, mark string) error
 		return err
 	}
 	return NewCounter(e.conn).Forget(ctx, days)
+}
+
+// changing are the days, of which it is written down that they change before a row of
+// them is deleted: an attempt after a crash reads there which they were.
+func (e *Eraser) changing(ctx context.Context, since time.Time) (_ Days, touched bool, err error) {
+	days, touched, err := e.days(ctx, since)
+	if err != nil || !touched {
+		return Days{}, false, err
+	}
+	return days, true, NewCounter(e.conn).Changed(ctx, days)
 }
 
 // Begun are the tables in which a deletion with the mark was begun, whether it is done
@@ -193,7 +203,9 @@ const clockMargin = time.Hour
 const daysMargin = 2
 
 // days are those whose counts may hold events or visits of the visitor. Of rows that an
-// earlier attempt deleted only the drops are left.
+// earlier attempt deleted only the drops are left, of old ones not for long, and that
+// their days changed since; so did days that others wrote to meanwhile, few of which are
+// counted.
 func (e *Eraser) days(ctx context.Context, since time.Time) (_ Days, touched bool, err error) {
 	if e.visitor == "" {
 		return Days{}, false, nil
@@ -201,10 +213,12 @@ func (e *Eraser) days(ctx context.Context, since time.Time) (_ Days, touched boo
 	of := erasable{bucketed: true}
 	d := Days{CompanyID: e.company}
 	err = e.conn.QueryRow(ctx, `SELECT arraySort(groupUniqArray(toString(day))), toDateTime(min(day), 'UTC'), toDateTime(max(day), 'UTC') FROM (
-	SELECT toDate(received_at) AS day FROM events WHERE `+e.condition(of)+`
-	UNION ALL SELECT toDate(started_at) FROM visits WHERE `+e.condition(of)+`
-	UNION ALL SELECT toDate(received_at) + arrayJoin(range(2 * {margin:Int32} + 1)) - {margin:Int32} FROM drops WHERE `+(&Eraser{company: e.company}).condition(of)+`
-	AND reason = {reason:String} AND inserted_at >= {since:DateTime64(3, 'UTC')})`,
+	SELECT at + arrayJoin(range(2 * {margin:Int32} + 1)) - {margin:Int32} AS day FROM (
+		SELECT DISTINCT toDate(received_at) AS at FROM events WHERE `+e.condition(of)+`
+		UNION ALL SELECT DISTINCT toDate(started_at) FROM visits WHERE `+e.condition(of)+`
+		UNION ALL SELECT DISTINCT toDate(received_at) FROM drops WHERE `+(&Eraser{company: e.company}).condition(of)+`
+		AND reason = {reason:String} AND inserted_at >= {since:DateTime64(3, 'UTC')})
+	UNION ALL SELECT day FROM changed_days WHERE `+(&Eraser{company: e.company}).condition(of)+` AND changed_at >= {since:DateTime64(3, 'UTC')})`,
 		clickhouse.Param("reason", schemas.Label(metivav1.Reason_REASON_ERASED)), clickhouse.Param("since", since.Add(-clockMargin)),
 		clickhouse.Param("margin", daysMargin)).Scan(&d.only, &d.First, &d.Last)
 	if err != nil {

@@ -1,6 +1,7 @@
 package erasure
 
 import (
+	"cmp"
 	"errors"
 	"testing"
 	"time"
@@ -60,24 +61,31 @@ func (w *world) agencies() {
 		}
 	}
 	erase(late)
-	// One that is created just before the agency is suspended: nothing was asked for then.
-	var created registry.Tenant
-	_, err = w.eraser(func(point string) (err error) {
-		if point == "agency looked at" {
-			created, err = w.registry.CreateTenant(t.Context(), operator, agency.ID, "Just in time")
+	// One that is created just before the agency is suspended: nothing was asked for then,
+	// and the agency is as it was, also when the process ends before it is found.
+	ended := errors.New("ended")
+	for _, end := range []error{nil, ended} {
+		var created registry.Tenant
+		_, err = w.eraser(func(point string) (err error) {
+			switch point {
+			case "agency looked at":
+				created, err = w.registry.CreateTenant(t.Context(), operator, agency.ID, "Just in time")
+			case "clients counted":
+				err = end
+			}
+			return err
+		}).Erase(t.Context(), own, Subject{Kind: Tenant})
+		if want := cmp.Or(end, ErrHasClients); !errors.Is(err, want) || created.CompanyID == "" {
+			t.Errorf("an agency that got %q: %v, want %v", created.CompanyID, err, want)
 		}
-		return err
-	}).Erase(t.Context(), own, Subject{Kind: Tenant})
-	if !errors.Is(err, ErrHasClients) || created.CompanyID == "" {
-		t.Errorf("an agency that got %q: %v", created.CompanyID, err)
+		if asked, err := List(t.Context(), w.pool, own, ""); err != nil || len(asked) != 0 {
+			t.Errorf("an erasure that was refused stands as %+v, %v", asked, err)
+		}
+		if is, err := w.registry.TenantOf(t.Context(), own); err != nil || !is.Active {
+			t.Errorf("an agency whose erasure was refused is %+v, %v", is, err)
+		}
+		erase(created.CompanyID)
 	}
-	if asked, err := List(t.Context(), w.pool, own, ""); err != nil || len(asked) != 0 {
-		t.Errorf("an erasure that was refused stands as %+v, %v", asked, err)
-	}
-	if is, err := w.registry.TenantOf(t.Context(), own); err != nil || !is.Active {
-		t.Errorf("an agency whose erasure was refused is %+v, %v", is, err)
-	}
-	erase(created.CompanyID)
 	erase(agency.CompanyID)
 	if made, err := w.registry.CreateTenant(t.Context(), operator, agency.ID, "Later"); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("an erased agency got %+v, %v", made, err)

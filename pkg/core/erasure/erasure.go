@@ -305,7 +305,7 @@ func (w *work) deleteRows(ctx context.Context) error {
 		do    func(context.Context) error
 	}{
 		{"rows counted", w.rows.MarkDropped},
-		{"events marked", func(ctx context.Context) error { return w.rows.Delete(ctx, w.is.RequestedAt, pass) }},
+		{"events marked", func(ctx context.Context) error { return w.rows.Delete(ctx, w.is.Since(), pass) }},
 		{"clickhouse rows deleted", w.endPass},
 		{"pass ended", w.sweepTopics},
 		{"topics swept", w.deleteTenant},

@@ -2,8 +2,8 @@ package erasure
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -57,77 +57,86 @@ func keptTables() map[string]string {
 }
 
 // checkClients refuses to erase an agency's own tenant before its clients: also those
-// that are only suspended, and one that is being created.
-func (e *Eraser) checkClients(ctx context.Context, claim tenant.Claim) error {
-	var agency, kind string
-	err := e.cfg.Worker.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+// that are only suspended, and one that is being created. It returns the agency, none for
+// another tenant, and its clients, which are all erased.
+func (e *Eraser) checkClients(ctx context.Context, claim tenant.Claim) (agency string, erased []string, err error) {
+	var kind string
+	err = e.cfg.Worker.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		return tx.QueryRow(ctx, queryAgency, claim.CompanyID()).Scan(&agency, &kind)
 	})
 	if err != nil {
-		return fmt.Errorf("looking for the tenant: %w", quiet(err))
+		return "", nil, fmt.Errorf("looking for the tenant: %w", quiet(err))
 	}
 	if kind != "agency" {
-		return nil
+		return "", nil, nil
 	}
 	err = tenant.Run(ctx, e.cfg.Pool, claim, func(ctx context.Context, tx tenant.Tx) error {
 		return registry.LockClients(ctx, tx, agency)
 	})
 	if err != nil {
-		return err
+		return "", nil, err
 	}
-	var clients []string
+	clients, err := e.clients(ctx, claim, agency)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, id := range clients {
+		client, err := tenant.OperatorClaim(id, "schedule:erasure")
+		if err != nil {
+			return "", nil, fmt.Errorf("looking at a client of the agency: %w", err)
+		}
+		erased, err := e.isErased(ctx, client)
+		if err != nil {
+			return "", nil, err
+		}
+		if !erased {
+			return "", nil, ErrHasClients
+		}
+	}
+	return agency, clients, nil
+}
+
+// clients are those of the agency, erased or not.
+func (e *Eraser) clients(ctx context.Context, claim tenant.Claim, agency string) (ids []string, err error) {
 	err = e.cfg.Worker.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, queryClients, agency, claim.CompanyID())
 		if err != nil {
 			return err
 		}
-		clients, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		ids, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("looking for the agency's clients: %w", quiet(err))
+		return nil, fmt.Errorf("looking for the agency's clients: %w", quiet(err))
 	}
-	for _, id := range clients {
-		client, err := tenant.OperatorClaim(id, "schedule:erasure")
-		if err != nil {
-			return fmt.Errorf("looking at a client of the agency: %w", err)
-		}
-		erased, err := e.isErased(ctx, client)
-		if err != nil {
-			return err
-		}
-		if !erased {
-			return ErrHasClients
-		}
-	}
-	return nil
+	return ids, nil
 }
 
 // closeAgency sees to it, before the erasure of an agency's own tenant is asked for, that
-// the agency has no clients and gets none: it is suspended. One that has clients is as
-// active after the refusal as it was before, and nothing was asked for.
+// the agency has no clients and gets none: it is suspended, in one transaction with the
+// look whether a client came meanwhile. One that has clients is not touched, whatever ends
+// the process when, and nothing was asked for.
 func (e *Eraser) closeAgency(ctx context.Context, claim tenant.Claim) error {
-	if err := e.checkClients(ctx, claim); err != nil {
-		return err
-	}
-	is, err := e.cfg.Registry.TenantOf(ctx, claim)
-	if err != nil || is.Kind != registry.KindAgency {
+	agency, erased, err := e.checkClients(ctx, claim)
+	if err != nil || agency == "" {
 		return err
 	}
 	if err := e.probe("agency looked at"); err != nil {
 		return err
 	}
-	if is.Active {
-		if err := e.cfg.Registry.SuspendTenant(ctx, claim); err != nil {
+	return e.cfg.Registry.CloseAgency(ctx, claim, agency, func(ctx context.Context) error {
+		now, err := e.clients(ctx, claim, agency)
+		if err != nil {
 			return err
 		}
-	}
-	// A client may have come before it was suspended.
-	err = e.checkClients(ctx, claim)
-	if errors.Is(err, ErrHasClients) && is.Active {
-		err = errors.Join(err, e.cfg.Registry.ResumeTenant(ctx, claim))
-	}
-	return err
+		if err := e.probe("clients counted"); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(now, func(id string) bool { return !slices.Contains(erased, id) }) {
+			return ErrHasClients
+		}
+		return nil
+	})
 }
 
 // deleteTenant deletes a tenant's rows of Postgres, counted in the same transaction,
@@ -240,5 +249,6 @@ func (w *work) suspend(ctx context.Context) error {
 	if err := w.e.cfg.Registry.SuspendTenant(ctx, w.claim); err != nil {
 		return err
 	}
-	return w.e.checkClients(ctx, w.claim)
+	_, _, err := w.e.checkClients(ctx, w.claim)
+	return err
 }

@@ -13,6 +13,7 @@ const (
 	// tenant's status takes the row for itself: no site is published as active
 	// after its tenant was suspended.
 	queryLockTenant      = `SELECT status = 'active' FROM core.tenants WHERE status <> 'erased' FOR SHARE`
+	queryActiveTenant    = `SELECT status = 'active' FROM core.tenants FOR UPDATE`
 	querySetTenantStatus = `
 UPDATE core.tenants SET status = $1, version = version + 1, updated_at = now() WHERE status <> $1 RETURNING company_id`
 	querySetDirectoryActive = `UPDATE core.directory SET active = $1`

@@ -106,6 +106,29 @@ func (s *Store) SuspendTenant(ctx context.Context, claim tenant.Claim) error {
 	return s.setTenant(ctx, claim, "suspended", false)
 }
 
+// CloseAgency suspends an agency's own tenant when check, called while no client of the
+// agency can be created, agrees; its error is returned, and nothing is changed then. One
+// that is suspended or erased stays as it is.
+func (s *Store) CloseAgency(ctx context.Context, claim tenant.Claim, agencyID string, check func(context.Context) error) error {
+	err := tenant.Run(ctx, s.pool, claim, func(ctx context.Context, tx tenant.Tx) error {
+		if err := LockClients(ctx, tx, agencyID); err != nil {
+			return err
+		}
+		if err := check(ctx); err != nil {
+			return err
+		}
+		var active bool
+		if err := tx.QueryRow(ctx, queryActiveTenant).Scan(&active); err != nil || !active {
+			return err
+		}
+		return setTenantIn(ctx, tx, "suspended", false)
+	})
+	if err != nil {
+		return fmt.Errorf("suspending an agency: %w", publicError(err))
+	}
+	return nil
+}
+
 // ResumeTenant is the opposite of SuspendTenant.
 func (s *Store) ResumeTenant(ctx context.Context, claim tenant.Claim) error {
 	return s.setTenant(ctx, claim, "active", true)
@@ -113,33 +136,37 @@ func (s *Store) ResumeTenant(ctx context.Context, claim tenant.Claim) error {
 
 func (s *Store) setTenant(ctx context.Context, claim tenant.Claim, status string, active bool) error {
 	err := tenant.Run(ctx, s.pool, claim, func(ctx context.Context, tx tenant.Tx) error {
-		tag, err := tx.Exec(ctx, querySetTenantStatus, status)
-		if err != nil || tag.RowsAffected() == 0 {
-			return err // it is in that state already
-		}
-		if _, err := tx.Exec(ctx, querySetDirectoryActive, active); err != nil {
-			return err
-		}
-		rows, err := tx.Query(ctx, querySiteIDs)
-		if err != nil {
-			return err
-		}
-		ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if err != nil {
-			return err
-		}
-		for _, id := range ids {
-			if _, err := tx.Exec(ctx, queryTouchSite, id); err != nil {
-				return err
-			}
-			if _, err := queueSite(ctx, tx, id, active); err != nil {
-				return err
-			}
-		}
-		return nil
+		return setTenantIn(ctx, tx, status, active)
 	})
 	if err != nil {
 		return fmt.Errorf("changing a tenant's status: %w", publicError(err))
+	}
+	return nil
+}
+
+func setTenantIn(ctx context.Context, tx tenant.Tx, status string, active bool) error {
+	tag, err := tx.Exec(ctx, querySetTenantStatus, status)
+	if err != nil || tag.RowsAffected() == 0 {
+		return err // it is in that state already
+	}
+	if _, err := tx.Exec(ctx, querySetDirectoryActive, active); err != nil {
+		return err
+	}
+	rows, err := tx.Query(ctx, querySiteIDs)
+	if err != nil {
+		return err
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if _, err := tx.Exec(ctx, queryTouchSite, id); err != nil {
+			return err
+		}
+		if _, err := queueSite(ctx, tx, id, active); err != nil {
+			return err
+		}
 	}
 	return nil
 }

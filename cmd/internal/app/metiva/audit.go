@@ -35,12 +35,18 @@ type auditCommand struct {
 }
 
 // Run prints the records, those before a broken place too, and says on standard error
-// what was begun and has no end.
+// what was begun and has no end; nothing is said of ends that were not read.
 func (c *auditCommand) Run(ctx context.Context, t terminal) error {
 	claim, err := tenant.OperatorClaim(c.Tenant, operator())
 	if err != nil {
 		return fmt.Errorf("%w: %w", app.ErrConfiguration, err)
 	}
+	return c.withAudit(ctx, func(pool *tenant.Pool) error {
+		return c.show(t, func(fn func(audit.Record) error) error { return audit.Each(ctx, pool, claim, fn) })
+	})
+}
+
+func (c *auditCommand) show(t terminal, each func(func(audit.Record) error) error) error {
 	out := json.NewEncoder(t.out)
 	show := func(r audit.Record) error {
 		if err := out.Encode(r); err != nil {
@@ -48,22 +54,23 @@ func (c *auditCommand) Run(ctx context.Context, t terminal) error {
 		}
 		return nil
 	}
-	return c.withAudit(ctx, func(pool *tenant.Pool) error {
-		var unfinished audit.Unfinished
-		err := audit.Each(ctx, pool, claim, func(r audit.Record) error {
-			unfinished.Follow(r)
-			if c.Unfinished {
-				return nil
-			}
-			return show(r)
-		})
-		for _, r := range unfinished.Records() {
-			if c.Unfinished {
-				err = errors.Join(err, show(r))
-				continue
-			}
-			_, _ = fmt.Fprintf(t.err, "record %d: %s was begun and has no end: it is under way, or was killed\n", r.Seq, r.Action)
+	var unfinished audit.Unfinished
+	err := each(func(r audit.Record) error {
+		unfinished.Follow(r)
+		if c.Unfinished {
+			return nil
 		}
-		return err
+		return show(r)
 	})
+	if err != nil {
+		return err
+	}
+	for _, r := range unfinished.Records() {
+		if c.Unfinished {
+			err = errors.Join(err, show(r))
+			continue
+		}
+		_, _ = fmt.Fprintf(t.err, "record %d: %s was begun and has no end: it is under way, or was killed\n", r.Seq, r.Action)
+	}
+	return err
 }
