@@ -258,7 +258,7 @@ func TestCrashBeforeCommit(t *testing.T) {
 	worker := w.worker()
 	var broken atomic.Int32
 	broken.Store(1)
-	consumer, err := w.client.NewConsumer(kafka.ConsumerConfig{Group: "crash", Topics: []string{schemas.TopicEventsCollected}, HandlerBackoff: time.Millisecond})
+	consumer, err := w.client.NewConsumer(kafka.ConsumerConfig{Group: "crash", Topics: []string{schemas.TopicEventsCollected}, ReuseMemory: true, HandlerBackoff: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
