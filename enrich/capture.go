@@ -78,7 +78,7 @@ func (p *partition) sendCapture(ctx context.Context, c *metivav1.Capture) error 
 	}
 	p.encoded = value
 	key := captureKey(c)
-	target, err := p.w.producer.PartitionFor(ctx, schemas.TopicCapturesEnriched, key)
+	target, err := p.place(ctx, schemas.TopicCapturesEnriched, key)
 	if err != nil {
 		return fmt.Errorf("placing a capture: %w", err)
 	}

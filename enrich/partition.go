@@ -274,7 +274,7 @@ func (p *partition) produce(ctx context.Context, r *kafka.Record, out outcome) e
 	if !out.dead {
 		return nil
 	}
-	target, err := p.w.producer.PartitionFor(ctx, schemas.TopicEventsDead, key)
+	target, err := p.place(ctx, schemas.TopicEventsDead, key)
 	if err != nil {
 		return fmt.Errorf("placing a dead letter: %w", err)
 	}
@@ -309,7 +309,14 @@ func (p *partition) send(ctx context.Context, topic string, target int, key, val
 			return fmt.Errorf("producing to %s: %w", topic, ctx.Err())
 		case <-time.After(bufferFullPause):
 		}
+		p.scratch.waited()
 	}
+}
+
+// place is the partition of a topic for a key. To know how many there are may take a while.
+func (p *partition) place(ctx context.Context, topic string, key []byte) (int, error) {
+	p.scratch.waited()
+	return p.w.producer.PartitionFor(ctx, topic, key) //nolint:wrapcheck // by the callers, who say what for
 }
 
 // await returns once all that was sent is acknowledged.

@@ -183,6 +183,7 @@ func (p *replayer) one(ctx context.Context, view geo.View, r *kafka.Record) erro
 	if within && p.asking != nil && p.asking.unanswered > 0 {
 		p.run.report.Unanswered++
 	}
+	p.scratch.waited() // for the record, or its names
 	out, err := p.outcomeOf(ctx, view, r)
 	if err != nil {
 		return err

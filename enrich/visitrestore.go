@@ -130,6 +130,7 @@ func (p *partition) replay(ctx context.Context, v *visits, from, to int64) (agai
 }
 
 func (p *partition) replayRecord(ctx context.Context, v *visits, view geo.View, r *kafka.Record) error {
+	p.scratch.waited() // for the record, or its names
 	out, err := p.outcomeOf(ctx, view, r)
 	if err != nil {
 		return err

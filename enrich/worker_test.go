@@ -258,7 +258,7 @@ func TestCrashBeforeCommit(t *testing.T) {
 	worker := w.worker()
 	var broken atomic.Int32
 	broken.Store(1)
-	consumer, err := w.client.NewConsumer(kafka.ConsumerConfig{Group: "crash", Topics: []string{schemas.TopicEventsCollected}, HandlerBackoff: time.Millisecond})
+	consumer, err := w.client.NewConsumer(kafka.ConsumerConfig{Group: "crash", Topics: []string{schemas.TopicEventsCollected}, ReuseMemory: true, HandlerBackoff: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -381,11 +381,20 @@ func TestKeysTableStalls(t *testing.T) {
 	}
 }
 
-// panickyOpener panics with the address on one tenant.
-type panickyOpener struct{ *seal.Opener }
+// panickyOpener panics with the address on one site, and sees whether the address before
+// is still there.
+type panickyOpener struct {
+	*seal.Opener
+	kept *seal.Truncated
+	left *int
+}
 
 func (o panickyOpener) OpenAddressIn(in *seal.Opening, b seal.Binding, blob []byte) (seal.Truncated, error) {
+	if o.kept.IsValid() {
+		*o.left++
+	}
 	opened, err := o.Opener.OpenAddressIn(in, b, blob)
+	*o.kept = opened
 	if b.SiteID == "sit_panic" {
 		panic(opened.Prefix().String())
 	}
@@ -401,7 +410,8 @@ func TestPanicIsOneDeadLetter(t *testing.T) {
 	poison := w.event(ingAddr, agent, func(e *metivav1.CollectedEvent) { e.SiteId = "sit_panic" })
 	after := w.event(ingAddr, agent, nil)
 	worker, p, _ := w.ready(nil)
-	worker.steps.opener = panickyOpener{w.opener}
+	opener := panickyOpener{Opener: w.opener, kept: new(seal.Truncated), left: new(int)}
+	worker.steps.opener = opener
 	w.goRun(worker.keyTable.Run)
 	<-worker.keyTable.Ready()
 	if err := p.process(t.Context(), w.batch(before, poison, after)); err != nil {
@@ -427,6 +437,9 @@ func TestPanicIsOneDeadLetter(t *testing.T) {
 		if b != 0 {
 			t.Fatal("the agent is still in memory")
 		}
+	}
+	if *opener.left != 0 || opener.kept.IsValid() {
+		t.Error("an opened address is still in memory")
 	}
 }
 

@@ -237,9 +237,6 @@ func isAliased(p netip.Prefix) bool {
 		return false
 	}
 	raw := p.Addr().As16()
-	if p.Addr().Is4() {
-		return false
-	}
 	teredo := p.Bits() >= 32 && raw[0] == 0x20 && raw[1] == 0x01 && raw[2] == 0 && raw[3] == 0
 	sixToFour := p.Bits() >= 16 && raw[0] == 0x20 && raw[1] == 0x02
 	return teredo || sixToFour

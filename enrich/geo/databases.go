@@ -28,7 +28,7 @@ type Databases struct {
 }
 
 // generation is one set of readers. refs counts the views that use it, and
-// one for being current; the files are unmapped when it falls to zero.
+// one for being current; the readers are closed when it falls to zero.
 type generation struct {
 	// all are in the order of their layouts; the others are parts of it.
 	all, systems, companies, anonymities, lines, countries []*Reader
@@ -110,7 +110,7 @@ func (g *generation) closeAll() error {
 }
 
 // Swap opens files and makes them current. On an error the current ones stay.
-// Views taken before keep the old files open until they are released.
+// Views taken before keep the old ones open until they are released.
 func (d *Databases) Swap(files Files) error { return d.SwapChecked(files, nil) }
 
 // SwapChecked is Swap, but check (optional) sees the new databases before they are
@@ -172,7 +172,7 @@ func (d *Databases) View() (View, error) {
 		if g == nil {
 			return View{}, errClosed
 		}
-		// A generation at zero is being unmapped and must not be revived.
+		// A generation at zero is being closed and must not be revived.
 		for refs := g.refs.Load(); refs > 0; refs = g.refs.Load() {
 			if g.refs.CompareAndSwap(refs, refs+1) {
 				return View{g: g, build: g.systems[0].BuildTime()}, nil

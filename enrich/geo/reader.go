@@ -1,9 +1,9 @@
 package geo
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -29,23 +29,19 @@ type Reader struct {
 	// buildMs is the build time, Unix milliseconds.
 	buildMs int64
 	// tree finds IPv4 networks; nil: db does.
-	tree    *tree
-	slots   []atomic.Pointer[slot]
-	release func() error // of the file's memory
+	tree  *tree
+	slots []atomic.Pointer[slot]
 }
 
-// Open maps a database file and recognises its layout.
+// Open reads a database file into memory as a whole and recognises its layout. It is not
+// mapped: a mapped file that is cut short under its readers ends the process, and one that
+// is written over answers with what nobody has checked.
 func Open(path string) (*Reader, error) {
-	file, release, err := mapFile(path)
+	file, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening the address database %s: %w", filepath.Base(path), err)
 	}
-	r, err := newReader(path, file)
-	if err != nil {
-		return nil, errors.Join(err, release())
-	}
-	r.release = release
-	return r, nil
+	return newReader(path, file)
 }
 
 func newReader(path string, file []byte) (*Reader, error) {
@@ -60,7 +56,6 @@ func newReader(path string, file []byte) (*Reader, error) {
 		buildMs: db.Metadata.BuildTime().UnixMilli(),
 		tree:    newTree(file, &db.Metadata),
 		slots:   make([]atomic.Pointer[slot], recordSlots),
-		release: func() error { return nil },
 	}
 	if r.layout == LayoutUnknown {
 		return nil, fmt.Errorf("the address database %s is of type %q, which is not one this version reads", filepath.Base(path), db.Metadata.DatabaseType)
@@ -91,10 +86,10 @@ func (r *Reader) Verify() error {
 	return nil
 }
 
-// Close unmaps the file.
+// Close gives the file's memory up.
 func (r *Reader) Close() error {
 	r.tree = nil
-	if err := errors.Join(r.db.Close(), r.release()); err != nil {
+	if err := r.db.Close(); err != nil {
 		return fmt.Errorf("closing the address database %s: %w", filepath.Base(r.file), err)
 	}
 	return nil

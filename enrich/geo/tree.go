@@ -23,7 +23,7 @@ const (
 // at the first bit; here the first 16 are taken in one step, so that an address that was
 // cut to /24 needs eight more. It is of 320 KiB.
 type tree struct {
-	nodes []byte // of the file's memory
+	nodes []byte // a part of the file
 	count uint32
 	size  uint // of a record, bits: 24, 28 or 32
 	data  uint32

@@ -14,7 +14,8 @@
 // began with. A set that does not pass is refused once, told in the log and by
 // metiva_enrich_data_refused, and the old one stays.
 //
-// Limits: databases are mapped into memory, so a file must be replaced by another
-// one under its name (mv), never written over. While a set is checked both are
-// open. Lists are held in memory as a whole.
+// Limits: databases and lists are held in memory as a whole, both sets of them while one
+// is checked. What is written over a file does no harm to a process that has read it, but
+// one that starts meanwhile reads half of it: a file is best replaced by another one
+// under its name (mv).
 package reload
