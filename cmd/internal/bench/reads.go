@@ -91,6 +91,9 @@ func RunReads(ctx context.Context, cfg ReadsConfig) (report ReadsReport, err err
 	if err := readyTables(ctx, cfg, c, until, say); err != nil {
 		return ReadsReport{}, fmt.Errorf("%w%s", err, r.lastLines(serverTable))
 	}
+	if err := settle(ctx, c, say); err != nil {
+		return ReadsReport{}, err
+	}
 	if report.sizes, err = tableSizes(ctx, c); err != nil {
 		return ReadsReport{}, err
 	}
@@ -205,6 +208,38 @@ func readyTables(ctx context.Context, cfg ReadsConfig, c *clickhouse.Conn, until
 		say("counted %d days of buckets in %s", counted, time.Since(began).Round(time.Second))
 	}
 	return nil
+}
+
+// settledWithin is how long the engine may take to put away what the filling left.
+const settledWithin = 6 * time.Minute
+
+// settle waits until the engine has merged what was written and deleted the parts that
+// were replaced, which it keeps for minutes and then deletes a file at a time, with a sync
+// for each folder. No store in use has months of writes behind it in five minutes, and
+// meanwhile an answer takes up to twice as long.
+func settle(ctx context.Context, c *clickhouse.Conn, say func(string, ...any)) error {
+	began := time.Now()
+	looks := time.NewTicker(time.Second)
+	defer looks.Stop()
+	for {
+		var replaced, merges uint64
+		err := c.QueryRow(ctx, "SELECT countIf(NOT active), (SELECT count() FROM system.merges) FROM system.parts WHERE database = currentDatabase()").Scan(&replaced, &merges)
+		if err != nil {
+			return fmt.Errorf("asking what the engine is at: %w", err)
+		}
+		if replaced+merges == 0 {
+			say("settled after %s", time.Since(began).Round(time.Second))
+			return nil
+		}
+		if time.Since(began) > settledWithin {
+			return fmt.Errorf("after %s the engine still has %d merges to do and %d parts to delete", settledWithin, merges, replaced)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-looks.C:
+		}
+	}
 }
 
 // countAtOnce is how many days a counter takes on at a time.

@@ -177,7 +177,7 @@ func (c *Counter) count(ctx context.Context, d due) error {
 	}
 	statements := map[string][]string{
 		schema.SourceEvents: {countTraffic, countedTraffic},
-		schema.SourceVisits: {closeVisits, countPages, countGroups, countedVisits},
+		schema.SourceVisits: {closeVisits, inClosed().Replace(countPages), countGroups, countedVisits},
 	}
 	for _, sql := range statements[d.source] {
 		if err := c.conn.Exec(ctx, sql, options...); err != nil {

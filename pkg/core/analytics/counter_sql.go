@@ -36,7 +36,7 @@ const accountHash = `if(account_id = '', toUInt64(0), greatest(xxHash64(account_
 const closeVisits = `INSERT INTO closed_visits (tenant_bucket, company_id, day, built_at, named, brand_id, site_id, visit_id, started_at, ended_at, verdict, account_id, account_hash,
 	account_name, account_domain, confidence, resolution_source, confirmation, country, first_channel, first_traffic_source, first_campaign_name,
 	source_key, campaign_key, device_key, consent, captured, bounce, page_views, engaged_ms,
-	entry_page, exit_page, page_keys, page_paths, page_view_counts, page_engaged_ms, page_first_at, expires_at)
+	entry_page, exit_page, seen.page_key, seen.path, seen.views, seen.engaged_ms, seen.first_at, expires_at)
 SELECT tenant_bucket, company_id, toDate(started_at), {built:DateTime64(3, 'UTC')}, verdict = 'company', brand_id, site_id, visit_id, started_at, ended_at, verdict, account_id, ` + accountHash + `,
 	account_name, account_domain, confidence, resolution_source, confirmation, country, first_channel, first_traffic_source, first_campaign_name,
 	` + sourceKey + `,
@@ -50,11 +50,11 @@ const countPages = `INSERT INTO pages_daily (tenant_bucket, company_id, day, bui
 SELECT tenant_bucket, company_id, day, built_at, brand_id, site_id, page_key, sum(views_of), count(), groupUniqArrayIf(account_hash, account_hash != 0),
 	countIf(place = entry_page), countIf(place = exit_page), sum(engaged_of), min(expires_at)
 FROM closed_visits
-ARRAY JOIN page_keys AS page_key, ` + eachPage + ofDay + ` AND day = {day:Date} AND built_at = {built:DateTime64(3, 'UTC')}
+ARRAY JOIN PAGE_KEYS AS page_key, ` + eachPage + ofDay + ` AND day = {day:Date} AND built_at = {built:DateTime64(3, 'UTC')}
 GROUP BY tenant_bucket, company_id, day, built_at, brand_id, site_id, page_key`
 
 // eachPage makes, with the keys of pages, a row of each page of a visit.
-const eachPage = `page_view_counts AS views_of, page_engaged_ms AS engaged_of, arrayEnumerate(page_view_counts) AS place`
+const eachPage = `PAGE_COUNTS AS views_of, PAGE_LENGTHS AS engaged_of, arrayEnumerate(PAGE_COUNTS) AS place`
 
 const countGroups = `INSERT INTO groups_daily (tenant_bucket, company_id, day, built_at, kind, brand_id, site_id, group_key, visits, companies, page_views, bounces, captures, engaged_ms, expires_at)
 SELECT tenant_bucket, company_id, day, built_at, of_kind, brand_id, site_id, key, count(), groupUniqArrayIf(account_hash, account_hash != 0 AND of_kind != '` + byConsent + `'),

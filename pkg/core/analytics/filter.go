@@ -152,9 +152,9 @@ func (f *Filter) onBrands() condition {
 // visits is what a filter asks of a visit, in the words of keys.go.
 func (f *Filter) visits() (string, []clickhouse.Option) {
 	path, prefix := strings.CutSuffix(f.Page, "*")
-	page := "has(page_paths, {page:String})"
+	page := "has(PAGE_PATHS, {page:String})"
 	if prefix {
-		page = "arrayExists(p -> startsWith(p, {page:String}), page_paths)"
+		page = "arrayExists(p -> startsWith(p, {page:String}), PAGE_PATHS)"
 	}
 	var least, named condition
 	if f.PageViewsMin > 0 {

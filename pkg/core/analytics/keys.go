@@ -50,11 +50,13 @@ func unescaper() *strings.Replacer { return strings.NewReplacer(`\\`, `\`, `\n`,
 func inClosed() *strings.Replacer {
 	return strings.NewReplacer("ACCOUNT", "account_hash", "NAMED", "named = 1",
 		"SOURCE_KEY", "source_key", "CAMPAIGN_KEY", "campaign_key", "DEVICE_KEY", "device_key",
-		"PAGE_KEYS", "page_keys", "ENTRY_PAGE", "entry_page", "EXIT_PAGE", "exit_page", "STARTED_DAY", "day")
+		"PAGE_KEYS", "seen.page_key", "PAGE_PATHS", "seen.path", "PAGE_COUNTS", "seen.views", "PAGE_LENGTHS", "seen.engaged_ms", "PAGE_MOMENTS", "seen.first_at",
+		"ENTRY_PAGE", "entry_page", "EXIT_PAGE", "exit_page", "STARTED_DAY", "day")
 }
 
 func inVisits() *strings.Replacer {
 	return strings.NewReplacer("ACCOUNT", accountHash, "NAMED", "verdict = 'company'",
 		"SOURCE_KEY", sourceKey, "CAMPAIGN_KEY", campaignKey, "DEVICE_KEY", deviceKey,
-		"PAGE_KEYS", pageKeys, "ENTRY_PAGE", entryPage, "EXIT_PAGE", exitPage, "STARTED_DAY", "toDate(started_at)")
+		"PAGE_KEYS", pageKeys, "PAGE_PATHS", "page_paths", "PAGE_COUNTS", "page_view_counts", "PAGE_LENGTHS", "page_engaged_ms", "PAGE_MOMENTS", "page_first_at",
+		"ENTRY_PAGE", entryPage, "EXIT_PAGE", exitPage, "STARTED_DAY", "toDate(started_at)")
 }

@@ -275,9 +275,9 @@ func funnelOf(prefixes []bool) (head, tail string) {
 		}
 		return "p = {step_" + strconv.Itoa(i) + ":String}"
 	}
-	tail = "AND has(page_paths, {step_0:String}) GROUP BY steps_seen"
+	tail = "AND has(PAGE_PATHS, {step_0:String}) GROUP BY steps_seen"
 	if prefixes[0] {
-		tail = "AND arrayExists(p -> " + is(0) + ", page_paths) GROUP BY steps_seen"
+		tail = "AND arrayExists(p -> " + is(0) + ", PAGE_PATHS) GROUP BY steps_seen"
 	}
 	if len(prefixes) == 1 {
 		return "SELECT toUInt64(1) AS steps_seen, count() AS n", tail
@@ -286,7 +286,7 @@ func funnelOf(prefixes []bool) (head, tail string) {
 	counts := []string{"1"}
 	for i := range prefixes {
 		n := strconv.Itoa(i)
-		seen[i] = "arrayMin(arrayMap((p, at) -> if(" + is(i) + after + ", at, " + never + "), page_paths, page_first_at)) AS seen_" + n
+		seen[i] = "arrayMin(arrayMap((p, at) -> if(" + is(i) + after + ", at, " + never + "), PAGE_PATHS, PAGE_MOMENTS)) AS seen_" + n
 		after = " AND at >= seen_" + n
 		if i > 0 {
 			counts = append(counts, "(seen_"+n+" < "+never+")")
