@@ -210,11 +210,15 @@ func readyTables(ctx context.Context, cfg ReadsConfig, c *clickhouse.Conn, until
 	return nil
 }
 
-// settledWithin is how long the engine may take to put away what the filling left.
-const settledWithin = 6 * time.Minute
+const (
+	// settledWithin is how long the engine may take to put away what the filling left.
+	settledWithin = 6 * time.Minute
+	// replacedMax is how many parts may wait to be deleted: a late merge replaces a few.
+	replacedMax = 100
+)
 
 // settle waits until the engine has merged what was written and deleted the parts that
-// were replaced, which it keeps for minutes and then deletes a file at a time, with a sync
+// were replaced, but for a few, which it keeps for minutes and then deletes a file at a time, with a sync
 // for each folder. No store in use has months of writes behind it in five minutes, and
 // meanwhile an answer takes up to twice as long.
 func settle(ctx context.Context, c *clickhouse.Conn, say func(string, ...any)) error {
@@ -227,7 +231,7 @@ func settle(ctx context.Context, c *clickhouse.Conn, say func(string, ...any)) e
 		if err != nil {
 			return fmt.Errorf("asking what the engine is at: %w", err)
 		}
-		if replaced+merges == 0 {
+		if merges == 0 && replaced <= replacedMax {
 			say("settled after %s", time.Since(began).Round(time.Second))
 			return nil
 		}
