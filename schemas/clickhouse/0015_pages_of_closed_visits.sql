@@ -3,7 +3,8 @@
 -- LZ4. What was counted so far is dropped and counted again; until then questions read the
 -- rows. Repeating this migration loses nothing.
 
--- As in 0014: no counting stands that began before.
+-- As in 0014: no counting stands that began before. It may be repeated: the greatest
+-- moment stands.
 INSERT INTO changed_days (tenant_bucket, company_id, source, day, changed_at)
 SELECT tenant_bucket, company_id, source, day, now64(3)
 FROM changed_days
