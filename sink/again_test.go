@@ -461,35 +461,53 @@ func latestForgotten(t *testing.T, f *forgetful) {
 func nothingWhileAnInsertRuns(t *testing.T, f *forgetful) {
 	b, want := eventsBatch(t, 3)
 	f.attempt(b)
-	f.forget(store.TableEvents, "1")
-	// An insert of the same batch that takes a while.
-	f.exec("CREATE TABLE slow (n UInt8) ENGINE = Null")
-	f.exec("CREATE MATERIALIZED VIEW slow_view TO slow AS SELECT sleepEachRow(0.5) AS n FROM events")
 	b.Again = true
-	token := f.w.attemptAt(b).(*eventWriter).token(store.TableEvents, 0, 0)
-	e := testEvent("cmp_a", 777)
+	f.exec("CREATE TABLE slow (n UInt8) ENGINE = Null")
+	// On a busy machine the insert may have ended before the attempt looks, which says
+	// nothing: then once more.
+	for try := range int64(4) {
+		f.forget(store.TableEvents, "1")
+		maps.DeleteFunc(want, func(row string, _ int) bool { return strings.HasPrefix(row, "777") })
+		met, row := f.attemptDuringAnInsert(b, try)
+		want[row]++
+		if !met {
+			continue
+		}
+		f.attempt(b)
+		if got := f.rows(); !maps.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+		return
+	}
+	t.Error("no attempt met a running insert")
+}
+
+// attemptDuringAnInsert tries a batch while another insert of it takes some seconds, and
+// reports whether the attempt looked before that ended, and the other's row.
+func (f *forgetful) attemptDuringAnInsert(b kafka.Batch, try int64) (met bool, row string) {
+	f.t.Helper()
+	f.exec("CREATE MATERIALIZED VIEW slow_view TO slow AS SELECT sleepEachRow(2.5) AS n FROM events")
+	token := f.w.attemptAt(b).(*eventWriter).token(store.TableEvents, try, try)
+	e := testEvent("cmp_a", 7770+int(try))
 	ended := make(chan error, 1)
 	go func() {
 		ended <- f.store.Store.InsertEvents(context.Background(), token, []store.EventRow{{Event: e, ExpiresAt: testNow.AddDate(1, 0, 0)}})
 	}()
-	waittest.Until(t, time.Minute, "the insert runs", func() bool {
+	waittest.Until(f.t, time.Minute, "the insert runs", func() bool {
 		absence, err := f.store.Store.Absence(context.Background(), store.TableEvents, token)
-		return err == nil && absence == store.AbsenceUnderWay
+		return len(ended) > 0 || err == nil && absence == store.AbsenceUnderWay
 	})
 	f.exec("DROP TABLE slow_view")
 	a := f.w.attemptAt(b)
-	if err := a.write(context.Background()); !errors.Is(err, errUnderWay) {
-		t.Errorf("while an insert of the batch runs: %v", err)
-	}
+	err := a.write(context.Background())
 	a.end()
+	if met = errors.Is(err, errUnderWay); !met && err != nil {
+		f.t.Errorf("while an insert of the batch runs: %v", err)
+	}
 	if err := <-ended; err != nil {
-		t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	f.attempt(b)
-	want[fmt.Sprint(e.Source.Offset, " event")]++
-	if got := f.rows(); !maps.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
-	}
+	return met, fmt.Sprint(e.Source.Offset, " event")
 }
 
 // answerLost: within one process, ClickHouse keeps the token of an insert, not its rows, and
