@@ -121,6 +121,11 @@ func newForgetful(t *testing.T) *forgetful {
 	f.store = &askedStore{Store: store.New(f.conn)}
 	f.w = testWorker(t, f.store)
 	f.w.deps.Dead = &countedDead{}
+	// The engine takes away a part of which all rows are deleted after a while, and its
+	// token with it.
+	for _, table := range []string{store.TableEvents, store.TableDrops, store.TableVisits, store.TableAccountsDaily, store.TableLedgerEdge} {
+		f.exec("ALTER TABLE " + table + " MODIFY SETTING remove_empty_parts = 0")
+	}
 	for _, sql := range []string{
 		"SYSTEM STOP MERGES events", "SYSTEM STOP MERGES drops", "SYSTEM STOP MERGES visits",
 		// A view that adds up shows what came to it twice.
@@ -349,8 +354,8 @@ func replayForgotten(t *testing.T, f *forgetful) {
 	if n := f.number("countIf(account_id = 'other.nl') * 100 + count()", "events FINAL"); n != 101 {
 		t.Errorf("%d", n)
 	}
-	if n := f.number("count()", "events"); n != 2 {
-		t.Errorf("%d rows before a merge, want the former and the new one", n)
+	if n := f.number("count()", "events"); n > 2 {
+		t.Errorf("%d rows, want the new one, and the former until a merge", n)
 	}
 }
 
