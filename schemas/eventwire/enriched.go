@@ -22,13 +22,7 @@ var errText = errors.New("a text of the event is not UTF-8")
 // not UTF-8, and quotes none of it.
 func AppendEnriched(dst []byte, e *metivav1.EnrichedEvent) ([]byte, error) {
 	w := writer{b: dst}
-	record := w.begin(1)
-	w.event(e)
-	w.end(record)
-	if w.err != nil {
-		return dst, w.err
-	}
-	return w.b, nil
+	return w.enriched(e)
 }
 
 // AppendEnrichedFrom is AppendEnriched for an event made of the one that c holds: what
@@ -39,13 +33,7 @@ func AppendEnrichedFrom(dst []byte, e *metivav1.EnrichedEvent, c *Collected) ([]
 	if !c.isValid {
 		w.from = nil
 	}
-	record := w.begin(1)
-	w.event(e)
-	w.end(record)
-	if w.err != nil {
-		return dst, w.err
-	}
-	return w.b, nil
+	return w.enriched(e)
 }
 
 type writer struct {
@@ -53,6 +41,18 @@ type writer struct {
 	err error
 	// from is what the event was made of; nil: not known.
 	from *Collected
+}
+
+// enriched appends the record of an event, or nothing.
+func (w *writer) enriched(e *metivav1.EnrichedEvent) ([]byte, error) {
+	before := w.b
+	record := w.begin(1)
+	w.event(e)
+	w.end(record)
+	if w.err != nil {
+		return before, w.err
+	}
+	return w.b, nil
 }
 
 // of is what the event was made of.
